@@ -1,0 +1,22 @@
+"""Packaging of tf1_mtl: two required packages, everything else an extra."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="tf1-mtl",
+    version="1.0.0",
+    description="The TensorFlow 1 article 'Multi-Task Learning in Tensorflow: Part 1', bit for bit",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=find_packages(include=["tf1_mtl", "tf1_mtl.*"]),
+    package_data={"tf1_mtl": ["py.typed"], "tf1_mtl.baseline.goldens": ["*.npz"]},
+    python_requires=">=3.7",
+    install_requires=["numpy", "tensorflow>=1.13.2"],
+    extras_require={
+        "test": ["pytest>=7"],
+    },
+    entry_points={"console_scripts": ["tf1-mtl = tf1_mtl.cli:main"]},
+)

@@ -1,0 +1,37 @@
+"""Errors that a user can mend.
+
+    ValueError
+    └── InputError        a bad argument, file, array or device: says where, what, should be, what next
+        └── MissingExtra  a package of an extra (plot, test, ports) is not installed
+
+The command line prints any of them in one line and exits with status 2.
+"""
+
+import importlib
+from types import ModuleType
+
+
+class InputError(ValueError):
+    """Bad input: the message says where, what it is, what it should be and what to do next."""
+
+
+class MissingExtra(InputError):
+    """A package that only an extra needs is not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports a package that only an extra brings.
+
+    Args:
+      module: The module's import name, such as "matplotlib".
+      extra: The extra of this distribution that installs it.
+
+    Raises:
+      MissingExtra: It is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{module}: not installed ({error}). Install it with: pip install 'tf1-mtl[{extra}]'"
+        ) from error
