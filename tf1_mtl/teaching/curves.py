@@ -1,0 +1,61 @@
+"""Loss curves: one line a task."""
+
+from typing import Dict, Iterable, List, Tuple
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.teaching import style
+from tf1_mtl.training import Step
+
+#: Colour, marker and line differ together, so that grey print tells the tasks apart too.
+_LOOKS = {
+    "Y1": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
+    "Y2": {"color": style.VERMILLION, "marker": "s", "linestyle": "--"},
+    "joint": {"color": style.GREEN, "marker": "^", "linestyle": "-."},
+}
+_NAMES = {"Y1": "task Y1", "Y2": "task Y2", "joint": "both tasks (joint)"}
+#: So many markers a line still look like markers.
+_MARKERS = 25
+
+
+def plot(steps: Iterable[Step], path: str) -> None:
+    """Draws the losses of a run, one line a task, into a PNG or SVG file.
+
+    The loss axis is logarithmic when the largest loss is ten times the smallest or more.
+
+    Args:
+      steps: What `train` yielded, in any number and order of tasks.
+      path: Ends with .png or .svg. Check it before a long run with `style.check_path`.
+
+    Raises:
+      InputError: There are no steps, or the path cannot be written.
+      MissingExtra: matplotlib is not installed.
+    """
+    style.check_path(path)
+    by_task: Dict[str, List[Tuple[int, float]]] = {}
+    for step in steps:
+        by_task.setdefault(step.task, []).append((step.step, float(step.loss)))
+    if not by_task:
+        raise InputError("plot: there are no steps to draw. Train for at least one.")
+
+    figure = style.new_figure(8, 4.5)
+    axes = figure.add_subplot()
+    for task in sorted(by_task, key=list(_LOOKS).index):
+        numbers, losses = zip(*by_task[task])
+        axes.plot(
+            numbers,
+            losses,
+            label=_NAMES[task],
+            markevery=max(1, len(numbers) // _MARKERS),
+            **_LOOKS[task],
+        )
+    losses_of_all = [loss for points in by_task.values() for _, loss in points]
+    if min(losses_of_all) > 0 and max(losses_of_all) >= 10 * min(losses_of_all):
+        axes.set_yscale("log")
+    axes.set_xlabel("step (the first is 0)")
+    axes.set_ylabel("loss before the update\n(sum of squares / 2; no unit)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    style.save(figure, path)

@@ -1,0 +1,75 @@
+"""How every picture looks, and how it is written.
+
+The colours are Okabe and Ito's, which the colour-blind can tell apart; as print may be grey, no
+picture tells anything by colour alone.
+"""
+
+import os
+from typing import Any, Dict
+
+from tf1_mtl.errors import InputError, require
+
+#: Okabe, M. and Ito, K., "Color Universal Design" (2008).
+BLUE = "#0072B2"
+ORANGE = "#E69F00"
+GREEN = "#009E73"
+VERMILLION = "#D55E00"
+SKY = "#56B4E9"
+PURPLE = "#CC79A7"
+
+FORMATS = (".png", ".svg")
+
+#: Text stays text in SVG (it can be searched, and scales), and the same picture gives the same
+#: file.
+_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tf1-mtl", "font.family": "DejaVu Sans"}
+#: A README shows pictures about 800 pixels wide; twice that many are sharp on any screen.
+_DOTS_PER_INCH = 200
+
+
+def check_path(path: str) -> None:
+    """Raises InputError unless a picture can be written here; call it before long work.
+
+    Args:
+      path: Ends with .png or .svg; its folder exists.
+
+    Raises:
+      InputError: It does not, or the folder cannot be written to.
+      MissingExtra: matplotlib is not installed.
+    """
+    require("matplotlib", "plot")
+    if os.path.splitext(path)[1].lower() not in FORMATS:
+        raise InputError(f"{path}: the ending should be one of {', '.join(FORMATS)}. Rename it.")
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise InputError(f"{path}: there is no folder {folder!r}. Make it first.")
+    if os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: cannot be written. Choose another place.")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of this size in inches; no window and no global state of matplotlib's."""
+    return require("matplotlib.figure", "plot").Figure(figsize=(width, height))
+
+
+def save(figure: Any, path: str) -> None:
+    """Writes a figure as PNG or SVG, by the path's ending; all of it or nothing.
+
+    Raises:
+      InputError: See `check_path`.
+    """
+    check_path(path)
+    matplotlib = require("matplotlib", "plot")
+    kind = os.path.splitext(path)[1].lower()[1:]
+    undated: Dict[str, Any] = {"Date": None} if kind == "svg" else {}
+    temporary = f"{path}.{os.getpid()}.partial"
+    try:
+        with matplotlib.rc_context(_SETTINGS):
+            figure.savefig(
+                temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=undated, facecolor="white"
+            )
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)

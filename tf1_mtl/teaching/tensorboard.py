@@ -1,0 +1,92 @@
+"""Event files for TensorBoard: the graph, the losses, and what one step of each kind ran."""
+
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
+
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import Batch
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.training import Step, train
+
+
+def train_logged(
+    net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch], logdir: str
+) -> Iterator[Step]:
+    """Trains as `train` does, with the same numbers, and writes event files beside it.
+
+    Written are the graph as it is (no summary op is added to it); after each step the scalars
+    "Y1_Loss", "Y2_Loss" or, in a joint step, both and "Joint_Loss"; and the run metadata of the
+    first step of each kind, which the Graphs tab offers under "Y1", "Y2" and "joint". The traced
+    steps are the run's own, so they show what TensorFlow's graph optimizer left of the graph.
+
+    Args:
+      net: The article's graph.
+      session: Open on that graph, its variables initialized.
+      batches: As for `train`.
+      logdir: A folder; made when it is not there. A run writes one new file into it.
+
+    Yields:
+      The `Step`s of `train`.
+
+    Raises:
+      InputError: As `train`, or the folder cannot be written to.
+    """
+    recorder = _Recorder(net, session, logdir)
+    try:
+        for step in train(net, recorder, batches):
+            recorder.write(step)
+            yield step
+    finally:
+        recorder.writer.close()
+
+
+class _Recorder:
+    """Stands where `train` expects a session: runs its steps, and fetches what is to be written."""
+
+    def __init__(self, net: MultiTaskGraph, session: tf.Session, logdir: str) -> None:
+        self.session = session
+        self.losses: Dict[tf.Operation, Dict[str, tf.Tensor]] = {
+            net.Y1_op: {"Y1_Loss": net.Y1_Loss},
+            net.Y2_op: {"Y2_Loss": net.Y2_Loss},
+            net.Optimiser: {
+                "Y1_Loss": net.Y1_Loss,
+                "Y2_Loss": net.Y2_Loss,
+                "Joint_Loss": net.Joint_Loss,
+            },
+        }
+        self.traced: Set[tf.Operation] = set()
+        self.metadata: Optional[tf.RunMetadata] = None  # of the last step, when it was traced
+        self.values: Dict[str, Any] = {}  # the last step's losses
+        try:
+            # The writer refuses to be made where TensorFlow 2 would run eagerly.
+            with net.graph.as_default():
+                self.writer = tf.summary.FileWriter(logdir, net.graph)
+        except (OSError, tf.errors.OpError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"logdir: {logdir!r} cannot be written to ({reason}). Choose another folder."
+            ) from error
+
+    def run(self, fetches: List[Any], feed_dict: Dict[tf.Tensor, Any]) -> List[Any]:
+        op, loss = fetches
+        full_trace = op not in self.traced
+        self.metadata = tf.RunMetadata() if full_trace else None
+        options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE) if full_trace else None
+        self.traced.add(op)
+        # The losses of both tasks are computed in a joint step anyway.
+        _, loss_value, self.values = self.session.run(
+            [op, loss, self.losses[op]], feed_dict, options=options, run_metadata=self.metadata
+        )
+        return [None, loss_value]
+
+    def write(self, step: Step) -> None:
+        if self.metadata is not None:
+            self.writer.add_run_metadata(self.metadata, step.task, global_step=step.step)
+        summary = tf.Summary(
+            value=[
+                tf.Summary.Value(tag=name, simple_value=float(value))
+                for name, value in self.values.items()
+            ]
+        )
+        self.writer.add_summary(summary, global_step=step.step)
