@@ -1,11 +1,11 @@
 """The test suite on every supported TensorFlow, and real old runtimes for recording truth.
 
-    nox -f .ci/noxfile.py -s "tests(1.15.5)" -- -k graph    one version; pytest's own arguments follow --
     nox -f .ci/noxfile.py -s tests                          all of them
+    nox -f .ci/noxfile.py -s "tests(1.15.5)" -- -k graph    one; pytest's own arguments follow --
     nox -f .ci/noxfile.py -s "witness(1.0.1)" -- script.py  a script under a real TensorFlow 1.x
 
-Needs nox and uv. Interpreters are taken from pyenv or PATH; one that is missing skips its versions with
-a warning, and fails them where CI is set.
+Needs nox and uv. Interpreters are taken from pyenv or PATH; one that is missing skips its
+versions with a warning, and fails them where CI is set.
 """
 
 import os
@@ -17,7 +17,7 @@ import nox
 ROOT = Path(__file__).resolve().parent.parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 
-# TensorFlow: its Python, and the pins without which a fresh install of that release no longer imports.
+# TensorFlow: its Python, and the pins without which a fresh install no longer imports.
 SUPPORTED = {
     "1.13.2": ("3.7", "protobuf<3.21", "numpy<1.17"),
     "1.14.0": ("3.7", "protobuf<3.21", "numpy<1.17"),
@@ -41,7 +41,7 @@ nox.options.sessions = ["tests"]
 
 
 def interpreter(version: str) -> str:
-    """pyenv's pythonX.Y by path, since its shims answer for active versions only; else what is on PATH."""
+    """Return pyenv's pythonX.Y (its shims answer for active versions only), else what PATH has."""
     found = sorted(PYENV.glob(f"versions/{version}.*/bin/python{version}"))
     return str(found[-1]) if found else version
 
@@ -72,10 +72,11 @@ def tests(session: nox.Session, tensorflow: str, pins: "list[str]") -> None:
     ],
 )
 def witness(session: nox.Session, tensorflow: str) -> None:
-    """Run the script given after -- under a real TensorFlow 1.x, from the checkout's root."""
+    """Run what follows -- (a script, or -m module) under a real TensorFlow 1.x."""
     if not session.posargs:
-        session.error("Name the script to run after --, by its path from the checkout's root.")
+        session.error("Name what to run after --: a script's path from the checkout's root.")
     session.chdir(ROOT)
-    session.install("pip==21.3.1")  # the last one for Python 3.6; the bundled one knows no newer wheels
+    # The last pip for Python 3.6; the one bundled with it does not know the newer wheel formats.
+    session.install("pip==21.3.1")
     session.install("-r", f"tests/oracle/requirements-{tensorflow}.txt")
     session.run("python", *session.posargs)
