@@ -112,6 +112,14 @@ class Data(NamedTuple):
         """Columns of Y1 and of Y2."""
         return self.Y1.shape[1], self.Y2.shape[1]
 
+    def need_one_set(self) -> None:
+        """Raises InputError unless the tasks can be trained jointly."""
+        if not self.one_set:
+            raise InputError(
+                "data: two sets of rows (X1, Y1 and X2, Y2), but joint training needs both labels "
+                "of every row. Give X, Y1, Y2 with the same rows, or train alternately."
+            )
+
 
 def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = None) -> Draw:
     """A user's data: all three arrays from one set; of two sets only the task's own.
@@ -122,8 +130,8 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
       batch: Rows a step, picked without replacement; None feeds all rows in their order.
 
     Raises:
-      InputError: batch is not between 1 and the rows there are; or, when the draw is asked, the
-        joint task is wanted of two separate sets.
+      InputError: batch is not between 1 and the rows there are. The draw raises it when the joint
+        task is wanted of two separate sets.
     """
     rows = (len(data.X1), len(data.X2))
     if batch is not None and not 1 <= batch <= min(rows):
@@ -145,10 +153,8 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
         if task == "Y2":
             chosen = pick(rows[1])
             return Batch(task, data.X2[chosen], None, data.Y2[chosen])
-        raise InputError(
-            "data: two sets of rows (X1, Y1 and X2, Y2), but joint training needs both labels "
-            "of every row. Give X, Y1, Y2 with the same rows, or train alternately."
-        )
+        data.need_one_set()
+        raise InputError(f"task: {task!r}, but should be one of {list(NEEDS)}.")
 
     return draw
 

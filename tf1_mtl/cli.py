@@ -1,0 +1,57 @@
+"""The command line, `tf1-mtl` or `python -m tf1_mtl`.
+
+Each command is a file in `tf1_mtl.commands`. Neither they nor this file import TensorFlow before
+a command runs, so that `--help` and wrong arguments answer at once.
+
+Exit status: 0 done; 1 a check or a verdict is negative; 2 bad input; 130 interrupted. `run` ends
+with its script's own.
+"""
+
+import argparse
+import os
+import sys
+from typing import Optional, Sequence
+
+from tf1_mtl import __version__
+from tf1_mtl.commands import reproduce, run, train
+from tf1_mtl.errors import InputError
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Runs one command.
+
+    Args:
+      argv: The arguments after the program's name; None takes them from `sys.argv`.
+
+    Returns:
+      The exit status.
+    """
+    args = _parser().parse_args(argv)
+    try:
+        status: int = args.command(args)
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        print(f"tf1-mtl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tf1-mtl: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`); keep Python's exit from complaining.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tf1-mtl",
+        description="The TensorFlow 1 article 'Multi-Task Learning in Tensorflow: Part 1': "
+        "reproduce it, look into it, and check newer ports against it.",
+    )
+    parser.add_argument("--version", action="version", version=f"tf1-mtl {__version__}")
+    subparsers = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND")
+    subparsers.required = True
+    for command in (reproduce, train, run):
+        command.add_to(subparsers)
+    return parser

@@ -1,0 +1,76 @@
+"""Options that several commands take, and the types of their values."""
+
+import argparse
+import random
+import sys
+from typing import Iterable, Iterator, Optional, TypeVar
+
+T = TypeVar("T")
+
+LARGEST_SEED = 2**32 - 1
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1."""
+    return _whole(text, 1, None, "a whole number of at least 1")
+
+
+def seed(text: str) -> int:
+    """A seed that `numpy.random.RandomState` takes."""
+    return _whole(text, 0, LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED}")
+
+
+def rate(text: str) -> float:
+    """A learning rate: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r}, but should be a number above 0")
+    return value
+
+
+def fresh_seed() -> int:
+    """A seed from the system's randomness, for a run that was given none."""
+    return random.SystemRandom().randint(0, LARGEST_SEED)
+
+
+def add_session_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --device, --variables and --verbose."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        metavar="D",
+        help="auto (the first GPU, else the CPU), cpu, gpu or a TensorFlow device string",
+    )
+    parser.add_argument(
+        "--variables",
+        choices=("ref", "resource"),
+        default="ref",
+        help="TensorFlow 1's own variables (default) or TensorFlow 2's",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+
+
+def progress(items: Iterable[T], total: int, what: str, show: bool) -> Iterator[T]:
+    """Passes the items on and shows on stderr how many have gone by, if that is a terminal."""
+    show = show and sys.stderr.isatty()
+    shown = -1
+    for done, item in enumerate(items, 1):
+        yield item
+        percent = 100 * done // total
+        if show and percent != shown:
+            shown = percent
+            end = "\n" if done == total else ""
+            print(f"\r{done}/{total} {what} ({percent} %)", end=end, file=sys.stderr, flush=True)
+
+
+def _whole(text: str, low: int, high: Optional[int], should: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if value < low or (high is not None and value > high):
+        raise argparse.ArgumentTypeError(f"{text!r}, but should be {should}")
+    return value

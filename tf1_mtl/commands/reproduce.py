@@ -1,0 +1,113 @@
+"""`tf1-mtl reproduce`: the article's sessions, and its published figures beside many seeds."""
+
+import argparse
+import json
+import sys
+from typing import Any, List
+
+from tf1_mtl.commands import options
+from tf1_mtl.errors import InputError
+from tf1_mtl.quiet import quiet
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "reproduce",
+        help="run the article as published and test its figures against many seeds",
+        description="Runs the alternate and the joint session as published, then tests the "
+        "notebook's published figures against the same figures of many seeds. Exit status 1 "
+        "when a published figure is not one that this graph gives.",
+    )
+    parser.add_argument(
+        "--seeds", type=options.count, default=1000, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--seed", type=options.seed, metavar="N", help="of the run that is shown; default: random"
+    )
+    options.add_session_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the sessions, prints the comparison, and says whether the figures agree."""
+    seed = options.fresh_seed() if args.seed is None else args.seed
+    with quiet(args.verbose):
+        import tensorflow.compat.v1 as tf
+
+        from tf1_mtl import build_graph, open_session, replication
+
+        if args.seeds < replication.FEWEST_SEEDS:
+            raise InputError(
+                f"--seeds: {args.seeds}, but should be at least {replication.FEWEST_SEEDS}: "
+                "fewer cannot tell a wrong figure from chance."
+            )
+        net = build_graph(variables=args.variables)
+        session = open_session(net, args.device)
+    if not args.quiet:
+        print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
+    with session:
+        (shown,) = replication.run_seeds(net, session, [seed])
+        simulated = replication.run_seeds(net, session, range(args.seeds))
+        runs = options.progress(simulated, args.seeds, "seeds", not args.quiet)
+        judgements = replication.judge_article(runs)
+    agrees = all(judgement.agrees for judgement in judgements)
+    if args.json:
+        names = ("alternate", "joint")
+        result = {
+            "seed": seed,
+            "seeds": args.seeds,
+            "alternate": shown.alternate,
+            "joint": shown.joint,
+            "published": {
+                "alternate": replication.PUBLISHED_ALTERNATE,
+                "joint": replication.PUBLISHED_JOINT,
+            },
+            "tests": {n: {**j._asdict(), "agrees": j.agrees} for n, j in zip(names, judgements)},
+            "agrees": agrees,
+            "false_fail": sum(judgement.false_fail for judgement in judgements),
+            "device": session.device,
+            "tensorflow": tf.__version__,
+            "variables": args.variables,
+        }
+        print(json.dumps(result))
+    else:
+        print("\n".join(_report(shown, args.seeds, judgements)))
+    return 0 if agrees else 1
+
+
+def _report(shown: Any, seeds: int, judgements: Any) -> List[str]:
+    from tf1_mtl.replication import POWER, PUBLISHED_ALTERNATE, PUBLISHED_JOINT
+
+    lines = [f"{'loss':24}{'published':>12}{'this run':>12}"]
+    for step, (published, here) in enumerate(zip(PUBLISHED_ALTERNATE, shown.alternate)):
+        lines.append(f"{f'alternate, step {step}':24}{published:12.5e}{here:12.5e}")
+    lines.append(f"{'joint, step 0':24}{PUBLISHED_JOINT:12.5e}{shown.joint:12.5e}")
+
+    kept = 1 - judgements[0].false_fail
+    lines += ["", f"{'the published figure':24}{'':12}{f'middle {kept:.1%} of {seeds} seeds':>26}"]
+    for name, judgement in zip(("alternate, mean of 10", "joint"), judgements):
+        span = f"{judgement.low:.4g} to {judgement.high:.4g}"
+        verdict = "inside" if judgement.agrees else "OUTSIDE"
+        lines.append(
+            f"{name:24}{judgement.published:12.5e}{span:>26}  {verdict}, "
+            f"at quantile {judgement.quantile:.2f}"
+        )
+
+    false_fail = sum(judgement.false_fail for judgement in judgements)
+    too_large = min(judgement.too_large for judgement in judgements)
+    too_small = max(judgement.too_small for judgement in judgements)
+    if all(judgement.agrees for judgement in judgements):
+        verdict = "REPRODUCED: the published figures are such as this graph gives."
+    else:
+        verdict = "NOT REPRODUCED: this graph does not give the published figures."
+    lines += [
+        "",
+        verdict,
+        f"A right graph fails this test with probability {false_fail:.1%} at most. It finds losses",
+        f"{too_large:.2f} times too large, or {too_small:.2f} times what they should be, "
+        f"with probability {POWER:.0%}.",
+    ]
+    return lines

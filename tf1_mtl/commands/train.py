@@ -1,0 +1,125 @@
+"""`tf1-mtl alternate` and `tf1-mtl joint`: the article's two training sessions."""
+
+import argparse
+import json
+import sys
+from typing import Any, Dict, Iterator, Tuple
+
+import numpy as np
+
+from tf1_mtl import feeds
+from tf1_mtl.commands import options
+from tf1_mtl.quiet import quiet
+
+_DESCRIPTION = (
+    "Prints each step's loss, the sum of squares / 2 before that step's update, one a line; "
+    "all else goes to stderr."
+)
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds both commands."""
+    alternate = subparsers.add_parser(
+        "alternate",
+        help="the article's alternate session: a coin picks each step's task",
+        description=f"Trains one task or the other, by the flip of a coin. {_DESCRIPTION}",
+    )
+    joint = subparsers.add_parser(
+        "joint",
+        help="the article's joint session: both tasks in every step",
+        description=f"Trains both tasks on the sum of their losses. {_DESCRIPTION}",
+    )
+    _add_options(alternate, steps=10, arrays="X, Y1, Y2 (same rows) or X1, Y1, X2, Y2")
+    _add_options(joint, steps=1, arrays="X, Y1, Y2 (same rows)")
+
+
+def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> None:
+    parser.add_argument(
+        "--seed", type=options.seed, metavar="N", help="of weights, coin and data; default: random"
+    )
+    parser.add_argument(
+        "--steps", type=options.count, default=steps, metavar="N", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--batch", type=options.count, metavar="B", help="rows a step; default: 10, or all of FILE"
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=options.rate,
+        default=0.001,
+        metavar="R",
+        help="of the Adam optimizers; default: %(default)s",
+    )
+    parser.add_argument("--data", metavar="FILE.npz", help=f"train on its arrays {arrays}")
+    options.add_session_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs one training session and prints its losses."""
+    seed = options.fresh_seed() if args.seed is None else args.seed
+    rng = np.random.RandomState(seed)
+    sizes, draw = _sizes_and_draw(args, rng)
+
+    with quiet(args.verbose):
+        import tensorflow.compat.v1 as tf
+
+        from tf1_mtl import build_graph, open_session, train
+
+        net = build_graph(
+            rng, variables=args.variables, learning_rate=args.learning_rate, **sizes
+        )
+        session = open_session(net, args.device)
+
+    if not args.quiet:
+        print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
+    trained = []
+    with session:
+        session.run(net.init)
+        for step in _progress(args, train(net, session, _batches(args, draw, rng))):
+            trained.append(step)
+            if not args.json:
+                print(step.loss)
+    if args.json:
+        result = {
+            "regime": args.name,
+            "seed": seed,
+            "steps": args.steps,
+            "tasks": [step.task for step in trained],
+            "losses": [float(step.loss) for step in trained],
+            "device": session.device,
+            "tensorflow": tf.__version__,
+            "variables": args.variables,
+        }
+        print(json.dumps(result))
+    return 0
+
+
+def _sizes_and_draw(
+    args: argparse.Namespace, rng: np.random.RandomState
+) -> Tuple[Dict[str, Any], feeds.Draw]:
+    """The graph's sizes, and what draws the batches: the user's data, or the article's."""
+    if args.data is None:
+        batch = args.batch or 10
+        return {"batch": batch}, feeds.article_draw(rng, batch)
+    data = feeds.load_data(args.data)
+    if args.name == "joint":
+        data.need_one_set()
+    sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}
+    return sizes, feeds.data_draw(data, rng, args.batch)
+
+
+def _batches(
+    args: argparse.Namespace, draw: feeds.Draw, rng: np.random.RandomState
+) -> Iterator[feeds.Batch]:
+    if args.name == "joint":
+        return feeds.joint(draw, args.steps)
+    return feeds.alternate(draw, rng, args.steps)
+
+
+def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:
+    # Losses that scroll by on a terminal are progress enough.
+    show = not args.quiet and (args.json or not sys.stdout.isatty())
+    return options.progress(steps, args.steps, "steps", show)

@@ -1,0 +1,76 @@
+"""Starts TensorFlow without its noise on stderr, and without hiding an error.
+
+TensorFlow reads TF_CPP_MIN_LOG_LEVEL before it is imported; 2 keeps errors only. What no variable
+removes is written straight to file descriptor 2 while TensorFlow is imported and looks for a GPU.
+So that descriptor leads through a small filter process meanwhile: a line of known noise is
+dropped, any other passes on at once, also when TensorFlow crashes halfway.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Iterator
+
+_NOISE = re.compile(
+    rb"I\d{4} "  # information, in the form of 2.19 and later
+    rb"|[-0-9]+ [:.0-9]+: I "  # the same, in the form before
+    rb"|WARNING: All log messages before absl::InitializeLog"
+    rb"|To enable the following instructions: "
+    rb"|To enable them in other operations, rebuild TensorFlow"
+)
+_NO_GPU = re.compile(rb"(E\d{4} |[-0-9]+ [:.0-9]+: E ).*failed call to cuInit")
+
+
+@contextlib.contextmanager
+def quiet(verbose: bool = False) -> Iterator[None]:
+    """Holds TensorFlow's noise back while it is imported and a first session is opened.
+
+    Args:
+      verbose: True changes nothing: all that TensorFlow says is shown.
+
+    The environment's own TF_CPP_MIN_LOG_LEVEL, if set, is kept. TensorFlow's Python warnings
+    (deprecations) stay switched off afterwards.
+    """
+    if verbose:
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    command = [sys.executable, "-I", "-S", os.path.abspath(__file__)]
+    filtering = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=stderr)
+    assert filtering.stdin is not None
+    os.dup2(filtering.stdin.fileno(), 2)
+    try:
+        import tensorflow.compat.v1 as tf
+
+        tf.logging.set_verbosity(tf.logging.ERROR)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        filtering.stdin.close()
+        filtering.wait()
+
+
+def is_noise(line: bytes) -> bool:
+    """True for a line that says nothing to the user of a machine that works."""
+    if _NO_GPU.match(line):
+        # True on every machine without an NVIDIA device; with one it is a driver's real failure.
+        return not os.path.exists("/dev/nvidiactl")
+    return _NOISE.match(line) is not None
+
+
+def _filter() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is filtered
+    for line in sys.stdin.buffer:
+        if not is_noise(line):
+            os.write(2, line)
+
+
+if __name__ == "__main__":
+    _filter()

@@ -1,0 +1,132 @@
+"""The article's published figures, held against many seeds of this graph.
+
+The notebook's run had no seed, so its figures cannot be had again bit for bit. What can be asked is
+whether they look like a run of this graph. The steps of one run share their weights, so one run is
+one observation: its statistic is the mean of the ten alternate losses, or the one joint loss.
+
+If the published run came from this graph, its statistic and those of N seeds are exchangeable, and
+its rank among them is uniform. Hence the test: it fails when the published figure is among the k
+smallest or the k largest of the N + 1, which happens by chance with probability 2k / (N + 1)
+exactly, whatever the distribution (a Monte Carlo rank test; Barnard 1963).
+"""
+
+from typing import Iterable, Iterator, NamedTuple, Tuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import feeds
+from tf1_mtl.errors import InputError
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.training import train
+
+#: What the notebook of the original article shows (un-seeded; J. Godwin, July 2016).
+PUBLISHED_ALTERNATE = (
+    *(4.49855e6, 4.88283e6, 4.73779e6, 4.78109e6, 5.83479e6),
+    *(5.43606e6, 6.98611e6, 5.45781e6, 5.56779e6, 5.84073e6),
+)
+PUBLISHED_JOINT = 1.15856e7
+
+#: Wanted false-fail rate of one figure's test; with few seeds it is what they allow.
+FALSE_FAIL = 0.005
+#: Fewer seeds than this would make a false alarm likelier than one in ten for each figure.
+FEWEST_SEEDS = 20
+#: How surely a discrepancy must be found to be called detectable.
+POWER = 0.95
+
+
+class Run(NamedTuple):
+    """One alternate and one joint session, as published, of one seed."""
+
+    seed: int
+    alternate: Tuple[float, ...]  #: ten losses, each the sum of squares / 2 before its update
+    joint: float  #: one loss, likewise
+
+
+class Judgement(NamedTuple):
+    """One published figure beside the same figure of many seeds."""
+
+    published: float
+    low: float  #: the test fails below this
+    median: float
+    high: float  #: the test fails above this
+    quantile: float  #: where among the seeds the published figure lies, 0 to 1
+    false_fail: float  #: chance that the test fails although all is right
+    too_large: float  #: losses this many times too large would be found with probability POWER
+    too_small: float  #: losses this fraction of what they should be would be, likewise
+
+    @property
+    def agrees(self) -> bool:
+        """True when the published figure is one that this graph may well give."""
+        return self.low <= self.published <= self.high
+
+
+def run_seeds(
+    net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]
+) -> Iterator[Run]:
+    """Runs both sessions of the article for every seed, on one graph.
+
+    Args:
+      net: The article's graph, of the default sizes.
+      session: Open on it. Its variables start anew for every session that is run.
+      seeds: Each gives the weights, the coin and the data of its own two sessions.
+
+    Yields:
+      A `Run` for each seed, with the losses of `tf1-mtl alternate` and `joint` for that seed.
+    """
+    for seed in seeds:
+        rng = _start(net, session, seed)
+        batches = feeds.alternate(feeds.article_draw(rng), rng, len(PUBLISHED_ALTERNATE))
+        alternate = tuple(float(step.loss) for step in train(net, session, batches))
+        rng = _start(net, session, seed)
+        (joint,) = train(net, session, feeds.joint(feeds.article_draw(rng)))
+        yield Run(seed, alternate, float(joint.loss))
+
+
+def _start(net: MultiTaskGraph, session: tf.Session, seed: int) -> np.random.RandomState:
+    """Initializes every variable, the weights with this seed's draws instead of the graph's."""
+    rng = np.random.RandomState(seed)
+    weights = (net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights)
+    drawn = {variable.initial_value: rng.rand(*variable.shape.as_list()) for variable in weights}
+    session.run(net.init, feed_dict=drawn)
+    return rng
+
+
+def judge(published: float, sample: np.ndarray) -> Judgement:
+    """Tests one published figure against the same figure of many seeds.
+
+    Args:
+      published: The figure.
+      sample: float64 [seeds], the figure of each seed.
+
+    Raises:
+      InputError: Fewer than FEWEST_SEEDS seeds.
+    """
+    count = len(sample)
+    if count < FEWEST_SEEDS:
+        raise InputError(
+            f"seeds: {count}, but should be at least {FEWEST_SEEDS}: fewer cannot tell a wrong "
+            "figure from chance."
+        )
+    ordered = np.sort(sample)
+    k = max(1, int(FALSE_FAIL / 2 * (count + 1)))
+    low, high = ordered[k - 1], ordered[count - k]
+    return Judgement(
+        published=published,
+        low=float(low),
+        median=float(np.median(ordered)),
+        high=float(high),
+        quantile=float(np.mean(ordered < published)),
+        false_fail=2 * k / (count + 1),
+        # With all losses c times too large the test fails where a true figure is below c * low.
+        too_large=float(np.quantile(ordered, POWER) / low),
+        too_small=float(np.quantile(ordered, 1 - POWER) / high),
+    )
+
+
+def judge_article(runs: Iterable[Run]) -> Tuple[Judgement, Judgement]:
+    """Judges both published figures: the mean of the alternate losses, and the joint loss."""
+    kept = list(runs)
+    means = np.array([np.mean(run.alternate) for run in kept])
+    joints = np.array([run.joint for run in kept])
+    return judge(float(np.mean(PUBLISHED_ALTERNATE)), means), judge(PUBLISHED_JOINT, joints)
