@@ -17,7 +17,7 @@ import nox
 ROOT = Path(__file__).resolve().parent.parent
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
 
-# TensorFlow: its Python, and the pins without which a fresh install no longer imports.
+# TensorFlow: its Python, and the pins without which importing a fresh install fails or warns.
 SUPPORTED = {
     "1.13.2": ("3.7", "protobuf<3.21", "numpy<1.17"),
     "1.14.0": ("3.7", "protobuf<3.21", "numpy<1.17"),
