@@ -1,0 +1,274 @@
+"""The trajectory format: what goes in comes out, the same bytes, and no damage passes."""
+
+import hashlib
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+import numpy as np
+import pytest
+
+from tf1_mtl.baseline import trajectory as module
+from tf1_mtl.baseline.trajectory import Run, Trajectory, Writer, load, save
+from tf1_mtl.errors import InputError
+
+
+def example():
+    """Three runs that share a feed, keep weights once, and hold what is awkward to store."""
+    rng = np.random.RandomState(3)
+    X = rng.rand(2, 3).astype(np.float32)
+    weights = {"share_W": rng.rand(3, 2).astype(np.float32)}
+    slots = {
+        ("Y1_op", "share_W", "m"): np.zeros((3, 2), np.float32),
+        ("Y1_op", "", "beta1_power"): np.array(0.9, np.float32),
+    }
+    fetched = {
+        "op": None,
+        "nan": np.array([np.nan, -0.0, np.inf]),
+        "count": np.array(2**63 - 1),
+        "flag": np.array(True),
+        "text": np.array([b"a", b"bc"]),
+        "nothing": np.zeros((0, 4), np.float16),
+        "turned": np.arange(6).reshape(2, 3).T,
+    }
+    runs = (
+        Run("Y1", {"X": X}, np.float32(0.1), weights, slots),
+        Run("joint", {"X": X.copy()}, np.float32("inf")),
+        Run("", {}, None, fetched=fetched, session=1, error="OpError: no"),
+    )
+    return Trajectory({"case": "example", "sizes": [2, 3]}, weights, runs)
+
+
+def same(left, right):
+    """Equal in structure, dtype, shape and every bit."""
+    if isinstance(left, dict):
+        return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, (np.ndarray, np.generic)):
+        return (
+            left.dtype == right.dtype
+            and left.shape == right.shape
+            and left.tobytes() == right.tobytes()
+        )
+    return left == right and type(left) is type(right)
+
+
+@pytest.fixture
+def stored(tmp_path):
+    path = str(tmp_path / "example.npz")
+    save(path, example())
+    return path
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def rewrite(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def test_what_is_saved_is_loaded(stored):
+    loaded = load(stored)
+    assert same(loaded.runs, example().runs)
+    assert same(loaded.initial, example().initial)
+    assert loaded.manifest == {
+        "case": "example",
+        "sizes": [2, 3],
+        "format": "tf1_mtl trajectory",
+        "schema": 1,
+    }
+    assert isinstance(loaded.runs[0].loss, np.float32)
+
+
+def test_steps_are_the_training_runs_of_one_session():
+    assert [run.task for run in example().steps()] == ["Y1", "joint"]
+    assert example().steps(session=1) == ()
+
+
+def test_the_same_content_gives_the_same_bytes(stored, tmp_path):
+    again = str(tmp_path / "again.npz")
+    save(again, load(stored))
+    assert content(again) == content(stored)
+    # Written down, so that another Python or NumPy is held to it as well.
+    assert hashlib.sha256(content(stored)).hexdigest().startswith("e2aecff7cfa95f3e")
+
+
+def test_an_equal_array_is_stored_once(stored):
+    with zipfile.ZipFile(stored) as archive:
+        names = archive.namelist()
+    assert "000000/feeds/X.npy" in names
+    assert "000001/feeds/X.npy" not in names
+    runs = load(stored).runs
+    assert runs[0].feeds["X"] is runs[1].feeds["X"]
+
+
+def test_numpy_opens_it_without_pickle(stored):
+    with np.load(stored, allow_pickle=False) as archive:
+        assert np.array_equal(archive["initial/share_W"], example().initial["share_W"])
+
+
+def test_loaded_arrays_are_read_only(stored):
+    with pytest.raises(ValueError, match="read-only"):
+        load(stored).initial["share_W"][0, 0] = 1
+
+
+def test_every_altered_byte_is_refused(stored):
+    data = content(stored)
+    for position in range(len(data)):
+        altered = bytearray(data)
+        altered[position] ^= 1 << position % 8
+        rewrite(stored, bytes(altered))
+        with pytest.raises(InputError, match=r"altered|cut short, its end"):
+            load(stored)
+
+
+def test_every_truncation_is_refused(stored):
+    data = content(stored)
+    for length in range(len(data)):
+        rewrite(stored, data[:length])
+        with pytest.raises(InputError, match="cut short"):
+            load(stored)
+
+
+def test_a_truncated_file_gives_its_whole_runs(stored):
+    data = content(stored)
+    counts = []
+    for length in range(data.index(b"000000/feeds/X.npy"), len(data), 7):
+        rewrite(stored, data[:length])
+        partial = load(stored, partial=True)
+        counts.append(len(partial.runs))
+        assert same(partial.runs, example().runs[: len(partial.runs)])
+    assert sorted(set(counts)) == [0, 1, 2, 3]
+    assert counts == sorted(counts)
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [b"", b"hello", pickle.dumps({"a": 1}), b"PK\x03\x04" + b"\0" * 100],
+    ids=["empty", "text", "pickle", "zip-like"],
+)
+def test_a_foreign_file_is_refused(tmp_path, foreign):
+    path = str(tmp_path / "foreign.npz")
+    rewrite(path, foreign)
+    with pytest.raises(InputError, match="not a trajectory"):
+        load(path)
+
+
+def test_a_foreign_npz_is_refused(tmp_path):
+    path = str(tmp_path / "foreign.npz")
+    np.savez(path, X=np.zeros((2, 2)))
+    with pytest.raises(InputError, match="not a trajectory"):
+        load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.json", "{}")
+    with pytest.raises(InputError, match="not a trajectory; should be a file that `--record`"):
+        load(path)
+
+
+def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
+    path = str(tmp_path / "newer.npz")
+    monkeypatch.setattr(module, "SCHEMA", 2)
+    save(path, example())
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"schema 2, but this tf1_mtl reads up to 1. Upgrade"):
+        load(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"no such file; should be a trajectory. Check the name"):
+        load(str(tmp_path / "none.npz"))
+    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
+        load(str(tmp_path))
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match="a directory, but should be a file"):
+        save(str(tmp_path), example())
+    with pytest.raises(InputError, match="cannot be written"):
+        save(str(tmp_path / "no" / "such.npz"), example())
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_objects_are_refused_and_nothing_is_left(tmp_path):
+    run = Run("", {"X": np.array([object()])}, None)
+    with pytest.raises(InputError, match="000000/feeds/X: an array of Python objects"):
+        save(str(tmp_path / "objects.npz"), Trajectory({}, {}, (run,)))
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_a_file_with_pickled_objects_is_never_unpickled(tmp_path):
+    path = str(tmp_path / "pickled.npz")
+    writer = Writer(path, {})
+    np.save(str(tmp_path / "array.npy"), np.array([object]), allow_pickle=True)
+    writer._archive.put("000000/feeds/X.npy", content(str(tmp_path / "array.npy")))
+    writer.close()
+    with pytest.raises(InputError, match=r"unknown content .*allow_pickle"):
+        load(path)
+
+
+def test_a_reference_to_nothing_is_refused(tmp_path):
+    path = str(tmp_path / "dangling.npz")
+    writer = Writer(path, {})
+    writer._archive.put("initial.json", json.dumps({"share_W": "nowhere.npy"}).encode())
+    writer.close()
+    with pytest.raises(InputError, match=r"unknown content .*nowhere"):
+        load(path)
+
+
+def test_the_manifest_can_grow(tmp_path):
+    path = str(tmp_path / "grown.npz")
+    writer = Writer(path, {"case": "a"})
+    writer.add(example().runs[0])
+    writer.describe({"case": "b", "ended": "well"})
+    writer.close()
+    assert load(path).manifest["case"] == "b"
+    assert load(path).manifest["ended"] == "well"
+    assert load(path).manifest["schema"] == 1
+
+
+def test_an_unfinished_recording_is_not_overwritten(tmp_path):
+    path = str(tmp_path / "a.npz")
+    writer = Writer(path, {})
+    with pytest.raises(InputError, match="unfinished recording is in the way"):
+        Writer(path, {})
+    with pytest.raises(InputError, match=r"a.npz.partial is an unfinished one"):
+        load(path)
+    writer.discard()
+    assert os.listdir(str(tmp_path)) == []
+
+
+def test_a_finished_file_replaces_the_older_one_only_at_the_end(stored):
+    before = content(stored)
+    writer = Writer(stored, {})
+    assert content(stored) == before
+    writer.close()
+    assert load(stored).runs == ()
+
+
+def test_a_killed_recording_keeps_every_run_that_was_added(tmp_path):
+    path = str(tmp_path / "killed.npz")
+    script = """
+        import os, signal, sys
+        import numpy as np
+        from tf1_mtl.baseline.trajectory import Run, Writer
+        writer = Writer(sys.argv[1], {"case": "killed"})
+        for i in range(5):
+            writer.add(Run("Y1", {"X": np.full((3, 3), i, np.float32)}, np.float32(i)))
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script), path])
+    assert killed.returncode == -signal.SIGKILL
+    assert not os.path.exists(path)
+    partial = load(path, partial=True)
+    assert partial.manifest["case"] == "killed"
+    assert [float(run.loss) for run in partial.runs] == [0, 1, 2, 3, 4]
+    assert [run.feeds["X"][2, 2] for run in partial.runs] == [0, 1, 2, 3, 4]

@@ -1,0 +1,294 @@
+"""Trajectories: recorded values, run by run, in one strict file format. NumPy only.
+
+A trajectory file ends in .npz and is a zip archive that `numpy.load` opens too. Its members, in
+the order in which they were recorded:
+
+    manifest.json                     who recorded what, and with what; the schema version
+    initial.json                      the weights before the first step
+    000000/weights/share_W.npy ...    each different array once, named after where it first occurs
+    runs/000000.json ...              one run: its task, and for every array where it is stored
+    manifest-1.json ...               what a recording learnt about itself later
+
+A run's own member follows its arrays, so the front of a file cut short is a number of whole runs;
+`load(path, partial=True)` reads them.
+"""
+
+import hashlib
+import io
+import json
+import struct
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+
+import numpy as np
+
+from tf1_mtl.baseline.archive import Archive, ArchiveWriter, read_archive
+from tf1_mtl.errors import InputError
+
+FORMAT = "tf1_mtl trajectory"
+SCHEMA = 1
+
+SlotKey = Tuple[str, str, str]
+Reference = Union[str, List[Any]]  # a member's name, or [dtype, value] of a single number
+
+
+class Run(NamedTuple):
+    """One `Session.run`: of the article's graph, one training step."""
+
+    task: str  #: "Y1", "Y2" or "joint"; "" when the run is no training step of the article's graph
+    feeds: Dict[str, np.ndarray]  #: as fed, by placeholder; a label that was not fed is absent
+    loss: Optional[np.float32]  #: before this update
+    #: After it, by variable; None where the trajectory keeps only some steps.
+    weights: Optional[Dict[str, np.ndarray]] = None
+    #: After it, by (optimizer, variable, slot): ("Optimiser", "share_W", "m"), and without a
+    #: variable ("Y2_op", "", "beta1_power"); None where the trajectory keeps only some steps.
+    slots: Optional[Dict[SlotKey, np.ndarray]] = None
+    #: What was fetched, by TensorFlow's name; None for an operation, which returns nothing.
+    fetched: Optional[Dict[str, Optional[np.ndarray]]] = None
+    session: int = 0  #: in the order in which a script's sessions first ran
+    error: str = ""  #: what TensorFlow raised, when the run failed
+
+
+class Trajectory(NamedTuple):
+    """Recorded values, run by run. Loaded arrays are read-only: equal ones are one object."""
+
+    manifest: Dict[str, Any]  #: JSON values
+    initial: Dict[str, np.ndarray]  #: the weights before the first step
+    runs: Tuple[Run, ...]
+
+    def steps(self, session: int = 0) -> Tuple[Run, ...]:
+        """The training steps of one session; a script's other runs are left out."""
+        return tuple(run for run in self.runs if run.task and run.session == session)
+
+
+def save(path: str, trajectory: Trajectory) -> None:
+    """Writes a trajectory; the same one gives the same bytes, whatever the day, Python or NumPy.
+
+    Raises:
+      InputError: The file cannot be written, or an array would need pickle.
+    """
+    writer = Writer(path, trajectory.manifest)
+    try:
+        writer.start(trajectory.initial)
+        for run in trajectory.runs:
+            writer.add(run)
+    except BaseException:
+        writer.discard()
+        raise
+    writer.close()
+
+
+def load(path: str, partial: bool = False) -> Trajectory:
+    """Reads a trajectory; never unpickles.
+
+    Args:
+      path: What `save` or a recording wrote.
+      partial: Also takes what a killed recording left (`path` or `path` + ".partial"), and gives
+        its whole runs.
+
+    Raises:
+      InputError: The file is not there, not a trajectory, cut short, altered, or of a newer
+        schema.
+    """
+    archive = read_archive(path, partial)
+    if not archive.members:
+        raise InputError(
+            f"{archive.path}: not a trajectory, or one cut short before its first record; should "
+            "be a file that `--record` or tf1_mtl.baseline.save wrote. Check the name."
+        )
+    schema = _schema(archive)
+    if schema is None:
+        raise InputError(
+            f"{archive.path}: not a trajectory; should be a file that `--record` or "
+            "tf1_mtl.baseline.save wrote. Check the name."
+        )
+    if schema > SCHEMA:
+        raise InputError(
+            f"{archive.path}: a trajectory of schema {schema}, but this tf1_mtl reads up to "
+            f"{SCHEMA}. Upgrade tf1_mtl."
+        )
+    if not archive.sealed and not partial:
+        raise InputError(
+            f"{archive.path}: cut short, its end with the checksum is missing. Read the runs that "
+            "are whole with load(path, partial=True), or record it again."
+        )
+    try:
+        return _assemble(archive)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{archive.path}: a trajectory with unknown content ({type(error).__name__}: {error}). "
+            "Record it again."
+        ) from error
+
+
+class Writer:
+    """Writes a trajectory run by run, so that a kill loses no run that was added."""
+
+    def __init__(self, path: str, manifest: Mapping[str, Any]) -> None:
+        """Opens `path` + ".partial" and writes the manifest.
+
+        Args:
+          path: Where the finished file will be.
+          manifest: JSON values.
+
+        Raises:
+          InputError: The file cannot be written, or an unfinished recording is in the way.
+        """
+        self._archive = ArchiveWriter(path)
+        self._stored: Dict[bytes, str] = {}  # where the arrays so far are, by digest
+        self._runs = 0
+        self._manifests = 0
+        self.describe({**manifest, "format": FORMAT, "schema": SCHEMA})
+
+    def describe(self, manifest: Mapping[str, Any]) -> None:
+        """Adds entries to the manifest, or replaces them."""
+        suffix = f"-{self._manifests}" if self._manifests else ""
+        self._put_json(f"manifest{suffix}.json", manifest)
+        self._manifests += 1
+
+    def start(self, initial: Mapping[str, np.ndarray]) -> None:
+        """Writes the weights before the first step."""
+        self._put_json("initial.json", self._references("initial", initial))
+
+    def add(self, run: Run) -> None:
+        """Writes one run."""
+        where = f"{self._runs:06d}"
+        entry: Dict[str, Any] = {
+            "task": run.task,
+            "feeds": self._references(f"{where}/feeds", run.feeds),
+        }
+        if run.loss is not None:
+            entry["loss"] = self._reference(f"{where}/loss", run.loss)
+        if run.weights is not None:
+            entry["weights"] = self._references(f"{where}/weights", run.weights)
+        if run.slots is not None:
+            entry["slots"] = [
+                [*key, self._reference("/".join((where, "slots", *key)), value)]
+                for key, value in run.slots.items()
+            ]
+        if run.fetched is not None:
+            entry["fetched"] = self._references(f"{where}/fetched", run.fetched)
+        if run.session:
+            entry["session"] = run.session
+        if run.error:
+            entry["error"] = run.error
+        self._put_json(f"runs/{where}.json", entry)
+        self._runs += 1
+        self._archive.flush()
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name."""
+        self._archive.close()
+
+    def discard(self) -> None:
+        """Gives up: nothing is left of what was written."""
+        self._archive.discard()
+
+    def _references(
+        self, where: str, arrays: Mapping[str, Optional[np.ndarray]]
+    ) -> Dict[str, Optional[Reference]]:
+        return {
+            name: None if value is None else self._reference(f"{where}/{name}", value)
+            for name, value in arrays.items()
+        }
+
+    def _reference(self, where: str, value: Any) -> Reference:
+        """Stores an array, unless an equal one is stored, and gives what refers to it."""
+        array = np.asarray(value, order="C")
+        if array.dtype.hasobject:
+            raise InputError(
+                f"{where}: an array of Python objects, but should be numbers or fixed-length "
+                "strings, which are stored without pickle. Convert it with astype."
+            )
+        if array.ndim == 0 and array.dtype.kind in "biuf" and array.dtype.itemsize <= 8:
+            return [array.dtype.name, array.item()]
+        content = _npy(array)
+        digest = hashlib.sha256(content).digest()
+        if digest not in self._stored:
+            self._archive.put(f"{where}.npy", content)
+            self._stored[digest] = f"{where}.npy"
+        return self._stored[digest]
+
+    def _put_json(self, name: str, entry: Mapping[str, Any]) -> None:
+        self._archive.put(name, json.dumps(entry, separators=(",", ":")).encode())
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """The .npy format, version 1.0; NumPy's own writer pads its header differently by version."""
+    header = f"{{'descr': {array.dtype.str!r}, 'fortran_order': False, 'shape': {array.shape!r}, }}"
+    header += " " * (-(10 + len(header) + 1) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + array.tobytes()
+
+
+def _schema(archive: Archive) -> Optional[int]:
+    """The schema that the first member states, or None if this is no trajectory."""
+    if archive.members[0][0] != "manifest.json":
+        return None
+    try:
+        manifest = json.loads(archive.members[0][1].decode())
+    except ValueError:
+        return None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        return None
+    schema = manifest.get("schema")
+    return schema if isinstance(schema, int) else None
+
+
+def _assemble(archive: Archive) -> Trajectory:
+    """Puts the members together."""
+    manifest: Dict[str, Any] = {}
+    initial: Dict[str, np.ndarray] = {}
+    runs: List[Run] = []
+    arrays: Dict[str, np.ndarray] = {}
+    for name, content in archive.members:
+        if name.endswith(".npy"):
+            arrays[name] = _frozen(np.load(io.BytesIO(content), allow_pickle=False))
+            continue
+        entry = json.loads(content.decode())
+        if name.startswith("manifest"):
+            manifest.update(entry)
+        elif name.startswith("initial"):
+            initial = _resolve_all(entry, arrays)
+        else:
+            runs.append(_run(entry, arrays))
+    return Trajectory(manifest, initial, tuple(runs))
+
+
+def _run(entry: Dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Run:
+    loss: Any = _resolve(entry["loss"], arrays)[()] if "loss" in entry else None
+    slots = None
+    if "slots" in entry:
+        slots = {
+            (optimizer, variable, slot): _resolve(reference, arrays)
+            for optimizer, variable, slot, reference in entry["slots"]
+        }
+    return Run(
+        task=entry["task"],
+        feeds=_resolve_all(entry["feeds"], arrays),
+        loss=loss,
+        weights=_resolve_all(entry["weights"], arrays) if "weights" in entry else None,
+        slots=slots,
+        fetched=_resolve_all(entry["fetched"], arrays) if "fetched" in entry else None,
+        session=entry.get("session", 0),
+        error=entry.get("error", ""),
+    )
+
+
+def _resolve_all(
+    references: Mapping[str, Optional[Reference]], arrays: Mapping[str, np.ndarray]
+) -> Dict[str, Any]:
+    return {
+        name: None if reference is None else _resolve(reference, arrays)
+        for name, reference in references.items()
+    }
+
+
+def _resolve(reference: Reference, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    if isinstance(reference, str):
+        return arrays[reference]
+    dtype, value = reference
+    return _frozen(np.array(value, dtype=dtype))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array
