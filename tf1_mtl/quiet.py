@@ -20,6 +20,7 @@ _NOISE = re.compile(
     rb"|WARNING: All log messages before absl::InitializeLog"
     rb"|To enable the following instructions: "
     rb"|To enable them in other operations, rebuild TensorFlow"
+    rb"|.*Unable to register cu(DNN|FFT|BLAS) factory"  # 2.13 to 2.17, on every machine
 )
 _NO_GPU = re.compile(rb"(E\d{4} |[-0-9]+ [:.0-9]+: E ).*failed call to cuInit")
 

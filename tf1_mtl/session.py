@@ -1,6 +1,6 @@
 """One Session on the available device."""
 
-from typing import List, Optional
+from typing import Any, List, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -87,9 +87,9 @@ class _Float32:
             switch.enable_tensor_float_32_execution(cls.before)
 
 
-def _tf32_switch() -> Optional[object]:
+def _tf32_switch() -> Any:
     """`tf.config.experimental`, or None before TensorFlow 2.4, which knows no TF32."""
-    experimental = tf.config.experimental
+    experimental = getattr(getattr(tf, "config", None), "experimental", None)
     return experimental if hasattr(experimental, "enable_tensor_float_32_execution") else None
 
 
