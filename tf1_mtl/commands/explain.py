@@ -1,0 +1,61 @@
+"""`tf1-mtl explain`: what one run of the article's graph needs, reads, writes and runs."""
+
+import argparse
+import json
+from typing import Any
+
+from tf1_mtl.quiet import quiet
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "explain",
+        help="what one session.run needs, reads, writes and runs",
+        description="Explains session.run of these fetches on the article's graph: planned from "
+        "the graph, and measured in a real run, the two held against each other. Exit status 1 "
+        "when that run fails, for example because --without leaves out what it needs.",
+    )
+    parser.add_argument(
+        "fetches",
+        nargs="+",
+        metavar="NAME",
+        help="of the article (Y1_op, Y1_Loss, shared_layer, ...) or of the graph (Adam_1, ...)",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a placeholder not to feed; may be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument(
+        "--variables",
+        choices=("ref", "resource"),
+        default="ref",
+        help="TensorFlow 1's own variables (default) or TensorFlow 2's",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explains one run."""
+    with quiet(args.verbose):
+        import numpy as np
+
+        from tf1_mtl import InputError, build_graph
+        from tf1_mtl.teaching import explain
+
+        net = build_graph(np.random.RandomState(0), variables=args.variables)
+        placeholders = ("X", "Y1", "Y2")
+        for name in args.without:
+            if name not in placeholders:
+                raise InputError(
+                    f"--without: {name!r}, but should be a placeholder: {', '.join(placeholders)}."
+                )
+        feeds = [name for name in placeholders if name not in args.without]
+        explanation = explain(args.fetches, feeds={} if not feeds else feeds, graph=net)
+    print(json.dumps(explanation.as_json()) if args.json else explanation)
+    return 0 if explanation.error is None else 1

@@ -1,0 +1,254 @@
+"""What one `Session.run` needs, reads, writes and runs: planned from the graph, and measured.
+
+*Planned* is read off the graph: backward from the fetches, stopping at what is fed. *Measured* is
+what a real run executed, by TensorFlow's own full trace, with the graph optimizer and constant
+folding switched off so that the nodes are those of the graph as it is written.
+"""
+
+import difflib
+import re
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.graph import build_graph
+from tf1_mtl.teaching import groups
+from tf1_mtl.teaching.explanation import Explanation
+from tf1_mtl.teaching.walk import PLACEHOLDERS, VARIABLES, Element, accesses, needed, variable_of
+
+#: A graph, or a NamedTuple of handles with a field "graph", such as MultiTaskGraph.
+AnyGraph = Union[tf.Graph, Tuple[Any, ...]]
+Feeds = Union[Mapping[Any, Any], Iterable[Any]]
+Values = List[Tuple[tf.Variable, np.ndarray]]  # TensorFlow 2's variables are no dict keys
+
+
+def explain(
+    fetches: Any,
+    feeds: Optional[Feeds] = None,
+    session: Optional[tf.Session] = None,
+    graph: Optional[AnyGraph] = None,
+) -> Explanation:
+    """Explains one run of any v1 graph, and changes no weight by doing so.
+
+    The measured runs happen in sessions of their own, into which the values of the variables are
+    copied, so that the caller's session is only read. No node is added to the graph.
+
+    Args:
+      fetches: As for `Session.run`, one or a list: tensors, operations, variables or names in the
+        graph, such as "Adam_1" or "L2Loss:0"; for a NamedTuple of handles such as
+        `MultiTaskGraph` also its field names, such as "Y1_op".
+      feeds: What is fed: values by tensor or name, or just tensors or names, for which random
+        values are taken; None feeds every placeholder.
+      session: Open on the graph; the run is explained for its variables' values. None takes
+        initial values.
+      graph: None takes the session's, or else builds the article's.
+
+    Raises:
+      InputError: A name is not in the graph (the message lists near ones), or a value does not
+        fit its tensor. A run that TensorFlow itself refuses is explained, with its error.
+    """
+    if graph is None:
+        graph = build_graph(np.random.RandomState(0)) if session is None else session.graph
+    names = Names(graph)
+    if session is not None and session.graph is not names.graph:
+        raise InputError("session: of another graph. Open it on the graph to be explained.")
+    elements = [names.find(fetch) for fetch in _as_list(fetches)]
+    feed_dict = _feed_dict(names, feeds)
+    ops = names.graph.get_operations()
+
+    planned = needed(elements, feed_dict)
+    # The placeholders that the fetches need, whether they are fed here or not.
+    inside = [tensor for tensor in feed_dict if tensor.op.type not in PLACEHOLDERS]
+    must = needed([e if isinstance(e, tf.Operation) else e.op for e in elements], inside)
+    placeholders = [op for op in ops if op.type in PLACEHOLDERS]
+    touches = [access for op in ops if op in planned for access in accesses(op)]
+    reads = {access.variable for access in touches if access.reads}
+    reads.update(filter(None, (variable_of(e) for e in elements if isinstance(e, tf.Tensor))))
+    written_by: Dict[str, Tuple[str, ...]] = {}
+    for access in touches:
+        if access.writes:
+            by = written_by.get(access.variable.name, ())
+            written_by[access.variable.name] = (*by, access.op.name)
+
+    values = variable_values(names.graph, session)
+    measured = run_traced(names.graph, values, elements, feed_dict, as_written=True)
+    optimized = run_traced(names.graph, values, elements, feed_dict, as_written=False)
+    removed = None
+    if measured.nodes is not None and optimized.nodes is not None:
+        removed = tuple(name for name in measured.nodes if name not in optimized.nodes)
+    return Explanation(
+        fetches=tuple(names.spoken(element) for element in elements),
+        feeds=tuple(names.spoken(tensor) for tensor in feed_dict),
+        planned=tuple(op.name for op in ops if op in planned),
+        measured=measured.nodes,
+        error=measured.error,
+        must_feed=tuple(op.name for op in placeholders if op in must),
+        not_needed=tuple(op.name for op in placeholders if op not in must),
+        variables=tuple(op.name for op in ops if op.type in VARIABLES),
+        reads=tuple(op.name for op in ops if op in reads),
+        writes=tuple(op.name for op in ops if op.name in written_by),
+        written_by=written_by,
+        changed=measured.changed,
+        groups=groups.group(names.graph, names.article),
+        removed_by_optimizer=removed,
+    )
+
+
+class Names:
+    """The elements of a graph by name: the graph's own names and, if it is ours, the article's."""
+
+    def __init__(self, graph: AnyGraph) -> None:
+        self.fields: Dict[str, Any] = {}
+        self.graph: tf.Graph = getattr(graph, "graph", graph)
+        if graph is not self.graph:
+            self.fields = {k: v for k, v in graph._asdict().items() if k != "graph"}  # type: ignore
+        #: {"Adam_1": "Y1_op", "L2Loss": "Y1_Loss", ...}; variables keep their graph names.
+        self.article: Dict[str, str] = {
+            getattr(element, "op", element).name: name
+            for name, element in self.fields.items()
+            if isinstance(element, (tf.Tensor, tf.Operation))
+        }
+
+    def find(self, name: Any) -> Element:
+        """The operation or tensor of that name; anything but text must be one already.
+
+        Raises:
+          InputError: There is none; the message lists near names.
+        """
+        wanted = self.fields.get(name, name) if isinstance(name, str) else name
+        try:
+            return self.graph.as_graph_element(wanted)
+        except (KeyError, ValueError, TypeError) as error:
+            known = [*self.fields, *(op.name for op in self.graph.get_operations())]
+            near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
+            hint = f"Near: {', '.join(near)}" if near else f"There are {', '.join(known[:10])}, ..."
+            raise InputError(
+                f"{name!r}: not in the graph, but should be an operation, a tensor or a name "
+                f"of one. {hint}."
+            ) from error
+
+    def spoken(self, element: Element) -> str:
+        """How the article calls it, else its own name."""
+        op = element if isinstance(element, tf.Operation) else element.op
+        return self.article.get(op.name, element.name)
+
+
+class Traced(NamedTuple):
+    """What one real run did, or the error that it ended with."""
+
+    nodes: Optional[Tuple[str, ...]]  #: the nodes of the graph that ran, in its order
+    changed: Optional[Tuple[str, ...]]  #: the variables whose bits differ afterwards
+    error: Optional[str]
+
+
+def run_traced(
+    graph: tf.Graph,
+    values: Values,
+    fetches: Sequence[Element],
+    feed_dict: Mapping[tf.Tensor, Any],
+    as_written: bool,
+) -> Traced:
+    """Runs once in a new session whose variables have these values, and says what ran.
+
+    Args:
+      graph: The session's.
+      values: From `variable_values`.
+      fetches: Operations and tensors.
+      feed_dict: Values by tensor.
+      as_written: True switches the graph optimizer and constant folding off; False leaves
+        TensorFlow's default.
+    """
+    # Which nodes run does not depend on the device; the CPU is always there.
+    config = tf.ConfigProto(allow_soft_placement=True, device_count={"GPU": 0})
+    if as_written:
+        config.graph_options.rewrite_options.disable_meta_optimizer = True
+        config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
+    with tf.Session(graph=graph, config=config) as session:
+        for variable, value in values:
+            # As Variable.load does: the initializer runs with another value fed.
+            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
+        try:
+            ran = trace(session, fetches, feed_dict)
+        except tf.errors.OpError as error:
+            return Traced(None, None, _first_words(error))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"feeds: {error} Feed what fits the tensor.") from error
+        changed = [
+            variable.op.name
+            for variable, value in values
+            if session.run(variable).tobytes() != value.tobytes()
+        ]
+    return Traced(ran, tuple(changed), None)
+
+
+def trace(
+    session: tf.Session, fetches: Sequence[Element], feed_dict: Mapping[tf.Tensor, Any]
+) -> Tuple[str, ...]:
+    """Runs once in this session, which is a real step, and names the nodes that ran.
+
+    Returns:
+      Names of nodes of the graph, in its order. What TensorFlow adds for a run of its own
+      (`_SOURCE`, and `_arg_X_0_0` where X is fed) is left out.
+    """
+    metadata = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    session.run(list(fetches), dict(feed_dict), options=options, run_metadata=metadata)
+    ran = {node.node_name for dev in metadata.step_stats.dev_stats for node in dev.node_stats}
+    return tuple(op.name for op in session.graph.get_operations() if op.name in ran)
+
+
+def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
+    """The values of all variables that have one; without a session, their initial values."""
+    variables = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES) + graph.get_collection(
+        tf.GraphKeys.LOCAL_VARIABLES
+    )
+    if session is None:
+        with tf.Session(graph=graph) as fresh:
+            fresh.run([variable.initializer for variable in variables])
+            return variable_values(graph, fresh)
+    values = []
+    for variable in variables:
+        try:
+            values.append((variable, session.run(variable)))
+        except tf.errors.FailedPreconditionError:
+            continue  # not initialized; then it is not in the copy either
+    return values
+
+
+def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:
+    if feeds is None:
+        feeds = [op.outputs[0] for op in names.graph.get_operations() if op.type in PLACEHOLDERS]
+    rng = np.random.RandomState(0)
+    feed_dict = {}
+    for feed in feeds if isinstance(feeds, Mapping) else _as_list(feeds):
+        element = names.find(feed)
+        tensor = element.outputs[0] if isinstance(element, tf.Operation) else element
+        given = isinstance(feeds, Mapping)
+        feed_dict[tensor] = feeds[feed] if given else _made_up(rng, tensor)
+    return feed_dict
+
+
+def _made_up(rng: np.random.RandomState, tensor: tf.Tensor) -> Any:
+    """Random numbers as the article feeds them, uniform on [0, 10); unknown sizes are 1."""
+    shape = [] if tensor.shape.ndims is None else [size or 1 for size in tensor.shape.as_list()]
+    dtype = tensor.dtype.base_dtype
+    if dtype == tf.string:
+        return np.full(shape, "", dtype=object)
+    if not (dtype.is_floating or dtype.is_integer or dtype.is_complex or dtype.is_bool):
+        raise InputError(f"feeds: {tensor.name} is {dtype.name}. Give its value: {{name: value}}.")
+    return (rng.rand(*shape) * 10 * dtype.is_floating).astype(dtype.as_numpy_dtype)
+
+
+def _as_list(one_or_more: Any) -> List[Any]:
+    items = list(one_or_more) if isinstance(one_or_more, (list, tuple)) else [one_or_more]
+    if not items:
+        raise InputError("fetches: none, but a run needs at least one. Give one.")
+    return items
+
+
+def _first_words(error: tf.errors.OpError) -> str:
+    """TensorFlow's own sentence, without where in which file the node was made."""
+    missing = re.search(r"You must feed a value for placeholder tensor '[^']*'", error.message)
+    return missing.group() if missing else error.message.strip().splitlines()[-1]

@@ -1,0 +1,112 @@
+"""What `explain` found out about one run, and how it reads."""
+
+import textwrap
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+Names = Tuple[str, ...]
+
+_WIDTH = 96
+
+
+class Explanation(NamedTuple):
+    """One run: nodes and variables by their names in the graph, in its order."""
+
+    fetches: Names  #: as the article calls them, where it does
+    feeds: Names
+    planned: Names  #: the nodes that must run, read off the graph
+    measured: Optional[Names]  #: the nodes that ran, traced; None when the run failed
+    error: Optional[str]  #: TensorFlow's words when the run failed
+    must_feed: Names  #: placeholders that the fetches need
+    not_needed: Names  #: placeholders that they do not need, fed or not
+    variables: Names  #: all of the graph
+    reads: Names  #: variables whose value is used
+    writes: Names  #: variables that are assigned
+    written_by: Dict[str, Names]  #: variable -> the ops that assign it
+    changed: Optional[Names]  #: variables whose bits differ after the real run
+    groups: Dict[str, Names]  #: all nodes of the graph, in the article's words
+    removed_by_optimizer: Optional[Names]  #: measured nodes that a default session does not run
+
+    @property
+    def agrees(self) -> bool:
+        """True when planned and measured are the same nodes."""
+        return self.measured == self.planned
+
+    def as_json(self) -> Dict[str, Any]:
+        """Everything, ready for `json.dumps`; of each group, how many of its nodes ran."""
+        return {
+            **self._asdict(),
+            "agrees": self.agrees,
+            "groups": {title: counts for title, counts in self._counts()},
+        }
+
+    def _written(self) -> Dict[str, List[str]]:
+        """The variables by the op that writes them."""
+        by_op: Dict[str, List[str]] = {}
+        for variable in self.writes:
+            for op in self.written_by[variable]:
+                by_op.setdefault(op, []).append(variable)
+        return by_op
+
+    def _counts(self) -> List[Tuple[str, Dict[str, int]]]:
+        planned, measured = set(self.planned), set(self.measured or ())
+        return [
+            (
+                title,
+                {
+                    "planned": len(planned.intersection(nodes)),
+                    "measured": len(measured.intersection(nodes)),
+                    "nodes": len(nodes),
+                },
+            )
+            for title, nodes in self.groups.items()
+        ]
+
+    def __str__(self) -> str:
+        lines = [f"session.run([{', '.join(self.fetches)}])", ""]
+        lines += _listed("fed", self.feeds)
+        lines += _listed("must be fed", self.must_feed)
+        lines += _listed("need not be fed", self.not_needed)
+        lines += _listed("reads", self.reads)
+        for number, (op, variables) in enumerate(self._written().items()):
+            lines += _listed("writes" if number == 0 else "", [*variables, f"by {op}"])
+        if self.changed is not None:
+            same = [name for name in self.variables if name not in self.changed]
+            lines += _listed("changed", self.changed)
+            lines += _listed("the same bits after", same)
+        lines += ["", f"{'nodes that run':30}{'planned':>9}{'measured':>10}{'in the graph':>14}"]
+        for title, count in self._counts():
+            lines.append(_row(title, self.error, **count))
+        total = sum(len(nodes) for nodes in self.groups.values())
+        lines.append(_row("all", self.error, len(self.planned), len(self.measured or ()), total))
+        return "\n".join([*lines, "", *self._verdict()])
+
+    def _verdict(self) -> List[str]:
+        if self.error is not None:
+            return [f"The run fails: {self.error}."]
+        removed = self.removed_by_optimizer or ()
+        lines = ["Planned and measured are the same nodes. What is fed does not run."]
+        if not self.agrees:
+            differ = sorted(set(self.planned).symmetric_difference(self.measured or ()))
+            lines = _wrapped(f"Planned and measured differ in {', '.join(differ)}.", "")
+        if removed:
+            lines += _wrapped(
+                f"With TensorFlow's graph optimizer on, {len(removed)} of them do not run: "
+                f"{', '.join(removed)}.",
+                "",
+            )
+        return lines
+
+
+def _listed(title: str, names: Sequence[str]) -> List[str]:
+    return _wrapped(f"{title:20}{', '.join(names) or 'none'}", " " * 20)
+
+
+def _wrapped(text: str, indent: str) -> List[str]:
+    return textwrap.wrap(
+        text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def _row(title: str, error: Optional[str], planned: int, measured: int, nodes: int) -> str:
+    ran = "-" if error is not None else str(measured)
+    return f"{title:30}{planned:>9}{ran:>10}{nodes:>14}"

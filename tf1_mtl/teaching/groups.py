@@ -1,0 +1,234 @@
+"""A graph's nodes in the article's words: placeholders, shared layer, tasks, losses, optimizers.
+
+All of it is found in the graph, by how nodes are connected; three facts come from names that
+TensorFlow itself gives: `tf.gradients` works in a scope "gradients" and names each op's part
+"<op>_grad"; an optimizer updates a variable in "<optimizer>/update_<variable>"; a variable's
+initial value and first assignment are in the variable's own scope.
+"""
+
+import re
+from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.teaching.walk import PLACEHOLDERS, VARIABLES, accesses, needed, variable_of
+
+_GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?)/")
+_APPLY = re.compile(r"(Resource)?(Sparse)?Apply")
+
+Ops = Tuple[tf.Operation, ...]
+
+
+class Optimizer(NamedTuple):
+    """What one `minimize` call added to the graph."""
+
+    name: str  #: such as "Adam_1": the op that `minimize` returns
+    loss: Optional[tf.Operation]  #: what it minimizes; None when that cannot be told
+    trained: Ops  #: the variables that it trains
+    own: Ops  #: its slots and other variables of its own
+    nodes: Ops  #: its ops, and those of its variables
+
+
+class Task(NamedTuple):
+    """A loss of its own."""
+
+    loss: tf.Operation
+    label: Optional[tf.Operation]  #: the placeholder that no other task needs
+    nodes: Set[tf.Operation]  #: all that the loss needs
+
+
+class Structure(NamedTuple):
+    """A graph, taken apart."""
+
+    placeholders: Ops
+    forward: Ops  #: everything from placeholders and weights to the losses and other end values
+    tasks: Tuple[Task, ...]
+    losses: Ops  #: the tasks' losses, and what is made of them to be minimized
+    gradients: Dict[str, Ops]  #: by scope
+    optimizers: Tuple[Optimizer, ...]
+    family: Dict[tf.Operation, tf.Operation]  #: a variable's own nodes -> the variable
+
+
+def structure(graph: tf.Graph) -> Structure:
+    """Takes a graph apart; nothing runs."""
+    ops = graph.get_operations()
+    family = _families(ops)
+    gradients: Dict[str, List[tf.Operation]] = {}
+    for op in ops:
+        match = _GRADIENTS.match(op.name)
+        if match:
+            gradients.setdefault(match.group(1), []).append(op)
+    losses = {scope: _loss(graph, scope, nodes) for scope, nodes in gradients.items()}
+    optimizers = _optimizers(ops, family, losses)
+
+    behind = {op for nodes in gradients.values() for op in nodes}
+    behind.update(op for optimizer in optimizers for op in optimizer.nodes)
+    minimized = [optimizer.loss for optimizer in optimizers if optimizer.loss is not None]
+    sinks = _sinks(ops, behind, family)
+    forward = needed([*minimized, *sinks])
+    ends = minimized or sinks
+    tasks = _tasks(ops, ends)
+    below = {op for task in tasks for op in task.nodes if op is not task.loss}
+    return Structure(
+        placeholders=tuple(op for op in ops if op.type in PLACEHOLDERS),
+        forward=tuple(op for op in ops if op in forward),
+        tasks=tasks,
+        losses=tuple(op for op in ops if op in needed(ends) and op not in below),
+        gradients={scope: tuple(nodes) for scope, nodes in gradients.items()},
+        optimizers=optimizers,
+        family=family,
+    )
+
+
+def group(graph: tf.Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
+    """Every node of a graph, in exactly one group.
+
+    Args:
+      graph: Any v1 graph.
+      names: How to speak of a node, such as {"Adam_1": "Y1_op"}; others go by their own name.
+
+    Returns:
+      Node names by group, both in the order of the graph: "placeholders"; "shared layer", what
+      several tasks need; "task 1 (Y1)" and so on, what one task needs ("model" in a graph of one
+      task); "losses"; "gradients of ..."; "optimizer ..."; "initialization"; "other".
+    """
+    parts = structure(graph)
+
+    def spoken(op: tf.Operation) -> str:
+        return names.get(op.name, op.name)
+
+    titles = [
+        f"task {number} ({spoken(task.label or task.loss)})"
+        for number, task in enumerate(parts.tasks, 1)
+    ]
+    if len(titles) == 1:
+        titles = ["model"]
+    place: Dict[tf.Operation, str] = {}
+    order = ["placeholders", "shared layer", *titles, "losses"]
+    for op in parts.forward:
+        reached = [title for title, task in zip(titles, parts.tasks) if op in task.nodes]
+        if reached:
+            place[op] = reached[0] if len(reached) == 1 else "shared layer"
+    place.update({op: "losses" for op in parts.losses})
+    place.update({op: "placeholders" for op in parts.placeholders})
+    for scope, nodes in parts.gradients.items():
+        loss = _loss(graph, scope, nodes)
+        title = f"gradients of {spoken(loss)}" if loss is not None else scope
+        order.append(title)
+        place.update({op: title for op in nodes})
+    for optimizer in parts.optimizers:
+        title = f"optimizer {names.get(optimizer.name, optimizer.name)}"
+        order.append(title)
+        place.update({op: title for op in optimizer.nodes})
+    for op, variable in parts.family.items():
+        place[op] = place.get(variable, "other") if _is_value(op) else "initialization"
+    for op in graph.get_operations():
+        before = op.control_inputs
+        if op not in place and before and all(place.get(b) == "initialization" for b in before):
+            place[op] = "initialization"
+
+    groups: Dict[str, List[str]] = {title: [] for title in [*order, "initialization", "other"]}
+    for op in graph.get_operations():
+        groups[place.get(op, "other")].append(op.name)
+    return {title: tuple(nodes) for title, nodes in groups.items() if nodes}
+
+
+def _families(ops: Sequence[tf.Operation]) -> Dict[tf.Operation, tf.Operation]:
+    variables = {op.name: op for op in ops if op.type in VARIABLES}
+    family: Dict[tf.Operation, tf.Operation] = {}
+    for op in ops:
+        # The longest name wins: "share_W/Adam/read" is the slot's, not share_W's.
+        parts = op.name.split("/")
+        for length in range(len(parts), 0, -1):
+            variable = variables.get("/".join(parts[:length]))
+            if variable is not None:
+                family[op] = variable
+                break
+    return family
+
+
+def _is_value(op: tf.Operation) -> bool:
+    """A variable itself or its value read, rather than what gives it its first value."""
+    return op.type in (*VARIABLES, "Identity", "ReadVariableOp") and "/Initializer/" not in op.name
+
+
+def _loss(
+    graph: tf.Graph, scope: str, nodes: Sequence[tf.Operation]
+) -> Optional[tf.Operation]:
+    """What was differentiated: of the ops with a part in the scope, the one made last."""
+    made = {op: number for number, op in enumerate(graph.get_operations())}
+    by_name = {op.name: op for op in made}
+    parts = {re.sub(r"_grad/.*", "", op.name[len(scope) + 1 :]) for op in nodes}
+    differentiated = [by_name[name] for name in parts if name in by_name]
+    return max(differentiated, key=made.__getitem__) if differentiated else None
+
+
+def _optimizers(
+    ops: Sequence[tf.Operation],
+    family: Mapping[tf.Operation, tf.Operation],
+    losses: Mapping[str, Optional[tf.Operation]],
+) -> Tuple[Optimizer, ...]:
+    updates: Dict[str, List[tf.Operation]] = {}
+    for op in ops:
+        if _APPLY.match(op.type) and "/update_" in op.name:
+            updates.setdefault(op.name.split("/update_")[0], []).append(op)
+    targets = {op: variable_of(op.inputs[0]) for applied in updates.values() for op in applied}
+    found = []
+    for name, applied in updates.items():
+        scope = [op for op in ops if op.name == name or op.name.startswith(name + "/")]
+        written = {a.variable for op in scope for a in accesses(op) if a.writes}
+        own = [op for op in ops if op in written and op not in targets.values()]
+        # Of all the gradients behind an update, the outermost were taken last.
+        scopes = {_GRADIENTS.match(op.name) for op in needed(applied)}
+        behind = {match.group(1) for match in scopes if match}
+        last = [scope for scope in losses if scope in behind][-1:]
+        found.append(
+            Optimizer(
+                name=name,
+                loss=losses[last[0]] if last else None,
+                trained=tuple(op for op in ops if op in {targets[a] for a in applied}),
+                own=tuple(own),
+                nodes=(*scope, *(op for op in family if family[op] in own)),
+            )
+        )
+    return tuple(found)
+
+
+def _sinks(
+    ops: Sequence[tf.Operation],
+    behind: Set[tf.Operation],
+    family: Mapping[tf.Operation, tf.Operation],
+) -> List[tf.Operation]:
+    """The numbers computed from a variable of which nothing else is computed going forward."""
+
+    def is_sink(op: tf.Operation) -> bool:
+        if op in behind or op in family or any(access.writes for access in accesses(op)):
+            return False
+        users = {user for tensor in op.outputs for user in tensor.consumers()}
+        numbers = any(tensor.dtype.base_dtype.is_floating for tensor in op.outputs)
+        from_variable = any(before.type in VARIABLES for before in needed([op]))
+        return numbers and users <= behind and from_variable
+
+    return [op for op in ops if is_sink(op)]
+
+
+def _tasks(ops: Sequence[tf.Operation], ends: Sequence[tf.Operation]) -> Tuple[Task, ...]:
+    """A task is the first scalar on the way from data and weights to what is minimized."""
+
+    def is_loss(op: tf.Operation) -> bool:
+        if len(op.outputs) != 1 or op.outputs[0].shape.ndims != 0:
+            return False
+        types = {before.type for before in needed([op])}
+        return not types.isdisjoint(VARIABLES) and not types.isdisjoint(PLACEHOLDERS)
+
+    on_the_way = needed(ends)
+    scalars = [op for op in ops if op in on_the_way and is_loss(op)]
+    first = [op for op in scalars if not any(o is not op and o in needed([op]) for o in scalars)]
+    losses = first or list(ends)
+    nodes = {loss: needed([loss]) for loss in losses}
+    tasks = []
+    for loss in losses:
+        others: Set[tf.Operation] = set().union(*(nodes[o] for o in losses if o is not loss))
+        labels = [op for op in ops if op.type in PLACEHOLDERS and op in nodes[loss] - others]
+        tasks.append(Task(loss, labels[-1] if labels and others else None, nodes[loss]))
+    return tuple(tasks)

@@ -1,0 +1,101 @@
+"""Reading a graph without running it: what a run needs, and which ops touch which variables."""
+
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Set, Union
+
+import tensorflow.compat.v1 as tf
+
+PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
+VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+
+_LOOKS_ONLY = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
+_OVERWRITES = {"Assign", "AssignVariableOp"}
+_TOUCHES_NO_VALUE = {"IsVariableInitialized", "VarIsInitializedOp", "VariableShape"}
+_PASSES_ON = {"Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"}
+
+Element = Union[tf.Operation, tf.Tensor]
+
+
+def needed(fetches: Iterable[Element], fed: Iterable[tf.Tensor] = ()) -> Set[tf.Operation]:
+    """The ops that `Session.run` executes: backward from the fetches, stopping at the feeds.
+
+    Where v1 control flow (`tf.cond`) takes one of two branches at run time, both are counted.
+
+    Args:
+      fetches: Operations and tensors.
+      fed: Tensors whose value the caller gives; a fed tensor's op does not run for its sake.
+    """
+    given = {tensor.name for tensor in fed}
+    replaced = {tensor.op for tensor in fed if tensor.op.type in PLACEHOLDERS}
+    ops: Set[tf.Operation] = set()
+    waiting: List[tf.Operation] = []
+    for fetch in fetches:
+        if isinstance(fetch, tf.Operation):
+            waiting.append(fetch)
+        elif fetch.name not in given:
+            waiting.append(fetch.op)
+    while waiting:
+        op = waiting.pop()
+        if op in ops:
+            continue
+        ops.add(op)
+        waiting.extend(tensor.op for tensor in op.inputs if tensor.name not in given)
+        waiting.extend(before for before in op.control_inputs if before not in replaced)
+    return ops
+
+
+class Access(NamedTuple):
+    """One op touches one variable."""
+
+    op: tf.Operation
+    variable: tf.Operation  #: the op that holds it: VariableV2 (ref) or VarHandleOp (resource)
+    reads: bool
+    writes: bool
+
+
+def accesses(op: tf.Operation) -> Iterator[Access]:
+    """What an op does to the variables among its inputs.
+
+    Of ref variables the op's own definition says whether it takes the variable itself (and may
+    change it) or its value. Resource ops do not say, so that their names decide.
+    """
+    for tensor, takes_ref in zip(op.inputs, _takes_ref(op)):
+        variable = variable_of(tensor)
+        passes_on = op.type.startswith("Ref") or op.type in _PASSES_ON
+        if variable is None or op.type in _TOUCHES_NO_VALUE:
+            continue
+        if tensor.dtype == tf.resource:
+            if not passes_on:
+                reads, writes = op.type not in _OVERWRITES, op.type not in _LOOKS_ONLY
+                yield Access(op, variable, reads, writes)
+        elif not takes_ref:
+            yield Access(op, variable, reads=True, writes=False)
+        elif not passes_on:
+            yield Access(op, variable, reads=op.type not in _OVERWRITES, writes=True)
+
+
+def variable_of(tensor: tf.Tensor) -> Optional[tf.Operation]:
+    """The variable that a ref or resource tensor stands for; None for any other tensor."""
+    seen: Set[tf.Operation] = set()
+    while tensor.dtype == tf.resource or tensor.dtype != tensor.dtype.base_dtype:
+        op = tensor.op
+        if op.type in VARIABLES:
+            return op
+        # Assign, ApplyAdam, Enter, ... hand on the variable that is their first input.
+        if op in seen or not op.inputs:
+            return None
+        seen.add(op)
+        tensor = op.inputs[0]
+    return None
+
+
+def _takes_ref(op: tf.Operation) -> List[bool]:
+    """For each input, whether the op's definition asks for the variable itself."""
+    flags: List[bool] = []
+    for arg in op.op_def.input_arg:
+        count = 1
+        if arg.number_attr:
+            count = op.get_attr(arg.number_attr)
+        elif arg.type_list_attr:
+            count = len(op.get_attr(arg.type_list_attr))
+        flags.extend([arg.is_ref] * count)
+    return flags
