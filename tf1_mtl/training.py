@@ -1,6 +1,6 @@
 """The training loop: the only one."""
 
-from typing import Iterable, Iterator, NamedTuple
+from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -17,29 +17,51 @@ class Step(NamedTuple):
     loss: np.float32  #: sum of squares / 2, before this step's update
 
 
-def train(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
-    """Trains on one batch after the other, each with the article's `session.run([op, loss])`.
+def train(
+    net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch], stepping: str = "session"
+) -> Iterator[Step]:
+    """Trains on one batch after the other.
 
     Args:
       net: The article's graph.
       session: Open on that graph, its variables initialized (`session.run(net.init)`).
       batches: What to feed; `feeds.alternate` and `feeds.joint` give the article's own.
+      stepping: "session" is the article's `session.run([op, loss], feed_dict)` each step; the
+        faster "prepared", "in-graph" and "compiled" are explained in `tf1_mtl.scale`. They draw
+        batches ahead, and the latter two train ahead of the step that they yield.
 
-    Yields:
-      A `Step` after each update.
+    Returns:
+      An iterator that gives a `Step` after each update.
 
     Raises:
-      InputError: A batch does not fit the graph, or holds what must not be fed. It has not
-        reached TensorFlow; the weights are those after the step before.
+      InputError: There is no such stepping. While iterating: a batch does not fit the graph, or
+        holds what must not be fed. It has not reached TensorFlow; the weights are those after the
+        step before.
     """
-    fetches = {
-        "Y1": [net.Y1_op, net.Y1_Loss],
-        "Y2": [net.Y2_op, net.Y2_Loss],
-        "joint": [net.Optimiser, net.Joint_Loss],
+    if stepping == "session":
+        return _session_steps(net, session, batches)
+    from tf1_mtl import scale
+
+    return scale.way(stepping).steps(net, session, batches)
+
+
+def fetches(net: MultiTaskGraph) -> Dict[str, Tuple[tf.Operation, tf.Tensor]]:
+    """What the article runs for each task: its minimize op and its loss (before the update)."""
+    return {
+        "Y1": (net.Y1_op, net.Y1_Loss),
+        "Y2": (net.Y2_op, net.Y2_Loss),
+        "joint": (net.Optimiser, net.Joint_Loss),
     }
-    shapes = {name: getattr(net, name).shape.as_list() for name in ("X", "Y1", "Y2")}
+
+
+def _session_steps(
+    net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]
+) -> Iterator[Step]:
+    runs = fetches(net)
+    placeholders = {"X": net.X, "Y1": net.Y1, "Y2": net.Y2}
+    shapes = {name: tensor.shape.as_list() for name, tensor in placeholders.items()}
     for step, batch in enumerate(batches):
         arrays = checked(batch, shapes, where=f"step {step}")
-        feed_dict = {getattr(net, name): array for name, array in arrays.items()}
-        _, loss_value = session.run(fetches[batch.task], feed_dict=feed_dict)
+        feed_dict = {placeholders[name]: array for name, array in arrays.items()}
+        _, loss_value = session.run(runs[batch.task], feed_dict=feed_dict)
         yield Step(step, batch.task, loss_value)

@@ -1,0 +1,201 @@
+"""The mistakes that ports make, as rules with names: the reference with one or two of them changed.
+
+`Deviant()` without rules is the reference. Each rule's default is what TensorFlow 1.x does; what
+frameworks and people do instead is in `known.py`, which gives every deviation its identifier.
+"""
+
+from typing import Any, Dict, NamedTuple, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.alternatives import ACTIVATIONS, LOSSES, OPTIMIZER_STEPS, ROUNDINGS
+from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS, Layers, Reference
+
+OTHER = {"Y1": "Y2", "Y2": "Y1", "joint": "joint"}
+VARIABLE = {"shared": "share_W", "Y1": "share_Y1", "Y2": "share_Y2"}
+
+
+class Rules(NamedTuple):
+    """What a port may do otherwise; a default is TensorFlow's way."""
+
+    # What is fed and what is kept
+    X_factor: float = 1.0
+    label_factor: float = 1.0
+    feeds_as: str = ""  # a name of ROUNDINGS
+    swapped: str = ""  # "labels", "tasks" (Y1's step is Y2's)
+    stored_as: str = ""  # a name of ROUNDINGS: how weights are kept between steps
+    returned_as: str = "float32"  # the dtype that weights() gives
+    transposed: str = ""  # heads: "inside" (used as their transpose), "returned"
+    frozen: Tuple[str, ...] = ()  # variables that no step moves
+    # The forward pass
+    matmul_as: str = ""  # a name of ROUNDINGS, for both operands
+    product_as: str = ""  # and for the result
+    shared_activation: str = "relu"  # a name of ACTIVATIONS
+    task_activation: str = "relu"
+    leak: float = 0.01  # the slope below zero, where an activation has one
+    shared_slope_at_zero: float = 0.0
+    task_slope_at_zero: float = 0.0
+    bias: Tuple[str, ...] = ()  # layers with a bias, which starts at zero and is trained
+    # The loss
+    loss: str = "squares"  # a name of LOSSES
+    loss_factor: float = 0.5
+    mean_over: str = ""  # "batch", "all"
+    joint_factors: Tuple[float, float] = (1.0, 1.0)  # of the two tasks' losses in the joint one
+    reported: str = "before"  # "after" the update, of the "other" task, "joint"
+    reported_factor: float = 1.0
+    # Which gradients reach which weights
+    gradient_factor: float = 1.0
+    shared_learns_from: str = "both"  # in the joint step: "Y1", "Y2"
+    other_head: str = ""  # alternate step: "own loss" moves it, "joint loss" trains everything
+    joint_in_turn: str = ""  # "Y1 Y2", "Y2 Y1": two steps, one after the other
+    turn_slots: str = "own"  # of these two steps: "own" (Y1_op's, Y2_op's) or "joint"
+    late: str = ""  # "weights", "gradients": one step old
+    head_first: str = ""  # heads move before share_W's gradient: "backward", "forward and backward"
+    accumulated: bool = False  # gradients are added to those of all steps before
+    clip_value: float = np.inf
+    clip_norm: float = np.inf
+    clip_global_norm: float = np.inf
+    l2: float = 0.0  # times the weight, added to its gradient
+    l2_in_loss: bool = False
+    weight_decay: float = 0.0  # times learning rate and weight, subtracted (AdamW)
+    # The optimizer
+    optimizer: str = "adam"  # a name of OPTIMIZER_STEPS
+    learning_rate: float = 0.001
+    learning_rate_decay: float = 0.0  # learning_rate / (1 + decay * steps done)
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    epsilon_place: str = "hat"  # "outside" the bias correction, inside the "root", "root outside"
+    bias_correction: str = "both"  # "none", "first", "second"
+    first_step: int = 1  # the t of the first bias correction
+    momentum: float = 0.9
+    # Among the three optimizers: "powers", "slots" (and powers), "slots by variable" (each variable
+    # counts its own steps), "slots with zeros" (a variable without a gradient moves on)
+    shared: str = ""
+
+
+class Deviant(Reference):
+    """The reference with rules changed: `Deviant(share_W, share_Y1, share_Y2, epsilon=1e-7)`.
+
+    Args:
+      share_W, share_Y1, share_Y2, dtype: As for `Reference`.
+      **rules: Fields of `Rules`.
+    """
+
+    def __init__(
+        self,
+        share_W: np.ndarray,
+        share_Y1: np.ndarray,
+        share_Y2: np.ndarray,
+        dtype: Any = np.float32,
+        **rules: Any,
+    ) -> None:
+        self.rules = rule = Rules(**rules)
+        if rule.transposed == "inside":
+            share_Y1, share_Y2 = share_Y1.T, share_Y2.T
+        betas = {"beta1": rule.beta1, "beta2": rule.beta2, "epsilon": rule.epsilon}
+        super().__init__(share_W, share_Y1, share_Y2, dtype, rule.learning_rate, **betas)
+        self.joint = False
+        self.kept: Dict[Any, Any] = {}  # what a deviation carries from step to step
+        self.load(self.shown())
+        outputs = {"shared": share_W.shape[1], "Y1": share_Y1.shape[1], "Y2": share_Y2.shape[1]}
+        for layer in rule.bias:
+            self.variables["bias_" + layer] = self.array(np.zeros((1, outputs[layer])))
+        by_variable = tuple("Optimiser/" + variable for variable in self.variables)
+        self.steps_of = dict.fromkeys(tuple(OPTIMIZERS.values()) + by_variable, 0)
+        for optimizer in self.steps_of:
+            self.slots[optimizer, "", "beta1_power"] = self.beta1
+            self.slots[optimizer, "", "beta2_power"] = self.beta2
+            for variable, value in self.variables.items():
+                for slot in ("m", "v"):
+                    self.slots[optimizer, variable, slot] = value * self.number(0)
+            for _ in range(rule.first_step - 1):
+                super().advance(optimizer)
+
+    def weights(self) -> Dict[str, np.ndarray]:
+        """The three weight matrices as they stand, copied."""
+        return {name: np.array(value, self.rules.returned_as) for name, value in self.shown().items()}
+
+    def shown(self) -> Dict[str, Any]:
+        """The weights as the outside sees them."""
+        if not self.rules.transposed:
+            return {name: self.variables[name] for name in WEIGHTS}
+        heads = {name: self.variables[name].T for name in WEIGHTS[1:]}
+        return dict(heads, share_W=self.variables["share_W"])
+
+    def load(self, shown: Dict[str, Any]) -> None:
+        """Takes weights as `shown` gives them."""
+        for name, value in shown.items():
+            if self.rules.stored_as:
+                value = self.pointwise(ROUNDINGS[self.rules.stored_as], value)
+            turned = self.rules.transposed and name != "share_W"
+            self.variables[name] = value.T if turned else value
+
+    def step(self, task: str, X: np.ndarray, Y1: np.ndarray, Y2: np.ndarray) -> Any:
+        rule = self.rules
+        X, Y1, Y2 = self.fed(X, rule.X_factor), *(self.fed(Y, rule.label_factor) for Y in (Y1, Y2))
+        labels = {"Y1": Y2, "Y2": Y1} if rule.swapped == "labels" else {"Y1": Y1, "Y2": Y2}
+        task = OTHER[task] if rule.swapped == "tasks" else task
+        if task == "joint" and rule.joint_in_turn:
+            before = self.loss(self.forward(TRAINS[task], X), labels)[0]
+            losses = [
+                self.run(one, OPTIMIZERS[one if rule.turn_slots == "own" else task], X, labels)
+                for one in rule.joint_in_turn.split()
+            ]
+            return before if rule.reported == "joint" else losses[0] + losses[1]
+        return self.run(task, OPTIMIZERS[task], X, labels)
+
+    def run(self, task: str, optimizer: str, X: np.ndarray, labels: Dict[str, Any]) -> Any:
+        """One step, whose loss and gradients are the task's, in this optimizer's slots."""
+        before = dict(self.variables)
+        if self.rules.late == "weights":
+            self.variables.update(self.kept.get("variables", {}))
+        tasks = TRAINS["joint"] if self.rules.other_head == "joint loss" else TRAINS[task]
+        self.joint = task == "joint"
+        layers = self.forward(tasks, X)
+        loss, from_loss = self.loss(layers, labels)
+        gradients = self.task_gradients(task, layers, from_loss, X, labels)
+        loss = self.reported_loss(task, loss, X, labels)
+        self.variables.update(before)
+        gradients = self.changed(optimizer, gradients)
+        if self.rules.head_first:
+            shared = gradients.pop("share_W")
+            self.apply(optimizer, gradients)
+            if self.rules.head_first == "forward and backward":
+                layers = self.forward(tasks, X)
+                from_loss = self.loss(layers, labels)[1]
+            gradients = {"share_W": self.gradients(layers, from_loss)["share_W"]}
+        self.update(optimizer, gradients)
+        self.load(self.shown())
+        self.kept["variables"] = before
+        if self.rules.reported == "after":
+            loss = self.loss(self.forward(tasks, X), labels)[0]
+        return loss * self.number(self.rules.reported_factor)
+
+    def fed(self, x: np.ndarray, factor: float) -> np.ndarray:
+        if self.rules.feeds_as:
+            x = ROUNDINGS[self.rules.feeds_as](x)
+        return x if factor == 1 else (x * np.float32(factor)).astype(np.float32)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        if self.rules.matmul_as:
+            rounding = ROUNDINGS[self.rules.matmul_as]
+            a, b = self.pointwise(rounding, a), self.pointwise(rounding, b)
+        product = super().matmul(a, b)
+        if self.rules.product_as:
+            product = self.pointwise(ROUNDINGS[self.rules.product_as], product)
+        return product
+
+    def activation(self, layer: str, z: Any) -> Any:
+        z, name = self.with_bias(layer, z), self.activation_of(layer)
+        if name == "relu":
+            return super().activation(layer, z)
+        return self.pointwise(ACTIVATIONS[name][0], z, ulps=8)
+
+    def slope(self, layer: str, z: Any) -> Any:
+        z, name = self.with_bias(layer, z), self.activation_of(layer)
+        if name != "relu":
+            return self.pointwise(ACTIVATIONS[name][1], z, ulps=8)
+        rule = self.rules
+        at_zero = rule.shared_slope_at_zero if layer == "shared" else rule.task_slope_at_zero
+        return self.pointwise(lambda z: np.where(z == 0, at_zero, z > 0).astype(z.dtype), z)

@@ -1,0 +1,181 @@
+"""The model in NumPy: what one TensorFlow 1.x `session.run` computes, readable as the specification.
+
+Read `Reference` from top to bottom: forward pass, loss, gradients, Adam. It runs in float32, as
+TensorFlow does, or in float64. Given the gradients, its Adam is TensorFlow's bit for bit in float32.
+The small methods at the end exist so that `deviations.Deviant` can change one rule at a time and
+`bounds.BoundedDeviant` can run the same lines on numbers that carry their rounding error.
+"""
+
+from typing import Any, Callable, Dict, Tuple
+
+import numpy as np
+
+WEIGHTS = ("share_W", "share_Y1", "share_Y2")
+# The article builds three optimizers: each has slots and beta powers of its own.
+OPTIMIZERS = {"joint": "Optimiser", "Y1": "Y1_op", "Y2": "Y2_op"}
+TRAINS = {"joint": ("Y1", "Y2"), "Y1": ("Y1",), "Y2": ("Y2",)}
+SlotKey = Tuple[str, str, str]
+Layers = Dict[str, Tuple[Any, Any, Any]]
+
+
+class Reference:
+    """The article's network and its three Adam optimizers. It is itself a port: `check(Reference)`.
+
+    Args:
+      share_W: float32 [inputs, shared], the shared layer's initial weights.
+      share_Y1: float32 [shared, outputs of task 1], task 1's own head.
+      share_Y2: float32 [shared, outputs of task 2], task 2's own head.
+      dtype: np.float32 or np.float64, what is computed and kept; `weights()` gives float32.
+      learning_rate, beta1, beta2, epsilon: `tf.train.AdamOptimizer`'s defaults.
+    """
+
+    def __init__(
+        self,
+        share_W: np.ndarray,
+        share_Y1: np.ndarray,
+        share_Y2: np.ndarray,
+        dtype: Any = np.float32,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        self.dtype = dtype
+        self.learning_rate = self.number(learning_rate)
+        self.beta1 = self.number(beta1)
+        self.beta2 = self.number(beta2)
+        self.epsilon = self.number(epsilon)
+        self.variables: Dict[str, Any] = {
+            name: self.array(value) for name, value in zip(WEIGHTS, (share_W, share_Y1, share_Y2))
+        }
+        self.slots: Dict[SlotKey, Any] = {}
+        for task, optimizer in OPTIMIZERS.items():
+            self.slots[optimizer, "", "beta1_power"] = self.beta1
+            self.slots[optimizer, "", "beta2_power"] = self.beta2
+            for variable in ("share_W",) + tuple("share_" + head for head in TRAINS[task]):
+                for slot in ("m", "v"):
+                    self.slots[optimizer, variable, slot] = self.variables[variable] * self.number(0)
+
+    def step(self, task: str, X: np.ndarray, Y1: np.ndarray, Y2: np.ndarray) -> Any:
+        """One `session.run([op, loss])`.
+
+        Args:
+          task: "Y1", "Y2" or "joint".
+          X: float32 [batch, inputs].
+          Y1, Y2: float32 [batch, outputs]; the label that the task does not use is not read.
+        Returns:
+          The loss before this update: sum of squares / 2, for "joint" both tasks' sum.
+        """
+        layers = self.forward(TRAINS[task], X)
+        loss, from_loss = self.loss(layers, {"Y1": Y1, "Y2": Y2})
+        self.update(OPTIMIZERS[task], self.gradients(layers, from_loss))
+        return loss
+
+    def weights(self) -> Dict[str, np.ndarray]:
+        """The three weight matrices as they stand, copied, float32."""
+        return {name: np.array(value, np.float32) for name, value in self.variables.items()}
+
+    def forward(self, tasks: Tuple[str, ...], X: np.ndarray) -> Layers:
+        """{layer: (input, pre-activation, output)} of the shared layer and the tasks' own."""
+        layers = {"shared": self.layer("shared", self.array(X), self.variables["share_W"])}
+        for task in tasks:
+            shared_layer = layers["shared"][2]
+            layers[task] = self.layer(task, shared_layer, self.variables["share_" + task])
+        return layers
+
+    def layer(self, name: str, x: Any, weights: Any) -> Tuple[Any, Any, Any]:
+        z = self.matmul(x, weights)
+        return x, z, self.activation(name, z)
+
+    def activation(self, layer: str, z: Any) -> Any:
+        """`tf.nn.relu`."""
+        return self.pointwise(lambda z: np.maximum(z, 0), z)
+
+    def slope(self, layer: str, z: Any) -> Any:
+        """The gradient of `tf.nn.relu`: 1 above zero, 0 below and at zero."""
+        return self.pointwise(lambda z: (z > 0).astype(z.dtype), z)
+
+    def loss(self, layers: Layers, labels: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
+        """The computed tasks' summed loss, and its gradient with respect to each task's layer."""
+        loss, from_loss = self.number(0), {}
+        for task in TRAINS["joint"]:
+            if task in layers:
+                difference = layers[task][2] - self.array(labels[task])
+                task_loss, from_loss[task] = self.task_loss(task, difference)
+                loss = loss + task_loss
+        return loss, from_loss
+
+    def task_loss(self, task: str, difference: Any) -> Tuple[Any, Any]:
+        """`tf.nn.l2_loss`: the sum of squares / 2, not a mean. Its gradient is the difference."""
+        return (difference * difference).sum() * self.number(0.5), difference
+
+    def gradients(self, layers: Layers, from_loss: Dict[str, Any]) -> Dict[str, Any]:
+        """Back through the tasks' layers, whose gradients add up in the shared layer."""
+        gradients = {}
+        into_shared_layer = self.number(0)
+        for task, from_above in from_loss.items():
+            shared_layer, z, _ = layers[task]
+            into_z = from_above * self.slope(task, z)
+            gradients["share_" + task] = self.matmul(shared_layer.T, into_z)
+            into_x = self.matmul(into_z, self.variables["share_" + task].T)
+            into_shared_layer = into_shared_layer + into_x
+        X, z, _ = layers["shared"]
+        gradients["share_W"] = self.matmul(X.T, into_shared_layer * self.slope("shared", z))
+        return gradients
+
+    def update(self, optimizer: str, gradients: Dict[str, Any]) -> None:
+        """TensorFlow 1.x's `ApplyAdam` on every variable that has a gradient.
+
+        Kingma and Ba (2015), end of section 2: the bias corrections are folded into the step size,
+        so that epsilon is added to the uncorrected square root ("epsilon hat").
+        """
+        self.apply(optimizer, gradients)
+        self.advance(optimizer)
+
+    def apply(self, optimizer: str, gradients: Dict[str, Any]) -> None:
+        alpha = self.alpha(optimizer)
+        for variable, g in gradients.items():
+            step = self.adam(optimizer, variable, g, alpha)
+            self.variables[variable] = self.variables[variable] - step
+
+    def advance(self, optimizer: str) -> None:
+        """The beta powers are variables too, multiplied once a step, after the updates."""
+        for power, beta in (("beta1_power", self.beta1), ("beta2_power", self.beta2)):
+            self.slots[optimizer, "", power] = self.slots[optimizer, "", power] * beta
+
+    def alpha(self, optimizer: str) -> Any:
+        """The step size with both bias corrections in it."""
+        one = self.number(1)
+        beta1_power = self.slots[optimizer, "", "beta1_power"]
+        beta2_power = self.slots[optimizer, "", "beta2_power"]
+        return self.learning_rate * self.sqrt(one - beta2_power) / (one - beta1_power)
+
+    def adam(self, optimizer: str, variable: str, g: Any, alpha: Any) -> Any:
+        """Moves the slots towards the gradient and its square; returns what to subtract."""
+        one = self.number(1)
+        m = self.average(self.slots[optimizer, variable, "m"], g, one - self.beta1)
+        v = self.average(self.slots[optimizer, variable, "v"], g * g, one - self.beta2)
+        self.slots[optimizer, variable, "m"] = m
+        self.slots[optimizer, variable, "v"] = v
+        return m * alpha / (self.sqrt(v) + self.epsilon)
+
+    # The arithmetic, in one place.
+
+    def array(self, value: Any) -> Any:
+        return np.array(value, self.dtype)
+
+    def number(self, value: float) -> Any:
+        return self.dtype(value)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        return a @ b
+
+    def sqrt(self, x: Any) -> Any:
+        return np.sqrt(x)
+
+    def average(self, old: Any, new: Any, weight: Any) -> Any:
+        return old + (new - old) * weight
+
+    def pointwise(self, function: Callable[[np.ndarray], np.ndarray], x: Any, ulps: int = 0) -> Any:
+        """A function of each element, which float32 evaluates to within so many ulps."""
+        return function(x)

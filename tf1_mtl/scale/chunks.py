@@ -1,0 +1,96 @@
+"""Batches, gathered into chunks that the graph can hold.
+
+The fast ways of stepping hand TensorFlow many batches at once. A `Chunk` stacks the arrays of
+each task by themselves, because two data sets trained alternately may differ in rows.
+"""
+
+import itertools
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import NEEDS, Batch, as_float32, checked
+from tf1_mtl.graph import MultiTaskGraph
+
+#: A chunk has as many steps at most, and its batches take as much memory at most.
+MOST_STEPS = 1000
+MOST_BYTES = 64 * 2**20
+
+
+class Chunk(NamedTuple):
+    """Some batches, checked and stacked."""
+
+    tasks: Tuple[str, ...]  #: of each step
+    rows: np.ndarray  #: int32 [steps]: which of its task's batches a step takes
+    arrays: Dict[str, Dict[str, np.ndarray]]  #: by task and name: float32 [batches, rows, columns]
+
+
+def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
+    """Gathers batches into chunks, each drawn when it is asked for and no earlier.
+
+    Raises:
+      InputError: A batch does not fit the graph, or holds what must not be fed. All batches
+        before it have been given by then.
+    """
+    shapes = {name: getattr(net, name).shape.as_list() for name in ("X", "Y1", "Y2")}
+    batches = iter(batches)
+    step = 0
+    for first in batches:
+        length = chunk_length(net, _rows(first))
+        drawn = [first, *itertools.islice(batches, length - 1)]
+        chunk = _stack_alike(drawn, shapes)
+        if chunk is not None:
+            yield chunk
+        else:  # several sizes, or a bad batch: one at a time, as `session` takes them
+            for offset, batch in enumerate(drawn):
+                arrays = checked(batch, shapes, where=f"step {step + offset}")
+                yield Chunk(
+                    (batch.task,),
+                    np.zeros(1, np.int32),
+                    {batch.task: {name: arrays[name][np.newaxis] for name in NEEDS[batch.task]}},
+                )
+        step += len(drawn)
+
+
+def chunk_length(net: MultiTaskGraph, rows: int) -> int:
+    """How many steps a chunk has at most, for batches of so many rows."""
+    columns = sum(getattr(net, name).shape.as_list()[1] for name in ("X", "Y1", "Y2"))
+    return max(1, min(MOST_STEPS, MOST_BYTES // (4 * rows * columns)))
+
+
+def _rows(batch: Batch) -> int:
+    return max(1, len(batch.X)) if hasattr(batch.X, "__len__") else 1
+
+
+def _stack_alike(drawn: List[Batch], shapes: Mapping[str, Any]) -> Optional[Chunk]:
+    """One chunk, if the batches of each task are all alike and good.
+
+    One check of a stack costs a tenth of a check of each array in it.
+    """
+    by_task: Dict[str, List[Batch]] = {}
+    rows = []
+    for batch in drawn:
+        alike = by_task.setdefault(batch.task, [])
+        rows.append(len(alike))
+        alike.append(batch)
+    try:
+        arrays = {task: _stack(task, alike, shapes) for task, alike in by_task.items()}
+    except (InputError, ValueError):
+        return None
+    return Chunk(tuple(batch.task for batch in drawn), np.array(rows, np.int32), arrays)
+
+
+def _stack(task: str, batches: List[Batch], shapes: Mapping[str, Any]) -> Dict[str, np.ndarray]:
+    stacked = {}
+    for name in shapes:
+        values = [np.asarray(getattr(batch, name)) for batch in batches]
+        if len({value.dtype for value in values}) > 1:  # each has a cast to float32 of its own
+            raise InputError("not alike")
+        if getattr(batches[0], name) is not None:
+            stacked[name] = as_float32(name, np.stack(values), [None, *shapes[name]])
+    if len({array.shape[1] for array in stacked.values()}) > 1:
+        raise InputError("rows differ")
+    if task not in NEEDS or not set(NEEDS[task]) <= set(stacked):
+        raise InputError("a label is missing")
+    return {name: stacked[name] for name in NEEDS[task]}

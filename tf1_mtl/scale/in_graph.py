@@ -1,0 +1,120 @@
+"""Stepping inside the graph: hundreds of steps in one `session.run`.
+
+`tf.while_loop` makes the loop itself part of the graph, so Python is called once a chunk instead of
+once a step. The coin that picks each step's task has been tossed before; `tf.cond` obeys it.
+
+Two things have to be said to TensorFlow, which else runs whatever has its inputs:
+
+  - Step i + 1 must not begin before step i has written the weights. No tensor goes from one to the
+    other (the weights are variables), so the loop counter moves under a control dependency on the
+    update, and nothing in the body starts without the counter. Left out, the loop races.
+  - Ref variables, TensorFlow 1's own, cannot enter TensorFlow 2's functional loops ("control flow
+    v2"), so the loop is built of TensorFlow 1's Enter, Switch, Merge and NextIteration.
+
+The trained nodes are copies of the article's own, on the same variables: the bits are the same.
+"""
+
+import contextlib
+from typing import Iterable, Iterator, Sequence, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import NEEDS, Batch
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.scale.chunks import in_chunks
+from tf1_mtl.scale.step_copy import copy_step, is_built
+from tf1_mtl.training import Step
+
+
+def config(variables: str) -> tf.ConfigProto:
+    """What `open_session` should be given: operations run in the calling thread."""
+    return tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=-1)
+
+
+def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
+    """Trains on one batch after the other; see `tf1_mtl.training.train`.
+
+    A whole chunk has been trained when the first of its steps is yielded.
+    """
+    step = 0
+    for chunk in in_chunks(net, batches):
+        tasks = sorted(chunk.arrays)
+        scope = "in_graph_" + "_".join(tasks)
+        if not is_built(net.graph, f"{scope}/losses"):
+            _build(net, tasks, scope)
+        feed_dict = {
+            f"{scope}/task:0": [tasks.index(task) for task in chunk.tasks],
+            f"{scope}/row:0": chunk.rows,
+        }
+        for task, arrays in chunk.arrays.items():
+            feed_dict.update({f"{scope}/{task}_{name}:0": arrays[name] for name in arrays})
+        try:
+            losses = session.run(f"{scope}/losses:0", feed_dict)
+        except tf.errors.UnimplementedError as error:
+            raise InputError(
+                "in-graph: this session's executor knows no loops. Open the session with "
+                "tf1_mtl.scale.in_graph.config(...), or step by 'prepared'."
+            ) from error
+        for task, loss in zip(chunk.tasks, losses):
+            yield Step(step, task, loss)
+            step += 1
+
+
+def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
+    """Adds the loop over a chunk of steps, each of one of the tasks."""
+    with net.graph.as_default(), tf.name_scope(f"{scope}/"), _control_flow_v1():
+        task_of_step = tf.placeholder(tf.int32, [None], "task")
+        row_of_step = tf.placeholder(tf.int32, [None], "row")
+        batches = {
+            (task, name): tf.placeholder(
+                tf.float32, [None, *getattr(net, name).shape.as_list()], f"{task}_{name}"
+            )
+            for task in tasks
+            for name in NEEDS[task]
+        }
+
+        def train_on(task: str, row: tf.Tensor) -> tf.Tensor:
+            inputs = {name: tf.gather(batches[task, name], row) for name in NEEDS[task]}
+            op, loss = copy_step(net, task, inputs, name=f"{task}_step")
+            with tf.control_dependencies([op]):
+                return tf.identity(loss)
+
+        def train_on_one_of(tasks: Sequence[str], task: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+            *others, last = tasks
+            if not others:
+                return train_on(last, row)
+            return tf.cond(
+                tf.equal(task, len(others)),
+                lambda: train_on(last, row),
+                lambda: train_on_one_of(others, task, row),
+            )
+
+        def body(step: tf.Tensor, losses: tf.TensorArray) -> Tuple[tf.Tensor, tf.TensorArray]:
+            task, row = tf.gather(task_of_step, step), tf.gather(row_of_step, step)
+            loss = train_on_one_of(tasks, task, row)
+            losses = losses.write(step, loss)
+            with tf.control_dependencies([loss]):  # and so the update
+                return step + 1, losses
+
+        count = tf.size(task_of_step)
+        _, losses = tf.while_loop(
+            lambda step, _: step < count,
+            body,
+            [0, tf.TensorArray(tf.float32, size=count)],
+            parallel_iterations=1,
+        )
+        tf.identity(losses.stack(), name="losses")
+
+
+@contextlib.contextmanager
+def _control_flow_v1() -> Iterator[None]:
+    """Builds loops and conditions of TensorFlow 1's nodes; the process's setting comes back."""
+    was_v2 = hasattr(tf, "control_flow_v2_enabled") and tf.control_flow_v2_enabled()
+    if was_v2:
+        tf.disable_control_flow_v2()
+    try:
+        yield
+    finally:
+        if was_v2:
+            tf.enable_control_flow_v2()

@@ -1,0 +1,90 @@
+"""Stepping by prepared calls: the batches lie in the graph, and a step is fed with nothing.
+
+Most of what `session.run([op, loss], feed_dict)` costs on a graph this small is not arithmetic. It
+is Python looking up the fetches, checking and handing over three arrays, and threads waking each
+other for operations that take a microsecond. Here
+
+  - a chunk of batches is put into variables of the graph by one run, a counter beside them;
+  - `Session.make_callable` prepares the fetches once, so that a step is one call without arguments;
+  - the step gathers the counter's batch, trains on it, and then moves the counter;
+  - the session runs a step's operations in the calling thread (`config`).
+
+The trained nodes are copies of the article's own, on the same variables: the bits are the same.
+"""
+
+from typing import Any, Callable, Dict, Iterable, Iterator
+
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.feeds import NEEDS, Batch
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.scale.chunks import in_chunks
+from tf1_mtl.scale.step_copy import copy_step, is_built
+from tf1_mtl.training import Step
+
+
+def config(variables: str) -> tf.ConfigProto:
+    """What `open_session` should be given, so that a step stays in the calling thread.
+
+    TensorFlow's single-threaded executor is the fastest, but takes no ref variables, and no
+    `tf.while_loop` either: on a session with it `in-graph` cannot run.
+    """
+    settings = tf.ConfigProto(use_per_session_threads=True)
+    if variables == "resource":
+        settings.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
+    else:
+        settings.inter_op_parallelism_threads = -1  # in the thread that calls run
+    return settings
+
+
+def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
+    """Trains on one batch after the other; see `tf1_mtl.training.train`.
+
+    Up to a chunk of batches is drawn ahead of the step that is yielded.
+    """
+    calls: Dict[str, Callable[[], Any]] = {}
+    step = 0
+    for chunk in in_chunks(net, batches):
+        for task, arrays in chunk.arrays.items():
+            scope = f"prepared_{task}"
+            if not is_built(net.graph, f"{scope}/load"):
+                _build(net, task, scope)
+            if task not in calls:
+                calls[task] = session.make_callable([f"{scope}/loss:0", f"{scope}/advance"])
+            feed_dict = {f"{scope}/{name}:0": array for name, array in arrays.items()}
+            session.run(f"{scope}/load", feed_dict)
+        for task in chunk.tasks:
+            yield Step(step, task, calls[task]()[0])
+            step += 1
+
+
+def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
+    """Adds what loads a chunk of one task's batches, and what trains on the next of them."""
+    with net.graph.as_default(), tf.name_scope(f"{scope}/"):
+        counter = _held(net, tf.zeros([], tf.int32), "counter")
+        at = tf.identity(counter)
+        initializers = [counter.initializer]
+        inputs = {}
+        for name in NEEDS[task]:
+            shape = getattr(net, name).shape.as_list()
+            batches = _held(net, tf.placeholder(tf.float32, [None, *shape], name), f"{name}_held")
+            inputs[name] = tf.gather(batches, at)
+            inputs[name].set_shape(shape)
+            initializers.append(batches.initializer)
+        tf.group(*initializers, name="load")
+        op, loss = copy_step(net, task, inputs, name="step")
+        with tf.control_dependencies([op, loss]):
+            tf.group(tf.assign_add(counter, 1), name="advance")
+        tf.identity(loss, name="loss")
+
+
+def _held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
+    """A variable that is loaded by its own initializer; it is no part of the model."""
+    return tf.Variable(
+        value,
+        name=name,
+        trainable=False,
+        collections=[tf.GraphKeys.LOCAL_VARIABLES],  # so that no Saver takes it for the model's
+        validate_shape=False,  # each chunk may have another length
+        use_resource=net.shared_layer_weights.op.type == "VarHandleOp",
+    )

@@ -1,0 +1,69 @@
+"""The article's step, copied onto other inputs.
+
+A minimize op is tied to the placeholders it was built on. To train on batches that lie in the graph,
+or inside a loop, the fast ways copy its very nodes (forward pass, gradients, Adam) and put another
+tensor in each placeholder's place. Nothing is written a second time, so nothing can drift; the
+variables and slots are not copied, so all ways train the same ones.
+"""
+
+from typing import Dict, List, Mapping, Tuple
+
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.training import fetches
+
+_VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+
+
+def copy_step(
+    net: MultiTaskGraph, task: str, inputs: Mapping[str, tf.Tensor], name: str
+) -> Tuple[tf.Operation, tf.Tensor]:
+    """Adds a copy of one task's training step to the current graph, which is the net's own.
+
+    Args:
+      net: The article's graph.
+      task: "Y1", "Y2" or "joint".
+      inputs: By placeholder name, what the copy reads instead: float32 [batch, columns].
+      name: Goes before the copied nodes' names.
+
+    Returns:
+      The copies of the task's minimize op and of its loss (before the update).
+    """
+    op, loss = fetches(net)[task]
+    nodes = nodes_behind([op, loss.op])
+    graph_def = tf.GraphDef(versions=net.graph.graph_def_versions)
+    input_map = {f"{placeholder}:0": tensor for placeholder, tensor in inputs.items()}
+    for node in nodes:
+        if node.type in _VARIABLES:
+            input_map[node.outputs[0].name] = node.outputs[0]
+        elif node.type != "Placeholder":
+            copied = graph_def.node.add()
+            copied.CopyFrom(node.node_def)
+            copied.attr.pop("_class", None)  # "beside variable ...", by a name that is not copied
+    copies = tf.import_graph_def(graph_def, input_map, [op.name, loss.name], name=name)
+    return copies[0], copies[1]
+
+
+def is_built(graph: tf.Graph, name: str) -> bool:
+    """True when the graph has an operation of this name.
+
+    Ways of stepping add their nodes to a net's graph on first use and address them by name.
+    """
+    try:
+        graph.get_operation_by_name(name)
+    except KeyError:
+        return False
+    return True
+
+
+def nodes_behind(targets: List[tf.Operation]) -> List[tf.Operation]:
+    """All that must run for the targets, up to placeholders and variables."""
+    found: Dict[str, tf.Operation] = {}
+    waiting = list(targets)
+    while waiting:
+        node = waiting.pop()
+        if node.name not in found:
+            found[node.name] = node
+            waiting += [tensor.op for tensor in node.inputs] + list(node.control_inputs)
+    return list(found.values())
