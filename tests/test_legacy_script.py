@@ -1,0 +1,223 @@
+"""Unmodified TensorFlow 1 scripts run, and what they cannot have here is said in one line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import tensorflow
+
+IS_TF1 = tensorflow.__version__.startswith("1.")
+HAS_KERAS_3 = tuple(map(int, tensorflow.__version__.split(".")[:2])) >= (2, 16)
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# The article's graph and sessions as a TensorFlow 1 program writes them: the published statements
+# (the capital T included) with none of this project's code.
+GRAPH = """
+{imports}
+import numpy as np
+
+X = tf.placeholder("float", [10, 10], name="X")
+Y1 = tf.placeholder("float", [10, 20], name="Y1")
+Y2 = tf.placeholder("float", [10, 20], name="Y2")
+initial_shared_layer_weights = np.random.rand(10,20)
+initial_Y1_layer_weights = np.random.rand(20,20)
+initial_Y2_layer_weights = np.random.rand(20,20)
+shared_layer_weights = tf.Variable(initial_shared_layer_weights, name="share_W", dtype="float32")
+Y1_layer_weights = tf.Variable(initial_Y1_layer_weights, name="share_Y1", dtype="float32")
+Y2_layer_weights = tf.Variable(initial_Y2_layer_weights, name="share_Y2", dtype="float32")
+shared_layer = tf.nn.relu(tf.matmul(X,shared_layer_weights))
+Y1_layer = tf.nn.relu(tf.matmul(shared_layer,Y1_layer_weights))
+Y2_layer = tf.nn.relu(tf.matmul(shared_layer,Y2_layer_weights))
+Y1_Loss = tf.nn.l2_loss(Y1-Y1_layer)
+Y2_Loss = tf.nn.l2_loss(Y2-Y2_layer)
+"""
+FEED = """{
+    X: np.random.rand(10,10)*10,
+    Y1: np.random.rand(10,20)*10,
+    Y2: np.random.rand(10,20)*10
+}"""
+ALTERNATE = (
+    GRAPH
+    + """
+Y1_op = tf.train.AdamOptimizer().minimize(Y1_Loss)
+Y2_op = tf.train.AdamOptimizer().minimize(Y2_Loss)
+with tf.Session() as session:
+    session.run(tf.initialize_all_variables())
+    for iters in range(10):
+        if np.random.rand() < 0.5:
+            _, Y1_loss = session.run([Y1_op, Y1_Loss], FEED)
+            print(Y1_loss)
+        else:
+            _, Y2_loss = session.run([Y2_op, Y2_Loss], FEED)
+            print(Y2_loss)
+""".replace("FEED", FEED)
+)
+JOINT = (
+    GRAPH
+    + """
+Joint_Loss = Y1_Loss + Y2_Loss
+Optimiser = tf.train.AdamOptimizer().minimize(Joint_Loss)
+Y1_op = tf.train.AdamOptimizer().minimize(Y1_Loss)
+Y2_op = tf.train.AdamOptimizer().minimize(Y2_Loss)
+with tf.Session() as session:
+    session.run(tf.initialize_all_variables())
+    _, Joint_Loss = session.run([Optimiser, Joint_Loss], FEED)
+    print(Joint_Loss)
+""".replace("FEED", FEED)
+)
+
+
+def tf1_mtl(*args, cwd=None):
+    environment = dict(os.environ, PYTHONPATH=ROOT)
+    return subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", *map(str, args)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+@pytest.mark.parametrize(
+    ("regime", "listing", "imports"),
+    [
+        ("alternate", ALTERNATE, "import Tensorflow as tf"),
+        ("joint", JOINT, "import tensorflow as tf"),
+    ],
+)
+def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime, listing, imports):
+    script = tmp_path / "listing.py"
+    script.write_text(listing.replace("{imports}", imports))
+    ran = tf1_mtl("run", script, "--seed", 20160718)
+    own = tf1_mtl(regime, "--seed", 20160718, "--quiet")
+    assert (ran.returncode, own.returncode) == (0, 0), ran.stderr + own.stderr
+    assert len(ran.stdout.split()) == (10 if regime == "alternate" else 1)
+    assert ran.stdout == own.stdout
+    assert (ran.stderr, own.stderr) == ("", "")
+
+
+def test_a_script_meets_its_own_process(tmp_path):
+    """sys.argv, __main__, its folder's modules, every form of import, other packages' TensorFlow."""
+    (tmp_path / "helper.py").write_text("import tensorflow\nplaceholder = tensorflow.placeholder\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import json, sys
+import tensorflow
+import tensorflow as tf
+import tensorflow.compat.v1 as v1
+from tensorflow import placeholder, flags
+from tensorflow.python.framework import ops
+from tensorflow.python.framework.ops import Graph
+import tensorflow.python.framework.dtypes as dtypes
+import helper
+
+if __name__ == "__main__":
+    import os
+    with tf.Session() as session:
+        value = session.run(tf.constant(1) + 1)
+    print(json.dumps({
+        "argv": sys.argv[1:],
+        "file": os.path.basename(__file__),
+        "folder": os.path.basename(sys.path[0]),
+        "value": int(value),
+        "same": [
+            tf is tensorflow,
+            placeholder is v1.placeholder,
+            helper.placeholder is v1.placeholder,
+            issubclass(Graph, ops.Graph) and ops.Graph is v1.Graph,
+            dtypes.float32 is v1.float32,
+            hasattr(tf, "no_such_thing"),
+        ],
+        "variable": tf.Variable(1.0, name="v").op.type,
+    }))
+    sys.exit(7)
+"""
+    )
+    ran = tf1_mtl("run", script, "--rows", "3", "--seed", "9", "--", "--seed", "4", "--verbose")
+    assert ran.returncode == 7, ran.stderr
+    result = json.loads(ran.stdout)
+    assert result["argv"] == ["--rows", "3", "--seed", "4", "--verbose"]
+    assert result["file"] == "script.py"
+    assert result["folder"] == tmp_path.name
+    assert result["value"] == 2
+    assert result["same"] == [True, True, True, True, True, False]
+    assert result["variable"] == "VariableV2"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "stderr"),
+    [
+        ("import sys; sys.exit()", 0, ""),
+        ("import sys; sys.exit('no more')", 1, "no more\n"),
+        ("raise SystemExit(3)", 3, ""),
+        ("import sys; sys.stderr.write('own words\\n')", 0, "own words\n"),
+    ],
+)
+def test_exit_status_and_stderr_are_the_scripts_own(tmp_path, code, status, stderr):
+    script = tmp_path / "script.py"
+    script.write_text(code + "\n")
+    ran = tf1_mtl("run", script)
+    assert (ran.returncode, ran.stderr) == (status, stderr)
+
+
+def test_a_traceback_shows_the_scripts_lines_only(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("def fail():\n    return 1 / 0\n\n\nfail()\n")
+    ran = tf1_mtl("run", script)
+    assert ran.returncode == 1
+    lines = ran.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert [line.split('"')[1] for line in lines if line.startswith("  File")] == [str(script)] * 2
+
+
+MISSING = [
+    ("tf.contrib.layers.xavier_initializer()", "tf.contrib went with TensorFlow 2.0"),
+    ("import tensorflow.contrib.slim as slim", "tf.contrib went with TensorFlow 2.0"),
+    ("from tensorflow.contrib import rnn", "tf.contrib went with TensorFlow 2.0"),
+    ("from tensorflow.examples.tutorials.mnist import input_data", "tensorflow.examples"),
+    ("tf.no_such_function(1)", "This is not in the v1 API of the TensorFlow here"),
+    ("import tensorflow.nothing", "This is not in the v1 API of the TensorFlow here"),
+]
+if HAS_KERAS_3:
+    MISSING += [
+        ("tf.layers.dense(tf.zeros([1, 2]), 3)", "went with Keras 3"),
+        ("tf.nn.rnn_cell.BasicLSTMCell(3)", "went with Keras 3"),
+    ]
+
+
+@pytest.mark.skipif(IS_TF1, reason="a real TensorFlow 1 has all of it")
+@pytest.mark.parametrize(("code", "hint"), MISSING)
+def test_what_is_not_here_gets_one_line(tmp_path, code, hint):
+    script = tmp_path / "script.py"
+    script.write_text("import tensorflow as tf\n" + code + "\n")
+    ran = tf1_mtl("run", script)
+    assert ran.returncode == 1
+    lines = ran.stderr.splitlines()
+    assert lines[-1].startswith("tf1-mtl: ")
+    assert hint in lines[-1]
+    assert "TensorFlow" in lines[-1]
+    assert f'File "{script}", line 2' in ran.stderr
+    assert "legacy_script" not in ran.stderr
+
+
+def test_python_2_is_named(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import tensorflow as tf\nprint 'hello'\n")
+    ran = tf1_mtl("run", script)
+    assert ran.returncode == 1
+    assert "SyntaxError" in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("tf1-mtl: The script is written for Python 2.")
+
+
+def test_scripts_that_are_not_there(tmp_path):
+    for path, what in ((tmp_path / "none.py", "no such file"), (tmp_path, "a directory")):
+        ran = tf1_mtl("run", path)
+        assert ran.returncode == 2
+        assert ran.stderr == (
+            f"tf1-mtl: {path}: {what}, but should be a Python script. Check the path.\n"
+        )
