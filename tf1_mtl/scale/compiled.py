@@ -1,20 +1,21 @@
-"""Stepping compiled by XLA: the whole loop becomes one machine-code function.
+"""Stepping compiled by XLA: a whole loop of steps becomes one machine-code function.
 
-The other ways run TensorFlow's kernels one by one, some 60 a step. XLA fuses a step into a few loops
-over memory, and keeps weights and slots in it from one step to the next. To give it little to do the
-step is written anew, for all three tasks at once:
+The other ways run TensorFlow's kernels one by one, some 60 a step. XLA fuses a step into a few
+sweeps over memory, and keeps weights and slots there from one step to the next. To leave it little
+to do, the step is written anew, for all three tasks at once:
 
-  - all weights are one flat vector, and so are their slots: Adam is one sweep over each;
+  - all weights are one flat vector, and so are their slots: Adam is one sweep;
   - both task layers lie side by side in one matrix: one product forward, two backward;
-  - a task's mask zeroes the other task's residuals, so the other layer's gradients are exactly 0,
+  - a task's mask zeroes the other task's residuals, so that the other layer's gradient is exactly 0
     and Adam leaves it where it is;
-  - the three optimizers' slots are three rows, of which a step moves the row that is its own.
+  - the three optimizers' slots are three rows, of which a step moves its own.
 
-Variables are read once before a chunk and written once after it. XLA orders sums and fuses products
-otherwise than TensorFlow's kernels do, so the bits differ (see TOLERANCES, which the tests hold).
+Variables are read before a chunk and written after it. XLA adds in another order than TensorFlow's
+kernels do, so the last bits of a loss differ; tests/test_stepping.py says by how much.
 """
 
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Sequence, Tuple
+import functools
+from typing import Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -26,12 +27,12 @@ from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
 from tf1_mtl.scale.step_copy import is_built, nodes_behind
 from tf1_mtl.training import Step, fetches
 
-#: The optimizers in the order of their rows.
-TASKS = ("joint", "Y1", "Y2")
+#: The tasks in the order of their optimizers' rows.
+_TASKS = ("joint", "Y1", "Y2")
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """What `open_session` should be given: one thread, since a small loop gains by no second."""
+    """What `open_session` should be given: one thread; small products gain nothing by a second."""
     return tf.ConfigProto(
         use_per_session_threads=True, inter_op_parallelism_threads=1, intra_op_parallelism_threads=1
     )
@@ -41,20 +42,181 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
     """Trains on one batch after the other; see `tf1_mtl.training.train`.
 
     A whole chunk has been trained when the first of its steps is yielded. The first chunk of each
-    batch size is compiled, which takes about a second.
+    size of batch is compiled, which takes about a second.
 
     Raises:
-      InputError: This TensorFlow has no `tf.xla.experimental.compile` (1.13).
+      InputError: This TensorFlow has no `tf.xla.experimental.compile` (before 1.14).
     """
+    if not hasattr(tf, "xla"):
+        raise InputError(
+            f"compiled: TensorFlow {tf.__version__} has no XLA to call, but should be 1.14 or "
+            "newer. Step by 'prepared' or 'in-graph'."
+        )
     step = 0
     for chunk in in_chunks(net, batches):
         rows = max(arrays["X"].shape[1] for arrays in chunk.arrays.values())
         length = chunk_length(net, rows)
-        scope = f"compiled_{length}x{rows}"
+        scope = f"compiled_{length}_by_{rows}"
         if not is_built(net.graph, f"{scope}/losses"):
             _build(net, length, rows, scope)
-        feed_dict = {f"{scope}/{name}:0": value for name, value in _fed(net, chunk, length, rows).items()}
-        losses = session.run([f"{scope}/losses:0", f"{scope}/write"], feed_dict)[0]
+        feed_dict = {
+            f"{scope}/count:0": len(chunk.tasks),
+            f"{scope}/task:0": _padded([_TASKS.index(task) for task in chunk.tasks], length),
+            f"{scope}/X:0": _side_by_side(chunk, ("X",), length, rows, net),
+            f"{scope}/Y:0": _side_by_side(chunk, ("Y1", "Y2"), length, rows, net),
+        }
+        losses, _ = session.run([f"{scope}/losses:0", f"{scope}/write"], feed_dict)
         for task, loss in zip(chunk.tasks, losses):
             yield Step(step, task, loss)
             step += 1
+
+
+def _padded(tasks: List[int], length: int) -> np.ndarray:
+    return np.array(tasks + [0] * (length - len(tasks)), np.int32)
+
+
+def _side_by_side(
+    chunk: Chunk, names: Tuple[str, ...], length: int, rows: int, net: MultiTaskGraph
+) -> np.ndarray:
+    """The named arrays of every step in one array, [length, rows, columns].
+
+    XLA compiles for fixed sizes, so what is missing is filled with zeros: rows of zeros have no
+    loss and no gradient in a model without biases.
+    """
+    widths = [getattr(net, name).shape.as_list()[1] for name in names]
+    joined = np.zeros((length, rows, sum(widths)), np.float32)
+    tasks = np.array(chunk.tasks)
+    for task, arrays in chunk.arrays.items():
+        at = np.flatnonzero(tasks == task)
+        for name, width, left in zip(names, widths, np.cumsum([0, *widths])):
+            if name in arrays:
+                joined[at, : arrays[name].shape[1], left : left + width] = arrays[name]
+    return joined
+
+
+def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
+    """Adds the compiled loop over a chunk of so many steps, of batches of so many rows."""
+    widths = [net.Y1.shape.as_list()[1], net.Y2.shape.as_list()[1]]
+    with net.graph.as_default(), tf.name_scope(f"{scope}/"):
+        count = tf.placeholder(tf.int32, [], "count")
+        task = tf.placeholder(tf.int32, [length], "task")
+        X = tf.placeholder(tf.float32, [length, rows, net.X.shape.as_list()[1]], "X")
+        Y = tf.placeholder(tf.float32, [length, rows, sum(widths)], "Y")
+        masks = np.float32([[1, 1], [1, 0], [0, 1]]).repeat(widths, axis=1)  # by row of _TASKS
+
+        weights = [net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights]
+        adams = [_adam_of(net, task) for task in _TASKS]
+        shapes = [variable.shape.as_list() for variable in weights]
+        losses, *state = tf.xla.experimental.compile(
+            functools.partial(_train_chunk, shapes[0], masks),
+            [
+                *(count, task, X, Y, adams[0].hyper),
+                _pack([variable.read_value() for variable in weights]),
+                tf.stack([_pack(_read(adam.m, shapes)) for adam in adams]),
+                tf.stack([_pack(_read(adam.v, shapes)) for adam in adams]),
+                tf.stack([tf.stack(_read(adam.powers, [[], []])) for adam in adams]),
+            ],
+        )
+        tf.identity(losses, name="losses")
+        writes = _writes(weights, _unpack(state[0], shapes))
+        for row, adam in enumerate(adams):
+            writes += _writes(adam.m, _unpack(state[1][row], shapes))
+            writes += _writes(adam.v, _unpack(state[2][row], shapes))
+            writes += _writes(adam.powers, tf.unstack(state[3][row]))
+        tf.group(*writes, name="write")
+
+
+def _train_chunk(  # type: ignore
+    shape, masks, count, task, X, Y, hyper, weights, m, v, powers
+):
+    """The loop that is compiled. `shape` is share_W's; the rest is as `_build` puts it together."""
+    split = shape[0] * shape[1]
+    rate, betas, epsilon = hyper[0], hyper[1:3], hyper[3]
+
+    def body(step, losses, weights, m, v, powers):  # type: ignore
+        own = tf.gather(task, step)
+        x, y, mask = tf.gather(X, step), tf.gather(Y, step), tf.gather(masks, own)
+        shared_W = tf.reshape(weights[:split], shape)
+        heads_W = tf.reshape(weights[split:], [shape[1], -1])
+
+        shared = tf.nn.relu(tf.matmul(x, shared_W))
+        heads = tf.nn.relu(tf.matmul(shared, heads_W))
+        residual = (heads - y) * mask
+        losses = losses.write(step, tf.reduce_sum(residual * residual) / 2)
+
+        d_heads = residual * tf.cast(heads > 0, tf.float32)
+        d_shared = tf.matmul(d_heads, heads_W, transpose_b=True) * tf.cast(shared > 0, tf.float32)
+        d_shared_W = tf.matmul(x, d_shared, transpose_a=True)
+        d_heads_W = tf.matmul(shared, d_heads, transpose_a=True)
+        gradient = tf.concat([tf.reshape(d_shared_W, [-1]), tf.reshape(d_heads_W, [-1])], 0)
+
+        chosen = tf.reshape(tf.one_hot(own, len(_TASKS)), [-1, 1])
+        m += chosen * ((gradient - m) * (1 - betas[0]))
+        v += chosen * ((gradient * gradient - v) * (1 - betas[1]))
+        power = tf.gather(powers, own)
+        alpha = rate * tf.sqrt(1 - power[1]) / (1 - power[0])
+        weights -= alpha * tf.gather(m, own) / (tf.sqrt(tf.gather(v, own)) + epsilon)
+        powers *= chosen * betas + (1 - chosen)
+        return step + 1, losses, weights, m, v, powers
+
+    losses = tf.TensorArray(tf.float32, size=X.shape.as_list()[0])
+    _, losses, *state = tf.while_loop(
+        lambda step, *_: step < count, body, [0, losses, weights, m, v, powers]
+    )
+    return [losses.stack(), *state]
+
+
+class _Adam(NamedTuple):
+    """One optimizer's variables, read off its update nodes; None where it has no slot."""
+
+    m: List[Optional[tf.Variable]]  # of share_W, share_Y1, share_Y2
+    v: List[Optional[tf.Variable]]
+    powers: List[tf.Variable]  # of beta1 and beta2
+    hyper: tf.Tensor  # float32 [4]: learning rate, beta1, beta2, epsilon
+
+
+def _adam_of(net: MultiTaskGraph, task: str) -> _Adam:
+    variables = {v.op.name: v for v in net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
+    updates = {}
+    for node in nodes_behind([fetches(net)[task][0]]):
+        if node.type in ("ApplyAdam", "ResourceApplyAdam"):
+            # Inputs: variable, m, v, both powers, learning rate, beta1, beta2, epsilon, gradient.
+            updates[node.inputs[0].op.name] = list(node.inputs)
+    weights = [net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights]
+    own = [updates.get(variable.op.name) for variable in weights]
+    (first, *_) = updates.values()
+    reads = [nodes_behind([power.op]) for power in first[3:5]]
+    return _Adam(
+        m=[inputs and variables[inputs[1].op.name] for inputs in own],
+        v=[inputs and variables[inputs[2].op.name] for inputs in own],
+        powers=[variables[nodes[-1].name] for nodes in reads],
+        hyper=tf.stack(first[5:9]),
+    )
+
+
+def _read(variables: List[Optional[tf.Variable]], shapes: List[List[int]]) -> List[tf.Tensor]:
+    return [
+        tf.zeros(shape) if variable is None else variable.read_value()
+        for variable, shape in zip(variables, shapes)
+    ]
+
+
+def _writes(variables: List[Optional[tf.Variable]], values: List[tf.Tensor]) -> List[tf.Tensor]:
+    return [
+        tf.assign(variable, value)
+        for variable, value in zip(variables, values)
+        if variable is not None
+    ]
+
+
+def _pack(arrays: List[tf.Tensor]) -> tf.Tensor:
+    """share_W, then both task layers side by side, flat."""
+    heads = tf.concat(arrays[1:], axis=1)
+    return tf.concat([tf.reshape(arrays[0], [-1]), tf.reshape(heads, [-1])], axis=0)
+
+
+def _unpack(flat: tf.Tensor, shapes: List[List[int]]) -> List[tf.Tensor]:
+    split = shapes[0][0] * shapes[0][1]
+    heads = tf.reshape(flat[split:], [shapes[0][1], -1])
+    left = shapes[1][1]
+    return [tf.reshape(flat[:split], shapes[0]), heads[:, :left], heads[:, left:]]

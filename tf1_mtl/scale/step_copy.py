@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.training import fetches
 
-_VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+#: The operations that are a variable.
+VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
 
 
 def copy_step(
@@ -35,7 +36,7 @@ def copy_step(
     graph_def = tf.GraphDef(versions=net.graph.graph_def_versions)
     input_map = {f"{placeholder}:0": tensor for placeholder, tensor in inputs.items()}
     for node in nodes:
-        if node.type in _VARIABLES:
+        if node.type in VARIABLES:
             input_map[node.outputs[0].name] = node.outputs[0]
         elif node.type != "Placeholder":
             copied = graph_def.node.add()
