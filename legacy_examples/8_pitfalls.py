@@ -3,8 +3,7 @@
 Each cell makes one of them for real, prints TensorFlow's own message (its telling line), and runs
 what mends it. Error 5 stands in the published listing; 1 and 8 need TensorFlow 2's eager mode.
 Differs from the published listing: a toy graph (one input, one weight), so that each error stands
-alone; `compat.v1`, a graph of its own, `use_resource=False`.
-Run it: python legacy_examples/8_pitfalls.py
+alone; `compat.v1`, own graphs, `use_resource=False`. Run it: python legacy_examples/8_pitfalls.py
 """
 
 import collections
