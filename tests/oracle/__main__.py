@@ -1,0 +1,161 @@
+"""`python -m tests.oracle [--write]`: see the package's docstring."""
+
+import argparse
+import json
+import os
+import sys
+
+import numpy as np
+
+from tf1_mtl.baseline.trajectory import load, save
+
+from . import goldens, listing, published, tolerance
+from .cases import WEIGHTS, cases
+from .machine import recorded_by
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GOLDENS = "tf1_mtl/baseline/goldens/"
+TRUTH = "tests/truth/"
+REFERENCE = "1.15.5"
+RUNTIMES = ("0.12.1", "1.0.1", "1.10.0", REFERENCE)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m tests.oracle")
+    parser.add_argument("--write", action="store_true", help="store what was recorded")
+    parser.add_argument("--root", default=ROOT, help="the project's directory")
+    args = parser.parse_args()
+    version = listing.tf.__version__
+    if version not in RUNTIMES:
+        parser.error(
+            f"this Python has TensorFlow {version}, but the truth is recorded on "
+            f"{', '.join(RUNTIMES)}. Install tests/oracle/requirements-<version>.txt into a "
+            "Python of its own."
+        )
+    os.chdir(args.root)
+    machine = recorded_by(version)
+    if args.write:
+        write(version, machine)
+        return 0
+    found, compared = differences(version, machine)
+    for difference in found:
+        print(difference)
+    print(f"TensorFlow {version}: {len(compared)} files compared, {len(found)} differences")
+    return 1 if found else 0
+
+
+def recordings(version, run):
+    """All that is kept of a runtime, {path: {where in the file: array}}, but for the graph.
+
+    Args:
+      run: Gives the `Recorded` of a case: `listing.run`, or `tolerance.run` for the tolerances.
+    """
+    recorded = {name: run(case) for name, case in cases().items()}
+    found = {TRUTH + f"sessions-{version}.npz": published.sessions(run)}
+    if version == REFERENCE:
+        found[_checkpoint(version) + "/expected.npz"] = published.checkpoint_variables(run)
+        for name, one in recorded.items():
+            found[GOLDENS + name + ".npz"] = goldens.flat(one)
+    else:
+        finals = found[TRUTH + f"goldens-{version}.npz"] = {}
+        for name, one in recorded.items():
+            finals[name + "_losses"] = one.losses
+            for weight in WEIGHTS:
+                finals[name + "_" + weight] = one.weights[max(one.weights)][weight]
+    return found
+
+
+def write(version, machine):
+    """Records and stores."""
+    description = np.array(json.dumps(machine, sort_keys=True))
+    for path, arrays in recordings(version, listing.run).items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if not path.startswith(GOLDENS):
+            np.savez_compressed(path, recorded_by=description, **arrays)
+    if version == REFERENCE:
+        published.write_checkpoint(_checkpoint(version))
+        with open(_graph(version), "w") as file:
+            file.write(published.graph_text())
+        for name, case in cases().items():
+            names = listing.Listing(case.weights, case.batch).variable_names()
+            golden = goldens.pack(name, case, listing.run(case), machine, names)
+            save(GOLDENS + name + ".npz", golden)
+
+
+def differences(version, machine):
+    """Records and compares.
+
+    Returns:
+      Sentences about what differs; the paths that were compared.
+    """
+    found = []
+    tolerances = None
+    recorded = recordings(version, listing.run)
+    for path, arrays in recorded.items():
+        stored, stored_by = _read(path)
+        if stored_by == machine:
+            tolerated = dict.fromkeys(arrays, 0)
+        else:
+            tolerances = tolerances or recordings(version, tolerance.run)
+            tolerated = tolerances[path]
+        if list(stored) != list(arrays):
+            found.append(f"{path}: has other arrays than this code records. Record with --write.")
+            continue
+        for where in arrays:
+            found += compare(f"{path}: {where}", arrays[where], stored[where], tolerated[where])
+    compared = list(recorded)
+    if version == REFERENCE:
+        compared.append(_graph(version))
+        with open(_graph(version)) as file:
+            if file.read() != published.graph_text():
+                found.append(f"{_graph(version)}: the listing gives another graph")
+    return found, compared
+
+
+def compare(where, recorded, stored, tolerated):
+    """A sentence about the worst difference, or none.
+
+    Args:
+      tolerated: How far each value may be off; 0: not one bit, and no other dtype or shape.
+    """
+    recorded, stored = np.asarray(recorded), np.asarray(stored)
+    if recorded.dtype != stored.dtype or recorded.shape != stored.shape:
+        return [
+            f"{where}: recorded {recorded.dtype} {recorded.shape}, stored {stored.dtype} "
+            f"{stored.shape}"
+        ]
+    if recorded.tobytes() == stored.tobytes():
+        return []
+    if recorded.dtype.kind != "f":
+        return [f"{where}: recorded {recorded}, stored {stored}"]
+    off = np.abs(recorded.astype(float) - stored)
+    if np.all(off <= tolerated) and np.any(tolerated):
+        return []
+    index = np.unravel_index(np.argmax(off - tolerated), off.shape)
+    allowed = np.broadcast_to(tolerated, off.shape)[index]
+    return [
+        f"{where}{[int(i) for i in index]}: recorded {recorded[index]!r}, stored "
+        f"{stored[index]!r}, {off[index]:.2g} apart, tolerance {allowed:.2g}"
+    ]
+
+
+def _read(path):
+    """({where in the file: array}, what recorded it)."""
+    if path.startswith(GOLDENS):
+        golden = load(path)
+        return goldens.flat(goldens.unpack(golden)), golden.manifest["recorded_by"]
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return arrays, json.loads(str(arrays.pop("recorded_by")))
+
+
+def _checkpoint(version):
+    return TRUTH + f"checkpoint-{version}"
+
+
+def _graph(version):
+    return TRUTH + f"graph-{version}.pbtxt"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

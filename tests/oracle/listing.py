@@ -1,0 +1,127 @@
+"""The article's joint listing on a real TensorFlow 1.x, with nothing of tf1_mtl.
+
+Python 3.6 syntax, since TensorFlow 0.12.1 has nothing newer.
+"""
+
+import logging
+import os
+import warnings
+
+import numpy as np
+
+from .cases import WEIGHTS, Recorded
+
+# What a runtime of 2017 has to say about NumPy, its CPU and its successor's names is no news.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import tensorflow as tf
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+#: The optimizer that a task's step drives.
+OPTIMIZERS = {"joint": "Optimiser", "Y1": "Y1_op", "Y2": "Y2_op"}
+
+
+class Listing:
+    """The published graph, built from given initial weights, in a `tf.Graph` of its own."""
+
+    def __init__(self, weights, batch):
+        """
+        Args:
+          weights: "share_W", "share_Y1", "share_Y2"; the layer sizes are theirs.
+          batch: Rows of the placeholders; None leaves the number open.
+        """
+        initial_W, initial_Y1, initial_Y2 = (weights[name] for name in WEIGHTS)
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            X = tf.placeholder("float", [batch, initial_W.shape[0]], name="X")
+            Y1 = tf.placeholder("float", [batch, initial_Y1.shape[1]], name="Y1")
+            Y2 = tf.placeholder("float", [batch, initial_Y2.shape[1]], name="Y2")
+
+            shared_layer_weights = tf.Variable(initial_W, name="share_W", dtype="float32")
+            Y1_layer_weights = tf.Variable(initial_Y1, name="share_Y1", dtype="float32")
+            Y2_layer_weights = tf.Variable(initial_Y2, name="share_Y2", dtype="float32")
+
+            shared_layer = tf.nn.relu(tf.matmul(X, shared_layer_weights))
+            Y1_layer = tf.nn.relu(tf.matmul(shared_layer, Y1_layer_weights))
+            Y2_layer = tf.nn.relu(tf.matmul(shared_layer, Y2_layer_weights))
+
+            Y1_Loss = tf.nn.l2_loss(Y1 - Y1_layer)
+            Y2_Loss = tf.nn.l2_loss(Y2 - Y2_layer)
+            Joint_Loss = Y1_Loss + Y2_Loss
+
+            # The optimizer objects are kept, since only they know which slot is whose.
+            adams = [tf.train.AdamOptimizer() for _ in range(3)]
+            Optimiser = adams[0].minimize(Joint_Loss)
+            Y1_op = adams[1].minimize(Y1_Loss)
+            Y2_op = adams[2].minimize(Y2_Loss)
+
+            if hasattr(tf, "global_variables_initializer"):
+                self.init = tf.global_variables_initializer()
+            else:
+                self.init = tf.initialize_all_variables()
+
+            self.all_variables = tf.global_variables()
+
+        self.placeholders = {"X": X, "Y1": Y1, "Y2": Y2}
+        self.fetches = {
+            "joint": [Optimiser, Joint_Loss],
+            "Y1": [Y1_op, Y1_Loss],
+            "Y2": [Y2_op, Y2_Loss],
+        }
+        self.weights = dict(
+            zip(WEIGHTS, (shared_layer_weights, Y1_layer_weights, Y2_layer_weights))
+        )
+        with self.graph.as_default():  # the optimizers look their slots up by graph
+            self.slots = self._slots(adams)
+
+    def _slots(self, adams):
+        """{(optimizer, variable, slot): variable}, the beta powers with no variable's name."""
+        slots = {}
+        trained = {"joint": WEIGHTS, "Y1": WEIGHTS[:2], "Y2": WEIGHTS[::2]}
+        for task, adam in zip(("joint", "Y1", "Y2"), adams):
+            optimizer = OPTIMIZERS[task]
+            for name in trained[task]:
+                for slot in ("m", "v"):
+                    slots[optimizer, name, slot] = adam.get_slot(self.weights[name], slot)
+            for slot, variable in zip(("beta1_power", "beta2_power"), _beta_powers(adam)):
+                slots[optimizer, "", slot] = variable
+        return slots
+
+    def step(self, session, task, X, Y1, Y2):
+        """One training run; a label that is None is not fed."""
+        feeds = {"X": X, "Y1": Y1, "Y2": Y2}
+        feed_dict = {
+            self.placeholders[name]: array for name, array in feeds.items() if array is not None
+        }
+        _, loss = session.run(self.fetches[task], feed_dict=feed_dict)
+        return loss
+
+    def variable_names(self):
+        """Our key, a slot's with slashes, to the name that TensorFlow gave the variable."""
+        names = {name: variable.op.name for name, variable in self.weights.items()}
+        names.update(("/".join(key), variable.op.name) for key, variable in self.slots.items())
+        return names
+
+
+def run(case):
+    """Trains as published, one `session.run([op, loss])` a batch.
+
+    Returns:
+      A `Recorded` of what TensorFlow gave.
+    """
+    listing = Listing(case.weights, case.batch)
+    losses, weights, slots = [], {}, {}
+    with tf.Session(graph=listing.graph) as session:
+        session.run(listing.init)
+        for step, (task, X, Y1, Y2) in enumerate(case.batches):
+            losses.append(listing.step(session, task, X, Y1, Y2))
+            if step in case.kept():
+                weights[step], slots[step] = session.run([listing.weights, listing.slots])
+    return Recorded(np.array(losses, np.float32), weights, slots)
+
+
+def _beta_powers(adam):
+    if hasattr(adam, "_get_beta_accumulators"):  # from 1.5 on
+        return adam._get_beta_accumulators()
+    return adam._beta1_power, adam._beta2_power

@@ -1,0 +1,33 @@
+"""Which runtime and machine records: stored beside what it recorded."""
+
+import platform
+import sys
+
+import numpy as np
+
+
+def recorded_by(tensorflow):
+    """A JSON-able description; equal ones give equal bits."""
+    return {
+        "tensorflow": tensorflow,
+        "python": "{}.{}.{}".format(*sys.version_info[:3]),
+        "numpy": np.__version__,
+        "platform": platform.machine() + " " + platform.system(),
+        "cpu": _cpu(),
+        "variables": "ref",
+    }
+
+
+def _cpu():
+    """The CPU's name, with what decides which kernels run: its model and its vector units."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            lines = [line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines()]
+    except OSError:
+        return platform.processor() or "unknown"
+    facts = {line[0].strip(): line[1].strip() for line in lines if len(line) == 2}
+    units = sorted(set(facts.get("flags", "").split()) & {"avx", "avx2", "avx512f", "fma"})
+    name = "{} (family {}, model {})".format(
+        *(facts.get(key, "?") for key in ("model name", "cpu family", "model"))
+    )
+    return " ".join([name, *units])
