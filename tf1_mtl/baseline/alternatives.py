@@ -61,10 +61,9 @@ def _gelu_tanh_slope(z: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + tanh) + 0.5 * z * (1 - tanh**2) * _HALF_WIDTH * (1 + 0.134145 * z**2)
 
 
-# {name: (activation, its slope)}, functions of the pre-activation; "leaky" takes Rules.leak too.
+# {name: (activation, its slope)}, functions of the pre-activation.
 ACTIVATIONS: Dict[str, Tuple[Function, Function]] = {
     "linear": (lambda z: z, np.ones_like),
-    "leaky": (lambda z, leak: np.where(z > 0, z, leak * z), lambda z, leak: np.where(z > 0, 1, leak)),
     "elu": (
         lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
         lambda z: np.exp(np.minimum(z, 0)),
@@ -83,6 +82,12 @@ ACTIVATIONS: Dict[str, Tuple[Function, Function]] = {
         lambda z: ((z > 0) & (z < 6)).astype(z.dtype),
     ),
 }
+
+
+def leaky(leak: float) -> Tuple[Function, Function]:
+    """The activation with this slope below zero, and its slope."""
+    return lambda z: np.where(z > 0, z, leak * z), lambda z: np.where(z > 0, 1, leak)
+
 
 # {name: (loss, its slope)}, functions of each difference; Rules.loss_factor / 0.5 comes on top.
 LOSSES: Dict[str, Tuple[Function, Function]] = {
@@ -150,7 +155,7 @@ def _amsgrad(model: Any, optimizer: str, variable: str, g: Any) -> Any:
     v = _moved(model, optimizer, variable, "v", g * g, model.rules.beta2)
     key = optimizer, variable, "largest v"
     model.slots[key] = _larger(model, model.slots[key], v) if key in model.slots else v
-    return m * model.alpha(optimizer) / (model.sqrt(model.slots[key]) + model.small(optimizer))
+    return m * model.alpha(optimizer) / model.denominator(optimizer, model.slots[key])
 
 
 def _adamax(model: Any, optimizer: str, variable: str, g: Any) -> Any:

@@ -1,8 +1,8 @@
 """Where the check's tolerances come from: arithmetic that carries its own float32 rounding error.
 
 A `Bounded` is a float64 array and, for each element, a bound on how far any float32 evaluation may
-be from it. `BoundedArithmetic` makes the reference run on such arrays without a change to its lines,
-so that each of its results comes with the tolerance that is derived for exactly this result.
+be from it. `BoundedReference` runs the reference's own lines on such arrays, so that each of its
+results comes with the tolerance that is derived for exactly this result.
 
 The rules are those of N. Higham, "Accuracy and Stability of Numerical Algorithms", chapters 2 and 3:
 one operation is off by at most u = 2^-24 of its result; a sum of n terms, in any order, with or
@@ -13,9 +13,11 @@ is zero stays zero, whose sign Adam would turn into a full step), and a product 
 are multiples of one power of two small enough is exact in any order.
 """
 
-from typing import Any, Callable, Union
+from typing import Any, Callable, Tuple, Union
 
 import numpy as np
+
+from tf1_mtl.baseline.reference import Reference
 
 UNIT = 2.0**-24
 # The smallest normal float32: below it a runtime may flush to zero.
@@ -35,11 +37,17 @@ class Bounded:
 
     def __init__(self, value: Any, error: Any = 0.0) -> None:
         self.value = np.asarray(value, np.float64)
-        self.error = np.broadcast_to(np.asarray(error, np.float64), self.value.shape)
+        self.error = np.asarray(error, np.float64)
+        if self.error.shape != self.value.shape:
+            self.error = np.broadcast_to(self.error, self.value.shape)
 
     @property
     def T(self) -> "Bounded":
         return Bounded(self.value.T, self.error.T)
+
+    @property
+    def shape(self) -> Tuple[int, ...]:
+        return self.value.shape
 
     def __add__(self, other: Operand) -> "Bounded":
         b = _bounded(other)
@@ -82,16 +90,17 @@ class Bounded:
         inherited = self.error.sum()
         return Bounded(value, inherited + gamma(self.value.size) * (magnitude + inherited))
 
-    def pointwise(self, function: Callable[[np.ndarray], np.ndarray], ulps: float) -> "Bounded":
+    def pointwise(self, function: Callable[[np.ndarray], np.ndarray]) -> "Bounded":
         """A function that is monotonic between `value - error` and `value + error`."""
-        value = function(self.value)
-        up = np.abs(function(self.value + self.error) - value)
-        down = np.abs(function(self.value - self.error) - value)
-        return Bounded(value, np.maximum(up, down) + 2 * ulps * UNIT * np.abs(value))
+        value, up, down = (
+            function(x).astype(np.float64)
+            for x in (self.value, self.value + self.error, self.value - self.error)
+        )
+        return Bounded(value, np.maximum(np.abs(up - value), np.abs(down - value)))
 
 
-class BoundedArithmetic:
-    """Put before `Reference` (or a class made from it) in a class's bases: it runs on `Bounded`."""
+class BoundedReference(Reference):
+    """The reference, whose variables, slots and losses are `Bounded`."""
 
     def array(self, value: Any) -> Bounded:
         return Bounded(value)
@@ -105,7 +114,8 @@ class BoundedArithmetic:
         return a @ b
 
     def sqrt(self, x: Bounded) -> Bounded:
-        return x.pointwise(lambda value: np.sqrt(np.maximum(value, 0)), SQRT_ULPS)
+        root = x.pointwise(lambda value: np.sqrt(np.maximum(value, 0)))
+        return Bounded(root.value, root.error + 2 * SQRT_ULPS * UNIT * root.value)
 
     def average(self, old: Bounded, new: Bounded, weight: Bounded) -> Bounded:
         """`old + (new - old) * weight`, or `old * (1 - weight) + new * weight`: as one operation.
@@ -119,8 +129,9 @@ class BoundedArithmetic:
         rounding = keep * np.abs(old.value) + weight.value * np.abs(new.value)
         return _rounded(value, error + UNIT * rounding)
 
-    def pointwise(self, function: Callable, x: Bounded, ulps: float = 0) -> Bounded:
-        return x.pointwise(function, ulps)
+    def pointwise(self, function: Callable, x: Bounded, ulps: int = 0) -> Bounded:
+        y = x.pointwise(function)
+        return Bounded(y.value, y.error + 2 * ulps * UNIT * np.maximum(np.abs(y.value), 1))
 
 
 def gamma(terms: int) -> float:

@@ -4,11 +4,19 @@
 frameworks and people do instead is in `known.py`, which gives every deviation its identifier.
 """
 
-from typing import Any, Dict, NamedTuple, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.alternatives import ACTIVATIONS, LOSSES, OPTIMIZER_STEPS, ROUNDINGS
+from tf1_mtl.baseline.alternatives import (
+    ACTIVATIONS,
+    LOSSES,
+    OPTIMIZER_STEPS,
+    ROUNDINGS,
+    Function,
+    leaky,
+)
+from tf1_mtl.baseline.bounds import BoundedReference
 from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS, Layers, Reference
 
 OTHER = {"Y1": "Y2", "Y2": "Y1", "joint": "joint"}
@@ -187,15 +195,162 @@ class Deviant(Reference):
         return product
 
     def activation(self, layer: str, z: Any) -> Any:
-        z, name = self.with_bias(layer, z), self.activation_of(layer)
-        if name == "relu":
-            return super().activation(layer, z)
-        return self.pointwise(ACTIVATIONS[name][0], z, ulps=8)
+        z, other = self.with_bias(layer, z), self.activation_of(layer)
+        return self.pointwise(other[0], z, ulps=8) if other else super().activation(layer, z)
 
     def slope(self, layer: str, z: Any) -> Any:
-        z, name = self.with_bias(layer, z), self.activation_of(layer)
-        if name != "relu":
-            return self.pointwise(ACTIVATIONS[name][1], z, ulps=8)
-        rule = self.rules
+        z, rule, other = self.with_bias(layer, z), self.rules, self.activation_of(layer)
+        if other:
+            return self.pointwise(other[1], z, ulps=8)
         at_zero = rule.shared_slope_at_zero if layer == "shared" else rule.task_slope_at_zero
-        return self.pointwise(lambda z: np.where(z == 0, at_zero, z > 0).astype(z.dtype), z)
+        return self.pointwise(lambda z: np.where(z == 0, at_zero, z > 0), z)
+
+    def activation_of(self, layer: str) -> Optional[Tuple[Function, Function]]:
+        """What stands in place of the ReLU, with its slope; None where nothing does."""
+        rule = self.rules
+        name = rule.shared_activation if layer == "shared" else rule.task_activation
+        return leaky(rule.leak) if name == "leaky" else ACTIVATIONS.get(name)
+
+    def with_bias(self, layer: str, z: Any) -> Any:
+        return z + self.variables["bias_" + layer] if layer in self.rules.bias else z
+
+    def through(self, layer: str, z: Any, from_above: Any) -> Any:
+        into_z = super().through(layer, z, from_above)
+        if layer in self.rules.bias:
+            ones = self.array(np.ones((1, into_z.shape[0])))
+            self.kept["bias_" + layer] = self.matmul(ones, into_z)
+        return into_z
+
+    def task_loss(self, task: str, difference: Any) -> Tuple[Any, Any]:
+        rule = self.rules
+        factor = rule.loss_factor / 0.5
+        if self.joint:
+            factor *= rule.joint_factors[TRAINS["joint"].index(task)]
+        if rule.mean_over:
+            rows, columns = difference.shape
+            factor /= rows if rule.mean_over == "batch" else rows * columns
+        if rule.loss == "squares":
+            loss, gradient = super().task_loss(task, difference)
+        else:
+            loss_of, slope_of = LOSSES[rule.loss]
+            loss = self.pointwise(loss_of, difference, ulps=8).sum()
+            gradient = self.pointwise(slope_of, difference, ulps=8)
+        return loss * self.number(factor), gradient * self.number(factor)
+
+    def task_gradients(
+        self, task: str, layers: Layers, from_loss: Dict[str, Any], X: Any, labels: Dict[str, Any]
+    ) -> Dict[str, Any]:
+        """The gradients, with what the rules say about who learns from which loss."""
+        rule = self.rules
+        gradients = self.gradients(layers, from_loss)
+        if task == "joint" and rule.shared_learns_from != "both":
+            one = {rule.shared_learns_from: from_loss[rule.shared_learns_from]}
+            gradients["share_W"] = self.gradients(layers, one)["share_W"]
+        if task != "joint" and rule.other_head == "own loss":
+            other = self.forward((OTHER[task],), X)
+            head = "share_" + OTHER[task]
+            gradients[head] = self.gradients(other, self.loss(other, labels)[1])[head]
+        for layer in rule.bias:
+            if "bias_" + layer in self.kept:
+                gradients["bias_" + layer] = self.kept.pop("bias_" + layer)
+        return gradients
+
+    def reported_loss(self, task: str, loss: Any, X: Any, labels: Dict[str, Any]) -> Any:
+        rule = self.rules
+        if rule.reported in ("joint", "other", "own"):
+            tasks = {"joint": "joint", "other": OTHER[task], "own": task}[rule.reported]
+            loss = self.loss(self.forward(TRAINS[tasks], X), labels)[0]
+        if rule.l2_in_loss:
+            for value in self.variables.values():
+                loss = loss + (value * value).sum() * self.number(rule.l2 / 2)
+        return loss
+
+    def changed(self, optimizer: str, gradients: Dict[str, Any]) -> Dict[str, Any]:
+        """What is done to gradients before an optimizer gets them."""
+        rule = self.rules
+        changed = {k: g * self.number(rule.gradient_factor) for k, g in gradients.items()}
+        if rule.l2:
+            regularized = self.variables if rule.l2_in_loss else changed
+            zero, l2 = self.number(0), self.number(rule.l2)
+            changed = {k: changed.get(k, zero) + self.variables[k] * l2 for k in regularized}
+        if rule.accumulated:
+            changed = {k: g + self.kept.get(("sum", k), self.number(0)) for k, g in changed.items()}
+            self.kept.update({("sum", k): g for k, g in changed.items()})
+        if rule.clip_value < np.inf:
+            limit = rule.clip_value
+            changed = {
+                k: self.pointwise(lambda g: np.clip(g, -limit, limit), g) for k, g in changed.items()
+            }
+        if rule.clip_norm < np.inf:
+            squares = {k: (g * g).sum() for k, g in changed.items()}
+            changed = {k: self.clipped(g, squares[k], rule.clip_norm) for k, g in changed.items()}
+        if rule.clip_global_norm < np.inf:
+            total = self.number(0)
+            for g in changed.values():
+                total = total + (g * g).sum()
+            limit = rule.clip_global_norm
+            changed = {k: self.clipped(g, total, limit) for k, g in changed.items()}
+        if rule.late == "gradients":
+            kept = self.kept.get(optimizer, {})
+            self.kept[optimizer] = changed
+            changed = {k: kept.get(k, g * self.number(0)) for k, g in changed.items()}
+        return {k: g for k, g in changed.items() if k not in rule.frozen}
+
+    def clipped(self, g: Any, squares: Any, limit: float) -> Any:
+        """A gradient whose norm, the root of these squares, is brought down to the limit."""
+        above = self.pointwise(lambda norm: np.maximum(norm - limit, 0), self.sqrt(squares))
+        return g * (self.number(limit) / (above + self.number(limit)))
+
+    def update(self, optimizer: str, gradients: Dict[str, Any]) -> None:
+        shared = self.rules.shared
+        if shared == "slots with zeros":
+            absent = [k for k in self.variables if k not in gradients and k not in self.rules.frozen]
+            zeros = {k: self.variables[k] * self.number(0) for k in absent}
+            gradients = dict(gradients, **zeros)
+        if shared == "slots by variable":
+            for variable, g in gradients.items():
+                super().update("Optimiser/" + variable, {variable: g})
+        else:
+            super().update("Optimiser" if shared.startswith("slots") else optimizer, gradients)
+
+    def advance(self, optimizer: str) -> None:
+        super().advance("Optimiser" if self.rules.shared == "powers" else optimizer)
+        self.steps_of[optimizer] += 1
+
+    def corrections(self, optimizer: str) -> Tuple[Any, Any]:
+        """1 - beta1^t and 1 - beta2^t, or 1 where a correction is left out."""
+        owner = "Optimiser" if self.rules.shared == "powers" else optimizer
+        one, which = self.number(1), self.rules.bias_correction
+        return (
+            one - self.slots[owner, "", "beta1_power"] if which in ("both", "first") else one,
+            one - self.slots[owner, "", "beta2_power"] if which in ("both", "second") else one,
+        )
+
+    def alpha(self, optimizer: str) -> Any:
+        first, second = self.corrections(optimizer)
+        decay = 1 + self.rules.learning_rate_decay * self.steps_of[optimizer]
+        return self.learning_rate * self.sqrt(second) / (first * self.number(decay))
+
+    def adam(self, optimizer: str, variable: str, g: Any, alpha: Any) -> Any:
+        rule = self.rules
+        if rule.optimizer == "adam":
+            step = super().adam(optimizer, variable, g, alpha)
+        else:
+            step = OPTIMIZER_STEPS[rule.optimizer](self, optimizer, variable, g)
+        if rule.weight_decay:
+            rate = self.learning_rate * self.number(rule.weight_decay)
+            step = step + self.variables[variable] * rate
+        return step
+
+    def denominator(self, optimizer: str, v: Any) -> Any:
+        place = self.rules.epsilon_place
+        second = self.corrections(optimizer)[1]
+        if place == "hat":
+            return super().denominator(optimizer, v)
+        if place == "outside":
+            return self.sqrt(v) + self.epsilon * self.sqrt(second)
+        return self.sqrt(v + (self.epsilon * second if place == "root outside" else self.epsilon))
+
+
+class BoundedDeviant(Deviant, BoundedReference):
+    """A `Deviant` whose results carry their rounding error."""

@@ -2,8 +2,9 @@
 
 Read `Reference` from top to bottom: forward pass, loss, gradients, Adam. It runs in float32, as
 TensorFlow does, or in float64. Given the gradients, its Adam is TensorFlow's bit for bit in float32.
-The small methods at the end exist so that `deviations.Deviant` can change one rule at a time and
-`bounds.BoundedDeviant` can run the same lines on numbers that carry their rounding error.
+It is cut into small methods so that `deviations.Deviant` can change one rule at a time, and its
+arithmetic is at the end so that `bounds.BoundedReference` can run the same lines on numbers that
+carry their rounding error.
 """
 
 from typing import Any, Callable, Dict, Tuple
@@ -93,7 +94,7 @@ class Reference:
 
     def slope(self, layer: str, z: Any) -> Any:
         """The gradient of `tf.nn.relu`: 1 above zero, 0 below and at zero."""
-        return self.pointwise(lambda z: (z > 0).astype(z.dtype), z)
+        return self.pointwise(lambda z: z > 0, z)
 
     def loss(self, layers: Layers, labels: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
         """The computed tasks' summed loss, and its gradient with respect to each task's layer."""
@@ -115,13 +116,17 @@ class Reference:
         into_shared_layer = self.number(0)
         for task, from_above in from_loss.items():
             shared_layer, z, _ = layers[task]
-            into_z = from_above * self.slope(task, z)
+            into_z = self.through(task, z, from_above)
             gradients["share_" + task] = self.matmul(shared_layer.T, into_z)
             into_x = self.matmul(into_z, self.variables["share_" + task].T)
             into_shared_layer = into_shared_layer + into_x
         X, z, _ = layers["shared"]
-        gradients["share_W"] = self.matmul(X.T, into_shared_layer * self.slope("shared", z))
+        gradients["share_W"] = self.matmul(X.T, self.through("shared", z, into_shared_layer))
         return gradients
+
+    def through(self, layer: str, z: Any, from_above: Any) -> Any:
+        """Back through a layer's activation."""
+        return from_above * self.slope(layer, z)
 
     def update(self, optimizer: str, gradients: Dict[str, Any]) -> None:
         """TensorFlow 1.x's `ApplyAdam` on every variable that has a gradient.
@@ -157,7 +162,10 @@ class Reference:
         v = self.average(self.slots[optimizer, variable, "v"], g * g, one - self.beta2)
         self.slots[optimizer, variable, "m"] = m
         self.slots[optimizer, variable, "v"] = v
-        return m * alpha / (self.sqrt(v) + self.epsilon)
+        return m * alpha / self.denominator(optimizer, v)
+
+    def denominator(self, optimizer: str, v: Any) -> Any:
+        return self.sqrt(v) + self.epsilon
 
     # The arithmetic, in one place.
 
@@ -177,5 +185,5 @@ class Reference:
         return old + (new - old) * weight
 
     def pointwise(self, function: Callable[[np.ndarray], np.ndarray], x: Any, ulps: int = 0) -> Any:
-        """A function of each element, which float32 evaluates to within so many ulps."""
-        return function(x)
+        """A function of each element, right to so many ulps of its value or, if larger, of one."""
+        return function(x).astype(x.dtype)

@@ -1,0 +1,254 @@
+"""Judges what a port did: the first place where it leaves the rounding error that it may have.
+
+Every step is judged from where the port itself stood. The loss and the update are computed from
+the weights that the port showed before the step, so rounding does not pile up from step to step and
+the bound derived in `bounds` holds at step 1000 as at step 0. What would hide below it, a little in
+the same direction every time, shows in the distance to the recorded weights (stage "long run").
+"""
+
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.bounds import UNIT, Bounded
+from tf1_mtl.baseline.deviations import BoundedDeviant
+from tf1_mtl.baseline.play import Played, Weights, place
+from tf1_mtl.baseline.reference import WEIGHTS
+
+RETURNED, FORWARD, GRADIENTS, OPTIMIZER, LONG_RUN = STAGES = (
+    "dtype and shape",
+    "forward and loss",
+    "gradients",
+    "optimizer",
+    "long run",
+)
+
+
+class Divergence(NamedTuple):
+    """The first value of a case that is further off than rounding can take it."""
+
+    case: str
+    step: int  #: -1: before step 0
+    where: str  #: "golden 'joint', step 3 (joint), share_W[2, 7]"
+    stage: str  #: one of STAGES
+    obtained: Any  #: a float; a dtype or shape in the stage "dtype and shape"
+    expected: Any  #: what TensorFlow's rules give from the port's own weights before the step
+    recorded: Optional[float] = None  #: what TensorFlow's trajectory has there, where it has it
+    distance: Optional[float] = None
+    ulps: Optional[int] = None
+    tolerance: Optional[float] = None
+    reason: str = ""  #: where the tolerance comes from
+    off: int = 1  #: how many of the array's elements are off
+    size: int = 1  #: and how many it has
+    agrees: Tuple[str, ...] = ()  #: what was still right
+
+
+def judge(
+    played: Played, rules: Mapping[str, Any], steps: Optional[int] = None
+) -> Optional[Divergence]:
+    """Holds a port's values against the reference with these rules.
+
+    Args:
+      played: What the port did.
+      rules: Fields of `deviations.Rules`. None of them is TensorFlow itself, and then the recorded
+        trajectory counts too.
+      steps: How many steps are judged; None for all.
+
+    Returns:
+      The first divergence, None where there is none.
+    """
+    golden = played.golden
+    model = BoundedDeviant(*(golden.initial[name] for name in WEIGHTS), **rules)
+    if played.shown:
+        found = _dtype(played, model) or _given(played, model)
+        if found:
+            return found
+    judged = _Steps(played, model, recorded=not rules)
+    for step in range(len(played.losses) if steps is None else min(steps, len(played.losses))):
+        found = judged.step(step)
+        if found:
+            return found
+    if played.wrong and (steps is None or len(played.losses) < steps):
+        wrong, where = played.wrong, f"{played.where}, {played.wrong.what}"
+        step = len(played.losses) if played.shown else -1
+        return Divergence(played.case, step, where, RETURNED, wrong.obtained, wrong.expected)
+    return None
+
+
+def _dtype(played: Played, model: BoundedDeviant) -> Optional[Divergence]:
+    expected = np.dtype(model.rules.returned_as)
+    for name, value in played.shown[0].items():
+        if value.dtype != expected:
+            where = f"{place(played.case, -1, played.golden)}, dtype of weights()[{name!r}]"
+            return Divergence(played.case, -1, where, RETURNED, str(value.dtype), str(expected))
+    return None
+
+
+def _given(played: Played, model: BoundedDeviant) -> Optional[Divergence]:
+    """Before step 0, weights() gives back what the port was given."""
+    for name, expected in model.shown().items():
+        off = np.abs(played.shown[0][name] - expected.value) > expected.error
+        if off.any():
+            reason = "they were given, nothing was computed"
+            initial = played.golden.initial[name]
+            at = _Array(name, played.shown[0][name], expected, off, initial)
+            return at.divergence(played, -1, RETURNED, reason, ())
+    return None
+
+
+class _Array(NamedTuple):
+    """One array of a step, obtained and expected."""
+
+    name: str
+    obtained: np.ndarray
+    expected: Bounded
+    off: np.ndarray  # bool: which elements are
+    recorded: Optional[np.ndarray]
+
+    def divergence(
+        self, played: Played, step: int, stage: str, reason: str, agrees: Tuple[str, ...]
+    ) -> Divergence:
+        """Of the element that is off by the most tolerances."""
+        obtained = np.asarray(self.obtained, np.float64)
+        value, error = self.expected.value, np.broadcast_to(self.expected.error, self.off.shape)
+        distance = np.abs(obtained - value)
+        times = np.where(self.off, distance / np.maximum(error, 1e-300), -1)
+        times = np.where(np.isnan(times), np.inf, times)
+        index = np.unravel_index(int(np.argmax(times)), self.off.shape)
+        index_text = f"[{', '.join(str(int(i)) for i in index)}]" if index else ""
+        return Divergence(
+            played.case,
+            step,
+            f"{place(played.case, step, played.golden)}, {self.name}{index_text}",
+            stage,
+            float(obtained[index]),
+            float(value[index]),
+            None if self.recorded is None else float(self.recorded[index]),
+            float(distance[index]),
+            ulps_between(float(obtained[index]), float(value[index])),
+            float(error[index]),
+            reason,
+            int(self.off.sum()),
+            int(self.off.size),
+            agrees,
+        )
+
+
+class _Steps:
+    """Judges the steps of one case in turn."""
+
+    def __init__(self, played: Played, model: BoundedDeviant, recorded: bool) -> None:
+        self.played, self.model, self.recorded = played, model, recorded
+        self.tasks_seen: Set[str] = set()
+        # What rounding may have added up to since the start, on both sides.
+        self.drift: Dict[str, Any] = dict.fromkeys(WEIGHTS, 0.0)
+
+    def step(self, step: int) -> Optional[Divergence]:
+        played, model, run = self.played, self.model, self.played.golden.runs[step]
+        before = self._load(step)
+        expected_loss = model.step(*played.batch(step))
+        loss = np.float64(played.losses[step])
+        agrees = [f"the steps before step {step}"] if step else []
+        if not abs(loss - expected_loss.value) <= expected_loss.error:
+            array = _Array("loss", loss, expected_loss, np.array(True), run.loss)
+            return array.divergence(played, step, FORWARD, _loss_reason(played, step), tuple(agrees))
+        agrees.append("the loss of this step")
+        if len(played.shown) == step + 1:
+            return None
+        arrays = self._arrays(step, before)
+        off = [array for array in arrays if array.off.any()]
+        if off:
+            agrees += [array.name for array in arrays if not array.off.any()]
+            stage, more = self._stage(run.task, before, arrays)
+            reason = _update_reason(played, step)
+            return off[0].divergence(played, step, stage, reason, tuple(agrees + more))
+        self.tasks_seen.add(run.task)
+        if self.recorded and run.weights is not None:
+            return self._long_run(step, run.weights, tuple(agrees))
+        return None
+
+    def _load(self, step: int) -> Dict[str, np.ndarray]:
+        """Puts the port's weights before this step into the model.
+
+        A weight that was computed may be kept in more digits than are shown: half an ulp.
+        """
+        before = {name: x.astype(np.float64) for name, x in self.played.shown[step].items()}
+        expected = self.model.shown()
+        self.model.load(
+            {
+                name: Bounded(x, np.where(expected[name].error == 0, 0, UNIT * np.abs(x)))
+                for name, x in before.items()
+            }
+        )
+        return before
+
+    def _arrays(self, step: int, before: Dict[str, np.ndarray]) -> List[_Array]:
+        found = []
+        recorded = self.played.golden.runs[step].weights or {}
+        for name, expected in self.model.shown().items():
+            obtained = self.played.shown[step + 1][name]
+            self.drift[name] = self.drift[name] + 2 * expected.error
+            off = ~(np.abs(obtained - expected.value) <= expected.error)
+            found.append(_Array(name, obtained, expected, off, recorded.get(name)))
+        return sorted(found, key=lambda array: WEIGHTS.index(array.name))
+
+    def _stage(
+        self, task: str, before: Dict[str, np.ndarray], arrays: List[_Array]
+    ) -> Tuple[str, List[str]]:
+        """An Adam's first update goes by the learning rate against the gradient's sign."""
+        if task in self.tasks_seen:
+            return OPTIMIZER, ["the first update of this task"]
+        for array in arrays:
+            expected = array.expected.value - before[array.name]
+            moved = np.abs(expected) > array.expected.error
+            obtained = array.obtained - before[array.name]
+            stays = np.abs(np.where(moved, 0, obtained)) > array.expected.error
+            if (np.sign(expected) != np.sign(obtained))[moved].any() or stays.any():
+                return GRADIENTS, []
+        return OPTIMIZER, ["every gradient's sign, as this task's first update shows it"]
+
+    def _long_run(
+        self, step: int, recorded: Weights, agrees: Tuple[str, ...]
+    ) -> Optional[Divergence]:
+        for name in WEIGHTS:
+            expected = Bounded(recorded[name], self.drift[name])
+            obtained = self.played.shown[step + 1][name]
+            off = ~(np.abs(obtained - expected.value) <= expected.error)
+            if off.any():
+                reason = (
+                    "the tolerances of all updates so far, the port's and TensorFlow's, all in the "
+                    "same direction"
+                )
+                array = _Array(name, obtained, expected, off, recorded[name])
+                return array.divergence(self.played, step, LONG_RUN, reason, agrees)
+        return None
+
+
+def ulps_between(a: float, b: float) -> Optional[int]:
+    """How many float32 steps lie between two numbers; None where one is not finite."""
+    if not (np.isfinite(a) and np.isfinite(b)):
+        return None
+    with np.errstate(over="ignore"):
+        bits = np.array([a, b], np.float32).view(np.int32).astype(np.int64)
+    ordered = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
+    return int(abs(ordered[0] - ordered[1]))
+
+
+def _loss_reason(played: Played, step: int) -> str:
+    _, X, Y1, Y2 = played.batch(step)
+    shared = played.golden.initial["share_W"].shape[1]
+    squares = max(Y1.size, Y2.size)
+    return (
+        f"float32 rounding in any order of summation: dot products of {X.shape[1]} and {shared} "
+        f"terms, {squares} squares, each sum of n terms n / 2^24 of its magnitude"
+    )
+
+
+def _update_reason(played: Played, step: int) -> str:
+    _, X, Y1, Y2 = played.batch(step)
+    terms = sorted({len(X), X.shape[1], played.golden.initial["share_W"].shape[1], Y1.shape[1]})
+    return (
+        f"float32 rounding of the gradients (dot products of {', '.join(map(str, terms))} terms in "
+        "any order) and slots up to here, of beta2 = 0.999 and its powers, of the square root, and "
+        "of the weight before and after"
+    )
