@@ -85,9 +85,7 @@ def one_task_then_the_other(seed):
         _normal_batch(rng, task, rows=6, weights=weights)
         for task in ["Y1"] * 5 + ["Y2"] * 5 + ["joint"] * 5
     ]
-    exposes = (
-        "shared slots, shared beta powers: each of the three optimizers begins at its own zero"
-    )
+    exposes = "shared slots, shared beta powers: each of the three optimizers has its own"
     return Case(exposes, seed, weights, batches, batch=6)
 
 
@@ -134,13 +132,13 @@ def small_gradients(seed):
         "share_Y1": _float32(0.5 + rng.rand(shared, tasks[0])),
         "share_Y2": _float32(0.5 + rng.rand(shared, tasks[1])),
     }
-    scale = 10.0 ** -np.linspace(3.2, 5.2, inputs)
+    scale = np.array([6e-4, 2.5e-4, 1e-4, 4e-5, 1.6e-5, 6e-6])
     batches = []
     for task in ("joint", "Y1", "Y2", "joint", "Y1", "Y2", "joint", "joint"):
-        X = (0.5 + rng.rand(rows, inputs)) * scale * 10.0 ** -rng.rand()
-        outputs = _outputs(_float32(X), weights)
-        # Every target is below its output by a good part of it, so that no gradient cancels.
-        Y1, Y2 = (output * (0.2 + 0.6 * rng.rand(*output.shape)) for output in outputs)
+        X = (0.5 + rng.rand(rows, inputs)) * scale * (0.1 + 0.9 * rng.rand())
+        # An output is about this large; targets are below it, so that no gradient cancels.
+        output = X.sum(axis=1, keepdims=True) * shared
+        Y1, Y2 = (output * (0.2 + 0.5 * rng.rand(rows, size)) for size in tasks)
         batches.append((task, _float32(X), _float32(Y1), _float32(Y2)))
     exposes = "epsilon's size and place: gradients from 1e-4 down to 1e-8"
     return Case(exposes, seed, weights, batches, batch=rows)
@@ -158,7 +156,7 @@ def zero_and_dead_units(seed):
     for head in heads:
         head[:, 0] = 0  # an output unit at exactly zero
         head[:, 1] = -1  # a dead output unit
-    weights = dict(zip(WEIGHTS, map(_float32, [W] + heads)))
+    weights = dict(zip(WEIGHTS, map(_float32, [W, *heads])))
     batches = []
     for task in ("joint", "Y1", "Y2", "joint", "Y2", "Y1"):
         X = rng.randint(1, 5, (rows, inputs)).astype(float)
@@ -182,7 +180,7 @@ def perfect_targets(seed):
     batches = []
     for task in ("joint", "Y1", "Y2", "joint", "Y1", "Y2"):
         X = _float32(rng.randint(-8, 9, (rows, inputs)) / 2)
-        batches.append((task, X) + _outputs(X, weights))
+        batches.append((task, X, *_outputs(X, weights)))
     # The first two gradients of these Adams were zero, so their beta powers are ahead of m and v.
     for task in ("Y2", "joint", "Y2", "joint"):
         X = _float32(rng.randint(-8, 9, (rows, inputs)) / 2)
