@@ -132,7 +132,8 @@ class Names:
     def spoken(self, element: Element) -> str:
         """How the article calls it, else its own name."""
         op = element if isinstance(element, tf.Operation) else element.op
-        return self.article.get(op.name, element.name)
+        own = element.name if len(op.outputs) > 1 else op.name
+        return self.article.get(op.name, own)
 
 
 class Traced(NamedTuple):

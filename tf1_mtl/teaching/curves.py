@@ -56,6 +56,7 @@ def plot(steps: Iterable[Step], path: str) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    # Above the curves, where it hides no point.
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=len(by_task))
     figure.tight_layout()
-    style.save(figure, path)
+    style.save(figure, path, "Losses of a run, one line a task")

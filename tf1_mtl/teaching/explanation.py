@@ -68,17 +68,24 @@ class Explanation(NamedTuple):
         lines += _listed("need not be fed", self.not_needed)
         lines += _listed("reads", self.reads)
         for number, (op, variables) in enumerate(self._written().items()):
-            lines += _listed("writes" if number == 0 else "", [*variables, f"by {op}"])
+            text = f"{'' if number else 'writes':20}{op}: {', '.join(variables)}"
+            lines += _wrapped(text, " " * 22)
         if self.changed is not None:
             same = [name for name in self.variables if name not in self.changed]
             lines += _listed("changed", self.changed)
             lines += _listed("the same bits after", same)
-        lines += ["", f"{'nodes that run':30}{'planned':>9}{'measured':>10}{'in the graph':>14}"]
-        for title, count in self._counts():
-            lines.append(_row(title, self.error, **count))
+        return "\n".join([*lines, "", *self._table(), "", *self._verdict()])
+
+    def _table(self) -> List[str]:
         total = sum(len(nodes) for nodes in self.groups.values())
-        lines.append(_row("all", self.error, len(self.planned), len(self.measured or ()), total))
-        return "\n".join([*lines, "", *self._verdict()])
+        every = {"planned": len(self.planned), "measured": len(self.measured or ()), "nodes": total}
+        counts = [*self._counts(), ("all", every)]
+        width = max(len(title) for title, _ in counts) + 2
+        lines = [f"{'nodes that run':{width}}{'planned':>9}{'measured':>10}{'in the graph':>14}"]
+        for title, count in counts:
+            ran = "-" if self.error is not None else count["measured"]
+            lines.append(f"{title:{width}}{count['planned']:>9}{ran:>10}{count['nodes']:>14}")
+        return lines
 
     def _verdict(self) -> List[str]:
         if self.error is not None:
@@ -105,8 +112,3 @@ def _wrapped(text: str, indent: str) -> List[str]:
     return textwrap.wrap(
         text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )
-
-
-def _row(title: str, error: Optional[str], planned: int, measured: int, nodes: int) -> str:
-    ran = "-" if error is not None else str(measured)
-    return f"{title:30}{planned:>9}{ran:>10}{nodes:>14}"

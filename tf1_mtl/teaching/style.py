@@ -21,7 +21,7 @@ FORMATS = (".png", ".svg")
 
 #: Text stays text in SVG (it can be searched, and scales), and the same picture gives the same
 #: file.
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tf1-mtl", "font.family": "DejaVu Sans"}
+_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tf1-mtl", "font.family": "sans-serif"}
 #: A README shows pictures about 800 pixels wide; twice that many are sharp on any screen.
 _DOTS_PER_INCH = 200
 
@@ -51,8 +51,13 @@ def new_figure(width: float, height: float) -> Any:
     return require("matplotlib.figure", "plot").Figure(figsize=(width, height))
 
 
-def save(figure: Any, path: str) -> None:
+def save(figure: Any, path: str, title: str) -> None:
     """Writes a figure as PNG or SVG, by the path's ending; all of it or nothing.
+
+    Args:
+      figure: From `new_figure`.
+      path: Where to.
+      title: Kept in the file, for who cannot see the picture.
 
     Raises:
       InputError: See `check_path`.
@@ -60,12 +65,14 @@ def save(figure: Any, path: str) -> None:
     check_path(path)
     matplotlib = require("matplotlib", "plot")
     kind = os.path.splitext(path)[1].lower()[1:]
-    undated: Dict[str, Any] = {"Date": None} if kind == "svg" else {}
+    about: Dict[str, Any] = {"Title": title}
+    if kind == "svg":
+        about["Date"] = None
     temporary = f"{path}.{os.getpid()}.partial"
     try:
         with matplotlib.rc_context(_SETTINGS):
             figure.savefig(
-                temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=undated, facecolor="white"
+                temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=about, facecolor="white"
             )
         os.replace(temporary, path)
     except OSError as error:

@@ -1,0 +1,68 @@
+"""`tf1-mtl draw`: pictures of the article's graphs, and of what one run executes."""
+
+import argparse
+from typing import Any
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.quiet import quiet
+
+#: What each of the article's figures shows: its title, and what it draws the way to.
+_FIGURES = {
+    "first": ("The first graph", None),
+    "shared": ("Two tasks on one shared layer", ("Y1_Loss", "Y2_Loss")),
+    "alternate": ("Alternate training: an optimizer for each task", ("Y1_op", "Y2_op")),
+    "joint": ("Joint training: one optimizer on the sum of the losses", ("Optimiser",)),
+    "whole": ("The whole graph", None),
+}
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "draw",
+        help="pictures of the article's graphs, and of what one run executes",
+        description="Draws a graph of the article, as TensorFlow really holds it, into a PNG or "
+        "SVG file. With --fetch a run is made, and what it executed is highlighted.",
+    )
+    parser.add_argument(
+        "figure",
+        nargs="?",
+        choices=tuple(_FIGURES),
+        default="whole",
+        help="the article's first graph, shared layer, alternate or joint training; "
+        "default: %(default)s",
+    )
+    parser.add_argument(
+        "--fetch",
+        action="append",
+        metavar="NAME",
+        help="highlight the run that fetches this (Y1_op, Joint_Loss, ...); may be repeated",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="where to: .png or .svg"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws one picture."""
+    title, only = _FIGURES[args.figure]
+    with quiet(args.verbose):
+        import numpy as np
+
+        from tf1_mtl import build_graph
+        from tf1_mtl.teaching import explain, figures, first_graph, style
+
+        style.check_path(args.output)
+        graph: Any = first_graph.build_first_graph()
+        if args.figure != "first":
+            graph = build_graph(np.random.RandomState(0))
+        explanation = None
+        if args.fetch:
+            explanation = explain(args.fetch, graph=graph)
+            title = f"{title}\n{figures.run_title(explanation)}"
+            if explanation.error is not None:
+                raise InputError(f"--fetch: the run fails: {explanation.error}. Fetch another.")
+        figures.draw(args.output, graph, only, explanation, title)
+    return 0

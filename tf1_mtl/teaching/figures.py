@@ -1,0 +1,239 @@
+"""Pictures of a graph, and of what one run of it executed."""
+
+import os
+from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+
+from tf1_mtl.errors import require
+from tf1_mtl.teaching import style
+from tf1_mtl.teaching.anatomy import AnyGraph
+from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, diagram
+from tf1_mtl.teaching.explanation import Explanation
+
+# Inches, at which a row of four boxes is 8 inches wide; text in points.
+_PITCH, _BOX_WIDTH, _MARGIN = 1.98, 1.8, 0.12
+_GAP, _HEAD, _LINE, _PADDING = 0.42, 0.14, 0.155, 0.08
+_TITLE_SIZE, _TEXT_SIZE = 10.0, 8.5
+
+_FILL = {
+    "placeholder": "#CFE7F6",
+    "variable": "#FBE3B0",
+    "ops": "#F4E1EC",
+    "optimizer": "#BFE5D8",
+}
+_ROUNDING = {"placeholder": 0.22, "variable": 0.0, "ops": 0.08, "optimizer": 0.0}
+_Place = Tuple[float, int]
+_INK, _GREY, _PALE = "#1a1a1a", "#666666", "#f5f5f5"
+
+
+def draw(
+    path: str,
+    graph: AnyGraph,
+    only: Optional[Iterable[Any]] = None,
+    explanation: Optional[Explanation] = None,
+    title: str = "",
+) -> None:
+    """Draws a graph into a PNG or SVG file, by the path's ending.
+
+    Args:
+      path: Ends with .png or .svg.
+      graph: Any v1 graph, or a NamedTuple of its handles, whose names the picture then uses.
+      only: Draws only what these fetches need; None draws the whole graph.
+      explanation: Of a run of the graph: what it executed is shown in colour, the rest grey and
+        dotted, the variables whose bits changed with a thick border and in words.
+      title: Stands above the picture.
+
+    Raises:
+      InputError: The path cannot be written, or a name is not in the graph.
+      MissingExtra: matplotlib is not installed.
+    """
+    style.check_path(path)
+    picture = diagram(graph, only)
+    states = [_State(box, explanation) for box in picture.boxes]
+    columns = [abs(box.column) for box in picture.boxes]
+    columns += [abs(column) for edge in picture.edges for column, _ in edge.way]
+    width = max(4.2, (2 * max(columns, default=0) + 1) * _PITCH + 2 * _MARGIN)
+    head = title.splitlines()
+    foot = _legend(picture, explanation)
+    rows, depth = _rows(picture, states, _MARGIN + 0.24 * len(head))
+    height = depth + 0.2 * len(foot) + 2 * _MARGIN
+
+    figure = style.new_figure(width, height)
+    axes = figure.add_axes([0, 0, 1, 1])
+    axes.set_xlim(-width / 2, width / 2)
+    axes.set_ylim(height, 0)  # downwards, as the rows go
+    axes.axis("off")
+    for number, line in enumerate(head):
+        weight = "bold" if number == 0 else "normal"
+        y = _MARGIN + 0.1 + 0.22 * number
+        axes.text(0, y, line, ha="center", va="center", size=11, weight=weight)
+    for edge in picture.edges:
+        _draw_edge(axes, edge, states, rows, explanation)
+    for state in states:
+        _draw_box(axes, state, rows[state.box.row].middle)
+    for number, line in enumerate(foot):
+        y = depth + 0.22 + 0.2 * number
+        axes.text(0, y, line, ha="center", va="center", size=_TEXT_SIZE, color=_INK)
+    style.save(figure, path, title or os.path.basename(path))
+
+
+class _State:
+    """A box, and what the run did to it."""
+
+    def __init__(self, box: Box, explanation: Optional[Explanation]) -> None:
+        self.box = box
+        self.lines: List[str] = list(box.lines)
+        self.used, self.changed = True, False
+        if explanation is None:
+            return
+        ran = _ran(explanation)
+        self.used = not set(ran).isdisjoint(box.nodes)
+        if box.kind == "placeholder":
+            self.used = box.nodes[0] in explanation.must_feed
+            self.lines.append("must be fed" if self.used else "need not be fed")
+        elif box.kind == "variable":
+            self.changed = box.nodes[0] in (explanation.changed or ())
+            used = "read, not changed" if self.used else "not touched"
+            self.lines.append("CHANGED by this run" if self.changed else used)
+        else:
+            rest = [node for node in box.nodes if node not in ran]
+            if not self.used:
+                self.lines.append("does not run")
+            elif box.kind == "ops" and rest:
+                self.lines.append(f"not run: {', '.join(rest)}")
+
+    @property
+    def height(self) -> float:
+        return _LINE * (len(self.lines) + 1.25) + 2 * _PADDING
+
+
+class _Row(NamedTuple):
+    """Where a row of boxes lies, in inches from the top."""
+
+    top: float
+    bottom: float
+
+    @property
+    def middle(self) -> float:
+        return (self.top + self.bottom) / 2
+
+
+def _rows(picture: Diagram, states: Sequence[_State], top: float) -> Tuple[List[_Row], float]:
+    """The rows from the top down, and where the last one ends.
+
+    The farther aside an arrow goes, the more room it gets between two rows.
+    """
+    rows = []
+    for number in range(max((state.box.row for state in states), default=0) + 1):
+        height = max(state.height for state in states if state.box.row == number)
+        rows.append(_Row(top, top + height))
+        aside = [
+            abs(end - start)
+            for edge in picture.edges
+            for (start, row), (end, _) in _pairs(edge, states)
+            if row == number
+        ]
+        top += height + _GAP + 0.12 * max(max(aside, default=0) - 1, 0)
+    return rows, rows[-1].bottom
+
+
+def _pairs(edge: Edge, states: Sequence[_State]) -> Iterable[Tuple[_Place, _Place]]:
+    """An arrow from row to row, as places (column, row)."""
+    start, end = states[edge.start].box, states[edge.end].box
+    places = [(start.column, start.row), *edge.way, (end.column, end.row)]
+    return zip(places, places[1:])
+
+
+def _draw_box(axes: Any, state: _State, middle: float) -> None:
+    patches = require("matplotlib.patches", "plot")
+    box, centre = state.box, state.box.column * _PITCH
+    rounding = _ROUNDING[box.kind]
+    border, weight, line = _INK, 1.2, "-"
+    if state.changed:
+        border, weight = style.VERMILLION, 3.0
+    elif not state.used:
+        border, weight, line = _GREY, 1.0, ":"
+    elif box.kind == "optimizer":
+        weight = 2.0
+    axes.add_patch(
+        patches.FancyBboxPatch(
+            (centre - _BOX_WIDTH / 2, middle - state.height / 2),
+            _BOX_WIDTH,
+            state.height,
+            boxstyle=f"round,pad=0,rounding_size={rounding}" if rounding else "square,pad=0",
+            facecolor=_FILL[box.kind] if state.used else _PALE,
+            edgecolor=border,
+            linewidth=weight,
+            linestyle=line,
+        )
+    )
+    ink = _INK if state.used else _GREY
+    y = middle - state.height / 2 + _PADDING + _LINE * 0.65
+    axes.text(
+        centre, y, box.title, ha="center", va="center", color=ink, weight="bold",
+        size=_fitting(box.title, _TITLE_SIZE, 19),
+    )  # fmt: skip
+    for number, text in enumerate(state.lines):
+        y_line = y + _LINE * (number + 1.1)
+        axes.text(
+            centre, y_line, text, ha="center", va="center", color=ink,
+            size=_fitting(text, _TEXT_SIZE, LETTERS),
+            weight="bold" if text.startswith("CHANGED") else "normal",
+        )  # fmt: skip
+
+
+def _fitting(text: str, size: float, letters: int) -> float:
+    """The size at which a long text still fits a box that holds so many letters."""
+    return size * min(1.0, letters / len(text))
+
+
+def _draw_edge(
+    axes: Any,
+    edge: Edge,
+    states: Sequence[_State],
+    rows: Sequence[_Row],
+    explanation: Optional[Explanation],
+) -> None:
+    patches = require("matplotlib.patches", "plot")
+    path = require("matplotlib.path", "plot").Path
+    start, end = states[edge.start], states[edge.end]
+    # Straight down beside boxes, aside only between two rows, so that it never crosses a box.
+    points = [(start.box.column * _PITCH, rows[start.box.row].middle + start.height / 2)]
+    for (column, row), (next_column, next_row) in _pairs(edge, states):
+        points.append((column * _PITCH, rows[row].bottom))
+        if next_row == end.box.row:
+            # An arrow meets its box a little to the side that it comes from.
+            next_column += max(-0.38, min(0.38, (column - next_column) * 0.3))
+        points.append((next_column * _PITCH, rows[next_row].top - _HEAD))
+    points.append((points[-1][0], rows[end.box.row].middle - end.height / 2))
+    used = explanation is None or not set(_ran(explanation)).isdisjoint(edge.nodes)
+    axes.add_patch(
+        patches.FancyArrowPatch(
+            path=path(points),
+            arrowstyle="-|>",
+            mutation_scale=11,
+            shrinkA=0,
+            shrinkB=0,
+            color=_INK if used else "#999999",
+            linewidth=1.4 if used else 0.9,
+            linestyle="--" if edge.gradient else ("-" if used else ":"),
+        )
+    )
+
+
+def _ran(explanation: Explanation) -> Sequence[str]:
+    """What ran or, of a run that failed, what would have."""
+    return explanation.planned if explanation.measured is None else explanation.measured
+
+
+def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
+    lines = []
+    if any(edge.gradient for edge in picture.edges):
+        lines.append("solid arrow: a value; dashed arrow: the loss that an optimizer minimizes")
+    if explanation is not None:
+        lines.append("filled: runs; grey and dotted: does not run; thick border: changed by this run")
+    return lines
+
+
+def run_title(explanation: Explanation) -> str:
+    """The title of a highlighted picture: the call that it shows."""
+    return f"session.run([{', '.join(explanation.fetches)}])"
