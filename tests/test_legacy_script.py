@@ -8,6 +8,8 @@ import sys
 import pytest
 import tensorflow
 
+from tf1_mtl import cli
+
 IS_TF1 = tensorflow.__version__.startswith("1.")
 HAS_KERAS_3 = tuple(map(int, tensorflow.__version__.split(".")[:2])) >= (2, 16)
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -73,9 +75,8 @@ def tf1_mtl(*args, cwd=None):
     environment = dict(os.environ, PYTHONPATH=ROOT)
     return subprocess.run(
         [sys.executable, "-m", "tf1_mtl", *map(str, args)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
+        capture_output=True,
+        text=True,
         cwd=cwd,
         env=environment,
     )
@@ -87,6 +88,7 @@ def tf1_mtl(*args, cwd=None):
         ("alternate", ALTERNATE, "import Tensorflow as tf"),
         ("joint", JOINT, "import tensorflow as tf"),
     ],
+    ids=["alternate", "joint"],
 )
 def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime, listing, imports):
     script = tmp_path / "listing.py"
@@ -100,7 +102,7 @@ def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime
 
 
 def test_a_script_meets_its_own_process(tmp_path):
-    """sys.argv, __main__, its folder's modules, every form of import, other packages' TensorFlow."""
+    """sys.argv, __main__, the modules beside it, and every form of import."""
     (tmp_path / "helper.py").write_text("import tensorflow\nplaceholder = tensorflow.placeholder\n")
     script = tmp_path / "script.py"
     script.write_text(
@@ -112,7 +114,7 @@ import tensorflow.compat.v1 as v1
 from tensorflow import placeholder, flags
 from tensorflow.python.framework import ops
 from tensorflow.python.framework.ops import Graph
-import tensorflow.python.framework.dtypes as dtypes
+from tensorflow.python.framework import dtypes
 import helper
 
 if __name__ == "__main__":
@@ -148,76 +150,101 @@ if __name__ == "__main__":
     assert result["variable"] == "VariableV2"
 
 
-@pytest.mark.parametrize(
-    ("code", "status", "stderr"),
-    [
-        ("import sys; sys.exit()", 0, ""),
-        ("import sys; sys.exit('no more')", 1, "no more\n"),
-        ("raise SystemExit(3)", 3, ""),
-        ("import sys; sys.stderr.write('own words\\n')", 0, "own words\n"),
-    ],
-)
-def test_exit_status_and_stderr_are_the_scripts_own(tmp_path, code, status, stderr):
-    script = tmp_path / "script.py"
-    script.write_text(code + "\n")
-    ran = tf1_mtl("run", script)
-    assert (ran.returncode, ran.stderr) == (status, stderr)
-
-
-def test_a_traceback_shows_the_scripts_lines_only(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("def fail():\n    return 1 / 0\n\n\nfail()\n")
-    ran = tf1_mtl("run", script)
-    assert ran.returncode == 1
-    lines = ran.stderr.splitlines()
-    assert lines[0] == "Traceback (most recent call last):"
-    assert lines[-1] == "ZeroDivisionError: division by zero"
-    assert [line.split('"')[1] for line in lines if line.startswith("  File")] == [str(script)] * 2
-
-
-MISSING = [
-    ("tf.contrib.layers.xavier_initializer()", "tf.contrib went with TensorFlow 2.0"),
-    ("import tensorflow.contrib.slim as slim", "tf.contrib went with TensorFlow 2.0"),
-    ("from tensorflow.contrib import rnn", "tf.contrib went with TensorFlow 2.0"),
-    ("from tensorflow.examples.tutorials.mnist import input_data", "tensorflow.examples"),
-    ("tf.no_such_function(1)", "This is not in the v1 API of the TensorFlow here"),
-    ("import tensorflow.nothing", "This is not in the v1 API of the TensorFlow here"),
-]
+# Small scripts, all run in one process: {name: (code, exit status, what stderr ends with)}.
+SCRIPTS = {
+    "exit": ("import sys; sys.exit()", 0, ""),
+    "exit 3": ("raise SystemExit(3)", 3, ""),
+    "exit with words": ("import sys; sys.exit('no more')", 1, "no more\n"),
+    "own words": ("import sys; sys.stderr.write('own words\\n')", 0, "own words\n"),
+    "error": ("def f():\n    return 1 / 0\nf()", 1, "ZeroDivisionError: division by zero\n"),
+    "python 2": ("print 'hello'", 1, "Convert it first, for example with 2to3.\n"),
+}
+CONTRIB = "tf1-mtl: tf.contrib went with TensorFlow 2.0."
+EXAMPLES = "tf1-mtl: tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0."
+UNKNOWN = "tf1-mtl: This is not in the v1 API of the TensorFlow here."
+KERAS = "tf1-mtl: tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3"
+#: What TensorFlow 1 code asks for in vain: (code, how the last line on stderr begins).
+MISSING = {
+    "contrib": ("tf.contrib.layers.xavier_initializer()", CONTRIB),
+    "import contrib": ("import tensorflow.contrib.slim as slim", CONTRIB),
+    "from contrib": ("from tensorflow.contrib import rnn", CONTRIB),
+    "examples": ("from tensorflow.examples.tutorials.mnist import input_data", EXAMPLES),
+    "no function": ("tf.no_such_function(1)", UNKNOWN),
+    "no module": ("import tensorflow.nothing", UNKNOWN),
+}
 if HAS_KERAS_3:
-    MISSING += [
-        ("tf.layers.dense(tf.zeros([1, 2]), 3)", "went with Keras 3"),
-        ("tf.nn.rnn_cell.BasicLSTMCell(3)", "went with Keras 3"),
-    ]
+    MISSING["layers"] = ("tf.layers.dense(tf.zeros([1, 2]), 3)", KERAS)
+    MISSING["rnn_cell"] = ("tf.nn.rnn_cell.BasicLSTMCell(3)", KERAS)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Runs all small scripts; {name: (path, exit status, stdout, stderr)}."""
+    folder = tmp_path_factory.mktemp("scripts")
+    codes = {name: code for name, (code, _, _) in SCRIPTS.items()}
+    codes.update({name: "import tensorflow as tf\n" + code for name, (code, _) in MISSING.items()})
+    paths = {}
+    for name, code in codes.items():
+        paths[name] = str(folder / (name.replace(" ", "_") + ".py"))
+        with open(paths[name], "w") as file:
+            file.write(code + "\n")
+    driver = folder / "driver.py"
+    driver.write_text(
+        """
+import contextlib, io, json, sys
+from tf1_mtl import legacy_script
+
+legacy_script.prepare()
+results = {}
+for name, path in json.loads(sys.argv[1]).items():
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = legacy_script.run(path)
+    results[name] = [path, status, out.getvalue(), err.getvalue()]
+print(json.dumps(results))
+"""
+    )
+    ran = subprocess.run(
+        [sys.executable, str(driver), json.dumps(paths)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=ROOT),
+        check=True,
+    )
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_exit_status_and_stderr_are_the_scripts_own(results, name):
+    _, status, ends = SCRIPTS[name]
+    _, got, _, stderr = results[name]
+    assert got == status
+    assert stderr.endswith(ends)
+    assert name in ("error", "python 2") or stderr == ends
+
+
+def test_a_traceback_shows_the_scripts_lines_only(results):
+    path, _, _, stderr = results["error"]
+    files = [line.split('"')[1] for line in stderr.splitlines() if line.startswith("  File")]
+    assert stderr.startswith("Traceback (most recent call last):\n")
+    assert files == [path, path]
 
 
 @pytest.mark.skipif(IS_TF1, reason="a real TensorFlow 1 has all of it")
-@pytest.mark.parametrize(("code", "hint"), MISSING)
-def test_what_is_not_here_gets_one_line(tmp_path, code, hint):
-    script = tmp_path / "script.py"
-    script.write_text("import tensorflow as tf\n" + code + "\n")
-    ran = tf1_mtl("run", script)
-    assert ran.returncode == 1
-    lines = ran.stderr.splitlines()
-    assert lines[-1].startswith("tf1-mtl: ")
-    assert hint in lines[-1]
-    assert "TensorFlow" in lines[-1]
-    assert f'File "{script}", line 2' in ran.stderr
-    assert "legacy_script" not in ran.stderr
+@pytest.mark.parametrize("name", MISSING)
+def test_what_is_not_here_gets_one_line(results, name):
+    path, status, _, stderr = results[name]
+    assert status == 1
+    assert f'File "{path}", line 2' in stderr
+    assert "legacy_script" not in stderr
+    last = stderr.splitlines()[-1]
+    assert last.startswith(MISSING[name][1])
+    assert "pip install" in last or "TensorFlow below 2.16" in last
 
 
-def test_python_2_is_named(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("import tensorflow as tf\nprint 'hello'\n")
-    ran = tf1_mtl("run", script)
-    assert ran.returncode == 1
-    assert "SyntaxError" in ran.stderr
-    assert ran.stderr.splitlines()[-1].startswith("tf1-mtl: The script is written for Python 2.")
-
-
-def test_scripts_that_are_not_there(tmp_path):
+def test_scripts_that_are_not_there(tmp_path, capsys):
     for path, what in ((tmp_path / "none.py", "no such file"), (tmp_path, "a directory")):
-        ran = tf1_mtl("run", path)
-        assert ran.returncode == 2
-        assert ran.stderr == (
+        assert cli.main(["run", str(path)]) == 2
+        assert capsys.readouterr().err == (
             f"tf1-mtl: {path}: {what}, but should be a Python script. Check the path.\n"
         )

@@ -16,6 +16,8 @@ from tf1_mtl import __version__
 from tf1_mtl.commands import reproduce, run, train
 from tf1_mtl.errors import InputError
 
+_COMMANDS = (reproduce, train, run)
+
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Runs one command.
@@ -52,6 +54,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tf1-mtl {__version__}")
     subparsers = parser.add_subparsers(title="commands", dest="name", metavar="COMMAND")
     subparsers.required = True
-    for command in (reproduce, train, run):
+    for command in _COMMANDS:
         command.add_to(subparsers)
     return parser

@@ -1,0 +1,255 @@
+"""The commands as a user types them: what they print, exit with, and answer without TensorFlow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import cli
+from tf1_mtl.commands import options
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ENVIRONMENT = dict(os.environ, PYTHONPATH=ROOT)
+
+
+def run(capsys, *args):
+    """(exit status, stdout, stderr) of a command run in this process."""
+    try:
+        status = cli.main([str(arg) for arg in args])
+    except SystemExit as exit_:  # argparse's
+        status = exit_.code
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_alternate_prints_as_the_article_does(capsys):
+    status, out, err = run(capsys, "alternate", "--seed", 7)
+    assert status == 0
+    lines = out.split("\n")
+    assert len(lines) == 11
+    assert lines[-1] == ""
+    for line in lines[:-1]:
+        assert line == str(np.float32(line))
+    device = "/job:localhost/replica:0/task:0/device:CPU:0"
+    assert err == f"seed 7, {device}, TensorFlow {tf.__version__}\n"
+
+
+@pytest.mark.parametrize("regime", ["alternate", "joint"])
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+def test_json(capsys, regime, variables):
+    args = (regime, "--seed", 7, "--steps", 5, "--variables", variables)
+    status, out, _ = run(capsys, *args, "--json")
+    assert status == 0
+    result = json.loads(out)
+    assert list(result) == [
+        *("regime", "seed", "steps", "tasks", "losses", "device", "tensorflow", "variables")
+    ]
+    assert (result["regime"], result["seed"], result["steps"]) == (regime, 7, 5)
+    assert (result["tensorflow"], result["variables"]) == (tf.__version__, variables)
+    assert result["device"].endswith(":0")
+    assert set(result["tasks"]) <= ({"joint"} if regime == "joint" else {"Y1", "Y2"})
+    printed = [np.float32(line) for line in run(capsys, *args)[1].split()]
+    assert [np.float32(loss) for loss in result["losses"]] == printed
+    assert all(loss == float(np.float32(loss)) for loss in result["losses"])
+
+
+def test_without_a_seed_the_run_is_random_and_can_be_had_again(capsys):
+    _, first, err = run(capsys, "joint", "--steps", 2)
+    _, second, _ = run(capsys, "joint", "--steps", 2)
+    assert first != second
+    seed = err.split()[1].rstrip(",")
+    assert run(capsys, "joint", "--steps", 2, "--seed", seed)[1] == first
+
+
+def test_quiet_leaves_stderr_empty(capsys):
+    assert run(capsys, "joint", "--quiet", "--seed", 1)[2] == ""
+
+
+def test_learning_rate_and_batch(capsys):
+    status, out, _ = run(capsys, "joint", "--seed", 1, "--steps", 2, "--learning-rate", 0.01)
+    assert status == 0
+    default = run(capsys, "joint", "--seed", 1, "--steps", 2)[1].split()
+    assert out.split()[0] == default[0]  # the first loss is that before any update
+    assert out.split()[1] != default[1]
+    one_row = run(capsys, "joint", "--seed", 1, "--batch", 1)[1]
+    assert 0 < float(one_row) < float(default[0])
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.RandomState(0)
+    one, two = tmp_path / "one.npz", tmp_path / "two.npz"
+    np.savez(str(one), X=rng.rand(12, 3), Y1=rng.rand(12, 2), Y2=rng.rand(12, 4))
+    np.savez(str(two), X1=rng.rand(9, 3), Y1=rng.rand(9, 2), X2=rng.rand(5, 3), Y2=rng.rand(5, 4))
+    return one, two
+
+
+def test_a_users_data(capsys, data):
+    one, two = data
+    for args in (
+        ("joint", "--data", one, "--steps", 60),
+        ("joint", "--data", one, "--steps", 60, "--batch", 4),
+        ("alternate", "--data", one, "--steps", 60),
+        ("alternate", "--data", two, "--steps", 60, "--batch", 5),
+    ):
+        status, out, _ = run(capsys, *args, "--seed", 1, "--json", "--learning-rate", 0.01)
+        assert status == 0
+        result = json.loads(out)
+        for task in set(result["tasks"]):
+            losses = [loss for loss, t in zip(result["losses"], result["tasks"]) if t == task]
+            assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_all_rows_are_one_batch_unless_a_batch_is_asked_for(capsys, data):
+    one, _ = data
+    # With all rows fed each step the first loss depends on the seed's weights only.
+    rng = np.random.RandomState(3)
+    W, V1, V2 = rng.rand(3, 20), rng.rand(20, 2), rng.rand(20, 4)
+    arrays = np.load(str(one))
+    hidden = np.maximum(arrays["X"] @ W, 0)
+    by_hand = sum(
+        np.square(arrays[label] - np.maximum(hidden @ V, 0)).sum() / 2
+        for label, V in (("Y1", V1), ("Y2", V2))
+    )
+    out = run(capsys, "joint", "--data", one, "--seed", 3)[1]
+    np.testing.assert_allclose(float(out), by_hand, rtol=1e-5)
+
+
+BAD = [
+    (("alternate", "--seed", "-1"), "'-1', but should be a whole number from 0 to 4294967295"),
+    (("alternate", "--seed", "4294967296"), "but should be a whole number from 0 to 4294967295"),
+    (("alternate", "--seed", "x"), "'x', but should be a whole number from 0 to 4294967295"),
+    (("joint", "--steps", "0"), "'0', but should be a whole number of at least 1"),
+    (("joint", "--steps", "1.5"), "'1.5', but should be a whole number of at least 1"),
+    (("joint", "--batch", "0"), "'0', but should be a whole number of at least 1"),
+    (("joint", "--learning-rate", "0"), "'0', but should be a number above 0"),
+    (("joint", "--learning-rate", "nan"), "'nan', but should be a number above 0"),
+    (("joint", "--learning-rate", "inf"), "'inf', but should be a number above 0"),
+    (("joint", "--variables", "eager"), "invalid choice: 'eager'"),
+    (("joint", "--device", "/device:FOO:0"), "'/device:FOO:0' is not there; TensorFlow lists"),
+    (("joint", "--device", "cup"), "'cup' is not there; TensorFlow lists"),
+    (("joint", "--data", "none.npz"), "none.npz: no such file; should be an .npz file with X"),
+    (("joint", "--data", "{two}"), "two sets of rows (X1, Y1 and X2, Y2), but joint training"),
+    (("joint", "--data", "{one}", "--batch", "13"), "13, but should be from 1 to 12, the rows"),
+    (("alternate", "--data", "{two}", "--batch", "6"), "6, but should be from 1 to 5, the rows"),
+    (("reproduce", "--seeds", "0"), "'0', but should be a whole number of at least 1"),
+    (("alternat",), "invalid choice: 'alternat'"),
+    (("alternate", "--sed", "1"), "unrecognized arguments: --sed"),
+    ((), "required: COMMAND"),
+    (("run",), "required: SCRIPT.py"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args) for args, _ in BAD])
+def test_bad_input(capsys, data, tmp_path, monkeypatch, args, message):
+    monkeypatch.chdir(tmp_path)
+    one, two = data
+    before = sorted(os.listdir(str(tmp_path)))
+    status, out, err = run(capsys, *[arg.format(one=one, two=two) for arg in args])
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert sorted(os.listdir(str(tmp_path))) == before
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+class Forbidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise AssertionError("TensorFlow was imported")
+sys.meta_path.insert(0, Forbidden())
+import tf1_mtl, tf1_mtl.cli
+for args in {args}:
+    try:
+        status = tf1_mtl.cli.main(args)
+    except SystemExit as exit_:
+        status = exit_.code
+    print(status, file=sys.stderr)
+"""
+
+
+def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
+    commands = list(next(a for a in cli._parser()._actions if a.choices).choices)
+    args = [["--help"], ["--version"], *([name, "--help"] for name in commands)]
+    wrong = [["nothing"], ["joint", "--steps", "0"], ["joint", "--data", str(tmp_path / "no.npz")]]
+    ran = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TENSORFLOW.format(args=args + wrong)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert ran.returncode == 0, ran.stderr
+    statuses = [line for line in ran.stderr.splitlines() if line in ("0", "1", "2")]
+    assert statuses == ["0"] * len(args) + ["2"] * len(wrong)
+    for name in commands:
+        assert f"\n    {name}" in ran.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_ends_with_130_and_keeps_what_was_printed():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tf1_mtl", "joint", "--steps", "100000000", "--seed", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    first = process.stdout.readline()
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert float(first) > 0
+    assert all(float(line) > 0 for line in out.split("\n")[:-1])
+    assert err.splitlines()[-1] == "tf1-mtl: interrupted"
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m tf1_mtl joint --steps 20000 --seed 1 | head -n 1"
+    ran = subprocess.run(
+        command,
+        shell=True,
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert len(ran.stdout.split()) == 1
+    assert "Error" not in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+class Terminal:
+    """A stderr that says it is a terminal."""
+
+    def __init__(self):
+        self.text = ""
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
+    assert list(options.progress(range(5), 5, "steps", show=True)) == [0, 1, 2, 3, 4]
+    assert capsys.readouterr().err == ""
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert list(options.progress(range(200), 200, "steps", show=True)) == list(range(200))
+    assert terminal.text.startswith("\r1/200 steps (0 %)")
+    assert terminal.text.endswith("\r200/200 steps (100 %)\n")
+    assert terminal.text.count("\r") == 101
+    assert list(options.progress(range(3), 3, "steps", show=False)) == [0, 1, 2]
