@@ -114,7 +114,7 @@ def differences(version, machine):
 
 
 def compare(where, recorded, stored, tolerated):
-    """A sentence about the worst difference, or none.
+    """A sentence about the first difference, or none.
 
     Args:
       tolerated: How far each value may be off; 0: not one bit, and no other dtype or shape.
@@ -130,13 +130,15 @@ def compare(where, recorded, stored, tolerated):
     if recorded.dtype.kind != "f":
         return [f"{where}: recorded {recorded}, stored {stored}"]
     off = np.abs(recorded.astype(float) - stored)
-    if np.all(off <= tolerated) and np.any(tolerated):
+    with np.errstate(invalid="ignore"):
+        beyond = ~(off <= tolerated)  # NaN, too
+    if np.any(tolerated) and not beyond.any():
         return []
-    index = np.unravel_index(np.argmax(off - tolerated), off.shape)
+    index = np.unravel_index(np.argmax(beyond), off.shape)
     allowed = np.broadcast_to(tolerated, off.shape)[index]
     return [
-        f"{where}{[int(i) for i in index]}: recorded {recorded[index]!r}, stored "
-        f"{stored[index]!r}, {off[index]:.2g} apart, tolerance {allowed:.2g}"
+        f"{where}{[int(i) for i in index]}: recorded {recorded[index]}, stored "
+        f"{stored[index]}, {off[index]:.2g} apart, tolerance {allowed:.2g}"
     ]
 
 
