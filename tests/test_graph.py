@@ -148,7 +148,9 @@ def test_names_sizes_and_handles():
 def test_learning_rate_reaches_all_three_optimizers():
     net = build_graph(learning_rate=0.25)
     constants = [n for n in net.graph.as_graph_def().node if n.name.endswith("learning_rate")]
-    assert [n.name for n in constants] == [f"{o}/learning_rate" for o in ("Adam", "Adam_1", "Adam_2")]
+    assert [n.name for n in constants] == [
+        f"{o}/learning_rate" for o in ("Adam", "Adam_1", "Adam_2")
+    ]
     assert all(n.attr["value"].tensor.float_val[0] == 0.25 for n in constants)
 
 

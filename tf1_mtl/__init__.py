@@ -20,7 +20,7 @@ _HOME = {
 }
 _MODULES = ("baseline", "feeds")
 
-__all__ = sorted([*_HOME, *_MODULES])  # noqa: PLE0605
+__all__ = sorted([*_HOME, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Errors that a user can mend.
 
     ValueError
-    └── InputError        a bad argument, file, array or device: says where, what, should be, what next
+    └── InputError        a bad argument, file, array or device
         └── MissingExtra  a package of an extra (plot, test, ports) is not installed
 
 The command line prints any of them in one line and exits with status 2.

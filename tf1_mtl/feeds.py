@@ -6,6 +6,7 @@ A *draw* is a function that takes a task ("Y1", "Y2" or "joint") and gives the `
 """
 
 import zipfile
+import zlib
 from typing import (
     Any,
     Callable,
@@ -170,15 +171,14 @@ def load_data(path: str) -> Data:
     """
     should = "an .npz file with X, Y1, Y2 (same rows), or X1, Y1, X2, Y2"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"{path}: a single array, but should be {should}. Use np.savez.")
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("a single array")
+        with loaded as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except InputError:
-        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; should be {should}.") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path}: cannot be read ({reason}); should be {should}, numbers only, no pickled "

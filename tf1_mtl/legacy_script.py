@@ -42,7 +42,8 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
     ),
     (
         r"module 'tensorflow[^']*' has no attribute|No module named '[tT]ensorflow\.",
-        f"This is not in TensorFlow's v1 API here. Look for its new place, or {_REAL_TENSORFLOW_1}.",
+        "This is not in the v1 API of the TensorFlow here. Look for its new place, or "
+        f"{_REAL_TENSORFLOW_1}.",
     ),
     (
         r"SyntaxError: Missing parentheses in call to 'print'",
@@ -88,7 +89,7 @@ def run(path: str, args: Sequence[str] = ()) -> int:
       lines is on stderr, with one line more where TensorFlow 1 code asked for what is not here.
     """
     before = builtins.__import__, sys.argv, sys.path[:]
-    builtins.__import__ = _import  # type: ignore[assignment]
+    builtins.__import__ = _import
     sys.argv = [path, *args]
     sys.path.insert(0, os.path.dirname(os.path.abspath(path)))
     try:

@@ -61,9 +61,7 @@ class Judgement(NamedTuple):
         return self.low <= self.published <= self.high
 
 
-def run_seeds(
-    net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]
-) -> Iterator[Run]:
+def run_seeds(net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]) -> Iterator[Run]:
     """Runs both sessions of the article for every seed, on one graph.
 
     Args:

@@ -102,10 +102,9 @@ def _choose(device: str, listed: List[str]) -> str:
         return (gpus + cpus)[0]
     if device == "cpu":
         return cpus[0]
+    wanted = [name for name in computing if _same_device(device, name)]
     if device == "gpu":
         wanted = gpus
-    else:
-        wanted = [name for name in computing if _same_device(device, name)]
     if not wanted:
         raise InputError(
             f"device: {device!r} is not there; TensorFlow lists {', '.join(computing)}. "
