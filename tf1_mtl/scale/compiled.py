@@ -24,7 +24,7 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
-from tf1_mtl.scale.step_copy import is_built, nodes_behind
+from tf1_mtl.scale.additions import is_built, nodes_behind
 from tf1_mtl.training import Step, fetches
 
 #: The tasks in the order of their optimizers' rows.

@@ -23,13 +23,13 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import NEEDS, Batch
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.chunks import in_chunks
-from tf1_mtl.scale.step_copy import copy_step, is_built
+from tf1_mtl.scale.additions import copy_step, is_built
 from tf1_mtl.training import Step
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """What `open_session` should be given: operations run in the calling thread."""
-    return tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=-1)
+    """What `open_session` should be given: one thread for all operations, none to be woken."""
+    return tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=1)
 
 
 def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
@@ -51,7 +51,9 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
             feed_dict.update({f"{scope}/{task}_{name}:0": arrays[name] for name in arrays})
         try:
             losses = session.run(f"{scope}/losses:0", feed_dict)
-        except tf.errors.UnimplementedError as error:
+        except (tf.errors.UnimplementedError, tf.errors.FailedPreconditionError) as error:
+            if "control flow" not in error.message:
+                raise
             raise InputError(
                 "in-graph: this session's executor knows no loops. Open the session with "
                 "tf1_mtl.scale.in_graph.config(...), or step by 'prepared'."
@@ -77,7 +79,7 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
         def train_on(task: str, row: tf.Tensor) -> tf.Tensor:
             inputs = {name: tf.gather(batches[task, name], row) for name in NEEDS[task]}
             op, loss = copy_step(net, task, inputs, name=f"{task}_step")
-            with tf.control_dependencies([op]):
+            with tf.control_dependencies([op]):  # so who has this loss knows the weights written
                 return tf.identity(loss)
 
         def train_on_one_of(tasks: Sequence[str], task: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
@@ -93,18 +95,19 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
         def body(step: tf.Tensor, losses: tf.TensorArray) -> Tuple[tf.Tensor, tf.TensorArray]:
             task, row = tf.gather(task_of_step, step), tf.gather(row_of_step, step)
             loss = train_on_one_of(tasks, task, row)
-            losses = losses.write(step, loss)
-            with tf.control_dependencies([loss]):  # and so the update
-                return step + 1, losses
+            return _next(step, loss), losses.write(step, loss)
 
         count = tf.size(task_of_step)
         _, losses = tf.while_loop(
-            lambda step, _: step < count,
-            body,
-            [0, tf.TensorArray(tf.float32, size=count)],
-            parallel_iterations=1,
+            lambda step, _: step < count, body, [0, tf.TensorArray(tf.float32, size=count)]
         )
         tf.identity(losses.stack(), name="losses")
+
+
+def _next(step: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
+    """The loop counter, moved only after the update that `loss` waits for."""
+    with tf.control_dependencies([loss]):
+        return step + 1
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.feeds import NEEDS, Batch
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.chunks import in_chunks
-from tf1_mtl.scale.step_copy import copy_step, is_built
+from tf1_mtl.scale.additions import copy_step, held, is_built
 from tf1_mtl.training import Step
 
 
@@ -33,7 +33,8 @@ def config(variables: str) -> tf.ConfigProto:
     if variables == "resource":
         settings.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
     else:
-        settings.inter_op_parallelism_threads = -1  # in the thread that calls run
+        # -1: in the thread that calls run. TensorFlow 1.13 cannot and needs a thread to wake.
+        settings.inter_op_parallelism_threads = -1 if tf.__version__ >= "1.14" else 1
     return settings
 
 
@@ -61,13 +62,13 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
 def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
     """Adds what loads a chunk of one task's batches, and what trains on the next of them."""
     with net.graph.as_default(), tf.name_scope(f"{scope}/"):
-        counter = _held(net, tf.zeros([], tf.int32), "counter")
+        counter = held(net, tf.zeros([], tf.int32), "counter")
         at = tf.identity(counter)
         initializers = [counter.initializer]
         inputs = {}
         for name in NEEDS[task]:
             shape = getattr(net, name).shape.as_list()
-            batches = _held(net, tf.placeholder(tf.float32, [None, *shape], name), f"{name}_held")
+            batches = held(net, tf.placeholder(tf.float32, [None, *shape], name), f"{name}_held")
             inputs[name] = tf.gather(batches, at)
             inputs[name].set_shape(shape)
             initializers.append(batches.initializer)
@@ -76,15 +77,3 @@ def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
         with tf.control_dependencies([op, loss]):
             tf.group(tf.assign_add(counter, 1), name="advance")
         tf.identity(loss, name="loss")
-
-
-def _held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
-    """A variable that is loaded by its own initializer; it is no part of the model."""
-    return tf.Variable(
-        value,
-        name=name,
-        trainable=False,
-        collections=[tf.GraphKeys.LOCAL_VARIABLES],  # so that no Saver takes it for the model's
-        validate_shape=False,  # each chunk may have another length
-        use_resource=net.shared_layer_weights.op.type == "VarHandleOp",
-    )

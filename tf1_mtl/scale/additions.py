@@ -1,9 +1,13 @@
-"""The article's step, copied onto other inputs.
+"""What is added to a net's graph, so that many steps are fast and none is lost.
+
+The nodes are added on first use and found again by their names. Nothing is added to the model: the
+variables among them are no global variables, so an initializer or a Saver of the model's own
+variables does not see them.
 
 A minimize op is tied to the placeholders it was built on. To train on batches that lie in the graph,
 or inside a loop, the fast ways copy its very nodes (forward pass, gradients, Adam) and put another
-tensor in each placeholder's place. Nothing is written a second time, so nothing can drift; the
-variables and slots are not copied, so all ways train the same ones.
+tensor in each placeholder's place. The formulas are not written a second time, so they cannot
+drift; variables and slots are not copied, so all ways train the same ones.
 """
 
 from typing import Dict, List, Mapping, Tuple
@@ -46,11 +50,26 @@ def copy_step(
     return copies[0], copies[1]
 
 
-def is_built(graph: tf.Graph, name: str) -> bool:
-    """True when the graph has an operation of this name.
+def held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
+    """Adds a variable, of the net's own kind, that is set by running its initializer.
 
-    Ways of stepping add their nodes to a net's graph on first use and address them by name.
+    Args:
+      net: The article's graph, which is the current one.
+      value: What the initializer writes, say a placeholder to feed it through.
+      name: The variable's.
     """
+    return tf.Variable(
+        value,
+        name=name,
+        trainable=False,
+        collections=[tf.GraphKeys.LOCAL_VARIABLES],
+        validate_shape=False,  # another value may have another shape
+        use_resource=net.shared_layer_weights.op.type == "VarHandleOp",
+    )
+
+
+def is_built(graph: tf.Graph, name: str) -> bool:
+    """True when the graph has an operation of this name."""
     try:
         graph.get_operation_by_name(name)
     except KeyError:

@@ -1,0 +1,361 @@
+"""Long runs: killed, damaged, stopped or run twice, they end bit for bit as if never interrupted."""
+
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import InputError, build_graph, feeds, open_session
+from tf1_mtl.feeds import Batch
+from tf1_mtl.scale import session_config
+from tf1_mtl.scale.checkpoints import Store, newest_intact
+from tf1_mtl.scale.long_run import train_long
+
+SEED = 11
+
+
+def long_run(directory, steps, save_every=10, stepping="session", each=None, **how):
+    """One process's part of a run; what was told, each step's loss by number, all variables."""
+    seed = how.get("seed", SEED)
+    variables = how.get("variables", "ref")
+    rng = np.random.RandomState(seed)
+    net = build_graph(rng, variables=variables, shared=how.get("shared", 20))
+    draw = how.get("draw", feeds.article_draw)(rng)
+    told, losses = [], {}
+    with open_session(net, config=session_config(stepping, variables)) as session:
+        session.run(net.init)
+        with Store(str(directory), net, session, {"seed": seed}, told.append) as store:
+            batches = lambda count: feeds.alternate(draw, rng, count)  # noqa: E731
+            for step in train_long(
+                net, session, store, rng, batches, steps, save_every, stepping
+            ):
+                losses[step.step] = step.loss
+                if each:
+                    each(step)
+            variables = net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+            values = dict(zip([v.op.name for v in variables], session.run(variables)))
+    values["random stream"] = rng.rand(5)
+    return types.SimpleNamespace(told=told, losses=losses, values=values)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """120 steps in one go, saved at every 10."""
+    directory = tmp_path_factory.mktemp("uninterrupted") / "run"
+    result = long_run(directory, 120)
+    result.directory = directory
+    return result
+
+
+@pytest.fixture
+def copy(uninterrupted, tmp_path):
+    """That run's directory after 60 steps."""
+    directory = tmp_path / "run"
+    long_run(directory, 60)
+    return directory
+
+
+def assert_same_end(result, expected):
+    for step, loss in result.losses.items():
+        assert loss == expected.losses[step], step
+    assert set(result.values) == set(expected.values)
+    for name, value in expected.values.items():
+        np.testing.assert_array_equal(result.values[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+@pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
+def test_goes_on_bit_for_bit(stepping, variables, uninterrupted, tmp_path):
+    for steps in (7, 33, 120):
+        part = long_run(tmp_path, steps, stepping=stepping, variables=variables)
+        assert part.told == []
+    assert sorted(part.losses) == list(range(33, 120))
+    assert_same_end(part, uninterrupted)
+    again = long_run(tmp_path, 120, stepping=stepping, variables=variables)
+    assert again.losses == {}
+    assert_same_end(again, uninterrupted)
+
+
+def test_five_checkpoints_are_kept_also_across_processes(copy):
+    long_run(copy, 80)
+    kept = sorted(int(name[11:-6]) for name in os.listdir(str(copy)) if name.endswith(".index"))
+    assert kept == [40, 50, 60, 70, 80]
+    assert not [name for name in os.listdir(str(copy)) if name.endswith(".meta")]
+
+
+def test_a_saver_and_a_monitored_session_of_tensorflow_read_it(copy, uninterrupted):
+    net = build_graph(np.random.RandomState(0))
+    with net.graph.as_default():
+        tf.train.create_global_step()
+        with tf.train.MonitoredTrainingSession(
+            checkpoint_dir=str(copy), save_checkpoint_steps=None, save_checkpoint_secs=None
+        ) as session:
+            step, weights = session.run([tf.train.get_global_step(), net.shared_layer_weights])
+    assert step == 60
+    reader = tf.train.load_checkpoint(str(copy / "model.ckpt-60"))
+    np.testing.assert_array_equal(reader.get_tensor("share_W"), weights)
+    assert json.loads(reader.get_tensor("run"))["seed"] == SEED
+    assert len(reader.get_variable_to_shape_map()) == 23 + 3
+
+
+# Damage -----------------------------------------------------------------------------------------
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(bytes(content))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+def fill_with_garbage(path):
+    path.write_bytes(os.urandom(5000))
+
+
+DAMAGES = [truncate, flip, empty, remove, fill_with_garbage]
+NEWEST = ["model.ckpt-60.data-00000-of-00001", "model.ckpt-60.index"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", NEWEST)
+def test_falls_back_from_a_damaged_checkpoint(name, damage, copy, uninterrupted):
+    damage(copy / name)
+    result = long_run(copy, 120)
+    assert sorted(result.losses) == list(range(50, 120))
+    assert_same_end(result, uninterrupted)
+    (warning,) = result.told
+    assert "damaged: model.ckpt-60 (" in warning
+    assert "Going on from model.ckpt-50: 10 steps are repeated." in warning
+
+
+@pytest.mark.parametrize("damage", [empty, remove, fill_with_garbage])
+def test_a_damaged_state_file_does_not_start_again(damage, copy, uninterrupted):
+    damage(copy / "checkpoint")
+    result = long_run(copy, 120)
+    assert sorted(result.losses) == list(range(60, 120))
+    assert_same_end(result, uninterrupted)
+    (warning,) = result.told
+    assert "checkpoint: missing or damaged" in warning
+
+
+def test_none_intact_is_an_error_and_nothing_is_overwritten(copy):
+    for path in copy.iterdir():
+        if path.name.startswith("model.ckpt"):
+            flip(path)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with pytest.raises(InputError, match="no checkpoint in it is intact: model.ckpt-60"):
+        long_run(copy, 120)
+    after = {path.name: path.read_bytes() for path in copy.iterdir()}
+    after["lock"] = before["lock"]
+    assert after == before
+    for path in copy.iterdir():
+        if path.name.startswith("model.ckpt"):
+            path.unlink()
+    with pytest.raises(InputError, match="a state file without any"):
+        long_run(copy, 120)
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [({"seed": 12}, "seed is 11 there and 12 here"), ({"shared": 21}, "sizes is .* there")],
+)
+def test_another_run_is_refused(how, message, copy):
+    with pytest.raises(InputError, match=message):
+        long_run(copy, 120, **how)
+
+
+def test_another_program_s_checkpoint_is_refused(tmp_path):
+    with tf.Graph().as_default(), tf.Session() as session:
+        variable = tf.Variable(1.0)
+        session.run(variable.initializer)
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"), 5)
+    with pytest.raises(InputError, match="not one of a tf1-mtl run"):
+        long_run(tmp_path, 10)
+
+
+def test_left_over_parts_of_a_killed_save_go(copy):
+    left = copy / "model.ckpt-70.index.tempstate123"
+    left.write_bytes(b"half")
+    long_run(copy, 60)
+    assert not left.exists()
+
+
+# Two at once, no room, no right ------------------------------------------------------------------
+
+
+def test_the_second_of_two_is_told(copy):
+    def second(step):
+        if step.step == 60:
+            with pytest.raises(InputError, match=f"in use by process {os.getpid()}"):
+                long_run(copy, 120)
+
+    assert len(long_run(copy, 70, each=second).losses) == 10
+
+
+def test_a_full_disk_is_told_and_older_checkpoints_stay(copy, uninterrupted):
+    """A limit on file size stands for the full disk: TensorFlow's write fails the same way."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill(step):
+        if step.step == 65:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+
+    try:
+        with pytest.raises(InputError, match="cannot write the checkpoint of step 70"):
+            long_run(copy, 120, each=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not [path for path in copy.iterdir() if ".tempstate" in path.name]
+    result = long_run(copy, 120)
+    assert sorted(result.losses) == list(range(60, 120))
+    assert_same_end(result, uninterrupted)
+
+
+def test_a_directory_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        long_run(tmp_path / "file" / "run", 10)
+
+
+# Signals and bad numbers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stepping", ["session", "in-graph"])
+@pytest.mark.parametrize(
+    "number, raised", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_saves_and_ends(number, raised, stepping, uninterrupted, tmp_path):
+    def send(step):
+        if step.step == 25:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(raised) as ended:
+        long_run(tmp_path, 120, save_every=50, stepping=stepping, each=send)
+    assert raised is KeyboardInterrupt or ended.value.code == 143
+    assert signal.getsignal(number) == before
+    stopped_at = newest_intact(str(tmp_path), print).step
+    assert stopped_at == {"session": 26, "in-graph": 50}[stepping]
+    result = long_run(tmp_path, 120)
+    assert sorted(result.losses) == list(range(stopped_at, 120))
+    assert_same_end(result, uninterrupted)
+
+
+def test_runs_outside_the_main_thread(uninterrupted, tmp_path):
+    thread = threading.Thread(target=long_run, args=(tmp_path, 30))
+    thread.start()
+    thread.join()
+    assert_same_end(long_run(tmp_path, 120), uninterrupted)
+
+
+def spoilt_at(spoilt, value):
+    """The article's draw, with one value of one step's Y1 and Y2 replaced."""
+
+    def make(rng):
+        draw, steps = feeds.article_draw(rng), itertools.count()
+
+        def spoil(task):
+            task, X, Y1, Y2 = draw(task)
+            if next(steps) == spoilt:
+                Y1[3, 4] = Y2[3, 4] = value
+            return Batch(task, X, Y1, Y2)
+
+        return spoil
+
+    return make
+
+
+@pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
+def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
+    with pytest.raises(InputError, match="step 35: the loss of task 'Y[12]' is inf"):
+        long_run(tmp_path, 120, stepping=stepping, draw=spoilt_at(35, 1e30))
+    assert newest_intact(str(tmp_path), print).step == 30
+    fed = feeds.load_data(str(tmp_path / "step-35-feed.npz"))
+    assert fed.Y1[3, 4] == np.float32(1e30) and fed.X1.shape == (10, 10)
+    assert_same_end(long_run(tmp_path, 120), uninterrupted)
+
+
+def test_a_ruined_weight_is_not_saved(tmp_path):
+    """At step 39 the loss is still finite; its square in Adam's v is not."""
+    with pytest.raises(InputError, match="step 39: its update made .*infinite"):
+        long_run(tmp_path, 120, draw=spoilt_at(39, 1e18))
+    assert newest_intact(str(tmp_path), print).step == 30
+
+
+# Kills --------------------------------------------------------------------------------------------
+
+
+def be_killed(directory, steps, stepping, results):
+    """A process's life: trains, saves at every second step, and reports each loss."""
+    report = lambda step: results.send((step.step, step.loss))  # noqa: E731
+    result = long_run(directory, steps, save_every=2, stepping=stepping, each=report)
+    results.send(result.values)
+
+
+@pytest.mark.parametrize("kills", [60])
+def test_kill_9_at_any_moment(kills, tmp_path, monkeypatch, capsys):
+    """Kills real processes (kill -9) at random moments; the last one lives to the end.
+
+    They are forked from a server that has imported TensorFlow and has no other thread.
+    """
+    seed = int(os.environ.get("TF1_MTL_KILL_SEED", random.SystemRandom().randrange(10**6)))
+    with capsys.disabled():
+        print(f"\nkills of seed {seed} (TF1_MTL_KILL_SEED repeats them) ", end="")
+    dice = random.Random(seed)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload([__name__])
+    losses, saved = {}, 0
+    for life in range(kills + 1):
+        last = life == kills
+        ours, theirs = fork.Pipe(duplex=False)
+        stepping = dice.choice(["session", "prepared", "in-graph"])
+        steps = saved + 20 if last else 10**6
+        process = fork.Process(target=be_killed, args=(str(tmp_path), steps, stepping, theirs))
+        process.start()
+        theirs.close()
+        if dice.random() < 0.9 and not last:  # else kill it while it starts and restores
+            losses.update([ours.recv()])
+        if not last:
+            time.sleep(dice.uniform(0, 0.2))
+            os.kill(process.pid, signal.SIGKILL)
+        try:
+            while True:
+                message = ours.recv()
+                if isinstance(message, dict):
+                    values = message
+                else:
+                    losses.update([message])
+        except (EOFError, OSError):
+            pass
+        process.join()
+        assert process.exitcode == (0 if last else -signal.SIGKILL)
+        found = newest_intact(str(tmp_path), lambda warning: None) if list(tmp_path.iterdir()) else None
+        saved = found.step if found else 0
+    expected = long_run(tmp_path / "expected", steps)
+    assert_same_end(types.SimpleNamespace(losses=losses, values=values), expected)
+    assert len(losses) == steps > kills

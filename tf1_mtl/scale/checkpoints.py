@@ -1,0 +1,272 @@
+"""A directory of checkpoints that a long run goes on from, whatever happened to it.
+
+A *checkpoint* is what `tf.train.Saver` writes: here the model's variables and slots, and with them
+
+    global_step    int64, the steps trained
+    random_state   int32 [628], NumPy's Mersenne Twister: the batches to come are a function of it
+    run            string, JSON: which run this is
+
+in one file, so that no kill can part the weights from the random stream. TensorFlow itself finds
+the newest checkpoint in the file `checkpoint`; without that file it starts again at step 0 and says
+nothing, and it never falls back from a damaged one. So a `Store` looks for itself: it reads every
+tensor of the newest checkpoint (each has a checksum), and of the one before it, until one is intact.
+"""
+
+import json
+import os
+import re
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.scale.additions import held
+
+_NAME = "model.ckpt"
+_FILE = re.compile(r"model\.ckpt-(\d+)\.(?:index|data-\d+-of-\d+)$")
+#: What reading a damaged checkpoint may raise, by the kind of damage and TensorFlow's version.
+_DAMAGE = (tf.errors.OpError, ValueError, IndexError, RuntimeError, OSError)
+_KEPT = 5
+
+
+class Store:
+    """A run's checkpoints, open for one process at a time; use it in a `with` block.
+
+    Args:
+      directory: Made if it is not there.
+      net: The article's graph.
+      session: Open on it, its variables initialized.
+      run: What makes this run another than others: seed, data, learning rate. JSON values.
+      tell: Takes warnings, one line each.
+
+    Raises:
+      InputError: The directory cannot be written, or another process has it open.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        net: MultiTaskGraph,
+        session: tf.Session,
+        run: Dict[str, Any],
+        tell: Callable[[str], None],
+    ) -> None:
+        self.directory = directory
+        self._session = session
+        self._tell = tell
+        self._run = {**run, "sizes": _sizes(net)}
+        self._lock = _lock(directory)
+        variables = net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+        with net.graph.as_default(), tf.name_scope("checkpoint"):
+            self._fed = {
+                "global_step": tf.placeholder(tf.int64, []),
+                "random_state": tf.placeholder(tf.int32, [628]),
+                "run": tf.placeholder(tf.string, []),
+            }
+            extra = {name: held(net, value, name) for name, value in self._fed.items()}
+            self._set = tf.group(*(variable.initializer for variable in extra.values()))
+            self._finite = {
+                variable.op.name: tf.reduce_all(tf.is_finite(variable.read_value()))
+                for variable in variables
+            }
+            saved = {**{variable.op.name: variable for variable in variables}, **extra}
+            self._saver = tf.train.Saver(saved, max_to_keep=_KEPT, save_relative_paths=True)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._lock.close()
+
+    def restore(self, rng: np.random.RandomState) -> int:
+        """Puts weights, slots and the random stream where the newest intact checkpoint has them.
+
+        Returns:
+          The steps trained; 0, and nothing changed, for a directory without checkpoints.
+
+        Raises:
+          InputError: No checkpoint is intact, or they are of another run.
+        """
+        _sweep(self.directory)
+        found = newest_intact(self.directory, self._tell)
+        if found is None:
+            return 0
+        self._refuse_another_run(found)
+        self._saver.restore(self._session, found.prefix)
+        older = [_prefix(self.directory, step) for step in _steps(self.directory)]
+        self._saver.recover_last_checkpoints(older[: older.index(found.prefix) + 1])
+        _unpack_random_state(found.tensors["random_state"], rng)
+        return found.step
+
+    def save(self, step: int, rng: np.random.RandomState) -> None:
+        """Writes a checkpoint; the oldest of more than five goes.
+
+        Raises:
+          InputError: A weight or slot is not finite, or the checkpoint cannot be written. The
+            older ones are as they were.
+        """
+        finite = self._session.run(self._finite)
+        ruined = [name for name in finite if not finite[name]]
+        if ruined:
+            raise InputError(
+                f"step {step - 1}: its update made {', '.join(ruined)} infinite or not a number, "
+                f"so it is not saved; {self.directory} holds the run before that. Feed smaller "
+                "numbers or take a smaller learning rate."
+            )
+        values = (step, _pack_random_state(rng), json.dumps(self._run, sort_keys=True))
+        self._session.run(self._set, dict(zip(self._fed.values(), values)))
+        prefix = os.path.join(self.directory, _NAME)
+        try:
+            self._saver.save(self._session, prefix, step, write_meta_graph=False)
+        except _DAMAGE as error:
+            _sweep(self.directory)
+            raise InputError(
+                f"{self.directory}: cannot write the checkpoint of step {step} "
+                f"({_first_line(error)}). Those before it are as they were. Make room, or mend the "
+                "directory, and run the same again: it goes on from there."
+            ) from error
+
+    def _refuse_another_run(self, found: "Checkpoint") -> None:
+        there = found.run
+        differ = sorted(
+            f"{key} is {there.get(key)!r} there and {self._run.get(key)!r} here"
+            for key in {*there, *self._run}
+            if there.get(key) != self._run.get(key)
+        )
+        if differ:
+            raise InputError(
+                f"{self.directory}: holds another run ({'; '.join(differ)}). Go on with the same, "
+                "or give this run a directory of its own."
+            )
+
+
+class Checkpoint(NamedTuple):
+    """One checkpoint, read and found intact."""
+
+    prefix: str
+    step: int  #: steps trained
+    run: Dict[str, Any]
+    tensors: Dict[str, np.ndarray]  #: by name, all of them
+
+
+def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Checkpoint]:
+    """The newest checkpoint of which every tensor can be read; None if there never was one.
+
+    Args:
+      directory: Where `Store` wrote.
+      tell: Takes a warning for each one that is damaged, and for a damaged state file.
+
+    Raises:
+      InputError: There are checkpoints, but none is intact, or none is a `Store`'s.
+    """
+    steps = _steps(directory)
+    state_file = os.path.join(directory, "checkpoint")
+    damaged: List[str] = []
+    for step in reversed(steps):
+        prefix = _prefix(directory, step)
+        try:
+            reader = tf.train.load_checkpoint(prefix)
+            names = reader.get_variable_to_shape_map()
+            tensors = {name: reader.get_tensor(name) for name in names}
+        except _DAMAGE as error:
+            damaged.append(f"{os.path.basename(prefix)} ({_first_line(error)})")
+            continue
+        if not {"global_step", "random_state", "run"} <= set(tensors):
+            raise InputError(
+                f"{prefix}: a checkpoint, but not one of a tf1-mtl run. Give the run a directory "
+                "of its own."
+            )
+        if damaged:
+            tell(
+                f"{directory}: damaged: {', '.join(damaged)}. Going on from "
+                f"{os.path.basename(prefix)}: {steps[-1] - step} steps are repeated."
+            )
+        if not _names_checkpoint(state_file):
+            tell(f"{state_file}: missing or damaged; the newest intact checkpoint was found without.")
+        return Checkpoint(prefix, step, json.loads(tensors["run"]), tensors)
+    if damaged or os.path.exists(state_file):
+        raise InputError(
+            f"{directory}: no checkpoint in it is intact: "
+            f"{', '.join(damaged) or 'a state file without any'}. Nothing was changed. Put an intact "
+            "one back, or give the run an empty directory to start again."
+        )
+    return None
+
+
+def _names_checkpoint(state_file: str) -> bool:
+    """True when TensorFlow can read the state file."""
+    try:
+        with open(state_file, "rb") as file:
+            return re.match(rb'model_checkpoint_path: "[^"\n]+"\n', file.read()) is not None
+    except OSError:
+        return False
+
+
+def _steps(directory: str) -> List[int]:
+    """The steps of which there is any checkpoint file, in order."""
+    try:
+        matches = [_FILE.match(name) for name in os.listdir(directory)]
+    except FileNotFoundError:
+        return []
+    return sorted({int(match.group(1)) for match in matches if match})
+
+
+def _prefix(directory: str, step: int) -> str:
+    return os.path.join(directory, f"{_NAME}-{step}")
+
+
+def _sweep(directory: str) -> None:
+    """Removes what a killed or failed save left half-written."""
+    for name in os.listdir(directory):
+        if name.startswith(_NAME) and ".tempstate" in name:
+            os.remove(os.path.join(directory, name))
+
+
+def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
+    tensors = (net.X, net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights)
+    return [tensor.shape.as_list() for tensor in tensors]
+
+
+def _lock(directory: str) -> Any:
+    """Makes the directory and locks it for this process; the lock ends with it, killed or not."""
+    import fcntl  # not on Windows
+
+    try:
+        os.makedirs(directory, exist_ok=True)
+        file = open(os.path.join(directory, "lock"), "a+")
+    except OSError as error:
+        raise InputError(
+            f"{directory}: cannot be written ({error.strerror}). Give a directory that can."
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        raise InputError(
+            f"{directory}: in use by process {owner}. Wait for it, or give another directory."
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _pack_random_state(rng: np.random.RandomState) -> np.ndarray:
+    _, keys, position, has_gauss, gauss = rng.get_state()
+    rest = [np.array([position, has_gauss], np.int32), np.array([gauss], np.float64).view(np.int32)]
+    return np.concatenate([keys.view(np.int32), *rest])
+
+
+def _unpack_random_state(packed: np.ndarray, rng: np.random.RandomState) -> None:
+    keys, (position, has_gauss) = packed[:624].view(np.uint32), packed[624:626]
+    gauss = packed[626:].copy().view(np.float64)[0]
+    rng.set_state(("MT19937", keys, int(position), int(has_gauss), float(gauss)))
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(getattr(error, "message", error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,116 @@
+"""A long run: trained in stretches, a checkpoint after each, and never a half-done one.
+
+`MonitoredSession` and its saver hook would save by themselves, but after steps they count, while the
+random stream may be drawn ahead. Here a stretch of batches is drawn, trained and saved as one:
+when a checkpoint is written, the weights have seen just the batches that were drawn.
+"""
+
+import collections
+import contextlib
+import os
+import signal
+import threading
+from typing import Callable, Deque, Dict, Iterator, List
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import Batch
+from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.scale.checkpoints import Store
+from tf1_mtl.training import Step, train
+
+
+def train_long(
+    net: MultiTaskGraph,
+    session: tf.Session,
+    store: Store,
+    rng: np.random.RandomState,
+    batches: Callable[[int], Iterator[Batch]],
+    steps: int,
+    save_every: int = 1000,
+    stepping: str = "session",
+) -> Iterator[Step]:
+    """Trains from where the store's newest checkpoint stands until so many steps are done in all.
+
+    While it runs, Ctrl-C and SIGTERM end it after the step at hand, with a checkpoint.
+
+    Args:
+      net: The article's graph.
+      session: Open on it, its variables initialized.
+      store: Where the checkpoints are.
+      rng: What `batches` draws from, and from nothing else.
+      batches: Gives the next so many batches.
+      steps: In all, those of earlier processes included.
+      save_every: Steps between checkpoints.
+      stepping: See `tf1_mtl.training.train`.
+
+    Yields:
+      A `Step` after each update, counted from the run's first.
+
+    Raises:
+      InputError: As `Store`; or a loss is not finite: the run is not saved after the checkpoint
+        before it, and the batch of that step is kept beside the checkpoints.
+      KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
+      SystemExit: After SIGTERM, likewise, with status 143.
+    """
+    step = store.restore(rng)
+    with _stop_signals() as received:
+        while step < steps and not received:
+            stretch = min(save_every - step % save_every, steps - step)
+            drawn: Deque[Batch] = collections.deque()
+            for trained in train(net, session, _until(batches(stretch), received, drawn), stepping):
+                batch = drawn.popleft()
+                if not np.isfinite(trained.loss):
+                    raise _not_finite(store.directory, step, batch, trained.loss)
+                yield Step(step, trained.task, trained.loss)
+                step += 1
+            store.save(step, rng)
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    if received:
+        raise SystemExit(128 + received[0])
+
+
+def _until(batches: Iterator[Batch], received: List[int], drawn: Deque[Batch]) -> Iterator[Batch]:
+    """Passes batches on until a signal comes; what was drawn by then is still trained and saved."""
+    for batch in batches:
+        drawn.append(batch)
+        yield batch
+        if received:
+            return
+
+
+def _not_finite(directory: str, step: int, batch: Batch, loss: np.float32) -> InputError:
+    arrays: Dict[str, np.ndarray] = {
+        name: np.asarray(value)
+        for name, value in zip(("X", "Y1", "Y2"), batch[1:])
+        if value is not None
+    }
+    path = os.path.join(directory, f"step-{step}-feed.npz")
+    with open(path + ".new", "wb") as file:
+        np.savez(file, **arrays)
+    os.replace(path + ".new", path)
+    return InputError(
+        f"step {step}: the loss of task {batch.task!r} is {loss}, so the run ends here, and nothing "
+        f"after the last checkpoint is saved. What was fed is in {path}."
+    )
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[List[int]]:
+    """Gathers SIGINT and SIGTERM in a list instead of ending the process at once."""
+    received: List[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may handle signals
+        return
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
