@@ -109,14 +109,15 @@ class Deviant(Reference):
         outputs = {"shared": share_W.shape[1], "Y1": share_Y1.shape[1], "Y2": share_Y2.shape[1]}
         for layer in rule.bias:
             self.variables["bias_" + layer] = self.array(np.zeros((1, outputs[layer])))
-        by_variable = tuple("Optimiser/" + variable for variable in self.variables)
-        self.steps_of = dict.fromkeys(tuple(OPTIMIZERS.values()) + by_variable, 0)
+        self.steps_of = dict.fromkeys(OPTIMIZERS.values(), 0)
+        if rule.shared == "slots by variable":
+            self.steps_of = dict.fromkeys(("Optimiser/" + name for name in self.variables), 0)
+        zeros = {name: value * self.number(0) for name, value in self.variables.items()}
         for optimizer in self.steps_of:
             self.slots[optimizer, "", "beta1_power"] = self.beta1
             self.slots[optimizer, "", "beta2_power"] = self.beta2
-            for variable, value in self.variables.items():
-                for slot in ("m", "v"):
-                    self.slots[optimizer, variable, slot] = value * self.number(0)
+            for name, zero in zeros.items():
+                self.slots[optimizer, name, "m"] = self.slots[optimizer, name, "v"] = zero
             for _ in range(rule.first_step - 1):
                 super().advance(optimizer)
 
@@ -166,13 +167,7 @@ class Deviant(Reference):
         loss = self.reported_loss(task, loss, X, labels)
         self.variables.update(before)
         gradients = self.changed(optimizer, gradients)
-        if self.rules.head_first:
-            shared = gradients.pop("share_W")
-            self.apply(optimizer, gradients)
-            if self.rules.head_first == "forward and backward":
-                layers = self.forward(tasks, X)
-                from_loss = self.loss(layers, labels)[1]
-            gradients = {"share_W": self.gradients(layers, from_loss)["share_W"]}
+        self.kept["forward"] = tasks, X, labels, layers, from_loss
         self.update(optimizer, gradients)
         self.load(self.shown())
         self.kept["variables"] = before
@@ -312,6 +307,16 @@ class Deviant(Reference):
                 super().update("Optimiser/" + variable, {variable: g})
         else:
             super().update("Optimiser" if shared.startswith("slots") else optimizer, gradients)
+
+    def apply(self, optimizer: str, gradients: Dict[str, Any]) -> None:
+        if not self.rules.head_first or "share_W" not in gradients:
+            return super().apply(optimizer, gradients)
+        super().apply(optimizer, {name: g for name, g in gradients.items() if name != "share_W"})
+        tasks, X, labels, layers, from_loss = self.kept["forward"]
+        if self.rules.head_first == "forward and backward":
+            layers = self.forward(tasks, X)
+            from_loss = self.loss(layers, labels)[1]
+        super().apply(optimizer, {"share_W": self.gradients(layers, from_loss)["share_W"]})
 
     def advance(self, optimizer: str) -> None:
         super().advance("Optimiser" if self.rules.shared == "powers" else optimizer)

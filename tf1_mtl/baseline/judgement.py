@@ -42,6 +42,13 @@ class Divergence(NamedTuple):
     size: int = 1  #: and how many it has
     agrees: Tuple[str, ...] = ()  #: what was still right
 
+    @property
+    def times(self) -> float:
+        """How many tolerances it is off, up to a million."""
+        if self.distance is None or self.tolerance is None or not self.tolerance:
+            return 1e6
+        return float(np.fmin(self.distance / self.tolerance, 1e6))
+
 
 def judge(
     played: Played, rules: Mapping[str, Any], steps: Optional[int] = None
@@ -71,6 +78,8 @@ def judge(
     if played.wrong and (steps is None or len(played.losses) < steps):
         wrong, where = played.wrong, f"{played.where}, {played.wrong.what}"
         step = len(played.losses) if played.shown else -1
+        if any(x.shape != golden.initial[name].shape for name, x in model.shown().items()):
+            return None  # these rules return wrong shapes too
         return Divergence(played.case, step, where, RETURNED, wrong.obtained, wrong.expected)
     return None
 
@@ -87,7 +96,7 @@ def _dtype(played: Played, model: BoundedDeviant) -> Optional[Divergence]:
 def _given(played: Played, model: BoundedDeviant) -> Optional[Divergence]:
     """Before step 0, weights() gives back what the port was given."""
     for name, expected in model.shown().items():
-        off = np.abs(played.shown[0][name] - expected.value) > expected.error
+        off = _is_off(played.shown[0][name], expected)
         if off.any():
             reason = "they were given, nothing was computed"
             initial = played.golden.initial[name]
@@ -127,7 +136,7 @@ class _Array(NamedTuple):
             float(distance[index]),
             ulps_between(float(obtained[index]), float(value[index])),
             float(error[index]),
-            reason,
+            reason if error[index] else "0: float32 holds every number on the way to this one exactly",
             int(self.off.sum()),
             int(self.off.size),
             agrees,
@@ -149,7 +158,7 @@ class _Steps:
         expected_loss = model.step(*played.batch(step))
         loss = np.float64(played.losses[step])
         agrees = [f"the steps before step {step}"] if step else []
-        if not abs(loss - expected_loss.value) <= expected_loss.error:
+        if _is_off(loss, expected_loss):
             array = _Array("loss", loss, expected_loss, np.array(True), run.loss)
             return array.divergence(played, step, FORWARD, _loss_reason(played, step), tuple(agrees))
         agrees.append("the loss of this step")
@@ -161,7 +170,8 @@ class _Steps:
             agrees += [array.name for array in arrays if not array.off.any()]
             stage, more = self._stage(run.task, before, arrays)
             reason = _update_reason(played, step)
-            return off[0].divergence(played, step, stage, reason, tuple(agrees + more))
+            found = [a.divergence(played, step, stage, reason, tuple(agrees + more)) for a in off]
+            return max(found, key=lambda divergence: divergence.times)
         self.tasks_seen.add(run.task)
         if self.recorded and run.weights is not None:
             return self._long_run(step, run.weights, tuple(agrees))
@@ -188,7 +198,7 @@ class _Steps:
         for name, expected in self.model.shown().items():
             obtained = self.played.shown[step + 1][name]
             self.drift[name] = self.drift[name] + 2 * expected.error
-            off = ~(np.abs(obtained - expected.value) <= expected.error)
+            off = _is_off(obtained, expected)
             found.append(_Array(name, obtained, expected, off, recorded.get(name)))
         return sorted(found, key=lambda array: WEIGHTS.index(array.name))
 
@@ -213,7 +223,7 @@ class _Steps:
         for name in WEIGHTS:
             expected = Bounded(recorded[name], self.drift[name])
             obtained = self.played.shown[step + 1][name]
-            off = ~(np.abs(obtained - expected.value) <= expected.error)
+            off = _is_off(obtained, expected)
             if off.any():
                 reason = (
                     "the tolerances of all updates so far, the port's and TensorFlow's, all in the "
@@ -222,6 +232,13 @@ class _Steps:
                 array = _Array(name, obtained, expected, off, recorded[name])
                 return array.divergence(self.played, step, LONG_RUN, reason, agrees)
         return None
+
+
+def _is_off(obtained: Any, expected: Bounded) -> Any:
+    """Which elements are further off than their bound; what is expected not to be finite may be."""
+    with np.errstate(invalid="ignore"):
+        within = np.abs(obtained - expected.value) <= expected.error
+    return ~(within | (~np.isfinite(expected.value) & ~np.isfinite(obtained)))
 
 
 def ulps_between(a: float, b: float) -> Optional[int]:
@@ -235,6 +252,7 @@ def ulps_between(a: float, b: float) -> Optional[int]:
 
 
 def _loss_reason(played: Played, step: int) -> str:
+    """Why the loss has its tolerance."""
     _, X, Y1, Y2 = played.batch(step)
     shared = played.golden.initial["share_W"].shape[1]
     squares = max(Y1.size, Y2.size)
@@ -245,6 +263,7 @@ def _loss_reason(played: Played, step: int) -> str:
 
 
 def _update_reason(played: Played, step: int) -> str:
+    """Why the weights after a step have theirs."""
     _, X, Y1, Y2 = played.batch(step)
     terms = sorted({len(X), X.shape[1], played.golden.initial["share_W"].shape[1], Y1.shape[1]})
     return (

@@ -250,12 +250,6 @@ KNOWN = (
         "in a joint step share_W learns from {shared_learns_from} only",
         _each("shared_learns_from", "Y1", "Y2"),
     ),
-    Deviation(
-        "gradient-scaled",
-        "gradients are multiplied by {gradient_factor:.4g}, the loss is not",
-        _each("gradient_factor", 2.0, 0.5, 0.1, -1.0, 10.0),
-        fitted="gradient_factor",
-    ),
     Deviation("stale", "{late} are one step old", _each("late", "gradients", "weights")),
     Deviation(
         "gradients-accumulate",
@@ -314,6 +308,12 @@ KNOWN = (
         "Adam's epsilon is {epsilon:.4g}, TensorFlow's is 1e-8",
         _each("epsilon", *(10.0**-k for k in (3, 4, 5, 6, 9, 10, 12, 1, 2))),
         fitted="epsilon",
+    ),
+    Deviation(
+        "gradient-scaled",
+        "gradients are multiplied by {gradient_factor:.4g}, the loss is not",
+        _each("gradient_factor", 2.0, 0.5, 0.1, -1.0, 10.0),
+        fitted="gradient_factor",
     ),
     Deviation(
         "adam-epsilon-outside",

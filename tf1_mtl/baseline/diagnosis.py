@@ -1,0 +1,316 @@
+"""Names the cause: the known deviation, or the pair of them, with which the reference does the same.
+
+A cause is named only when the port passes the check of the reference that has it, on every case,
+within the same derived tolerances. A quick run in float64 weeds out what is far from the port first.
+"""
+
+import itertools
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.deviations import Deviant, Rules
+from tf1_mtl.baseline.judgement import Divergence, judge
+from tf1_mtl.baseline.known import KNOWN, Cause, Deviation, Settings, at, causes
+from tf1_mtl.baseline.play import Played
+from tf1_mtl.baseline.reference import WEIGHTS
+
+# How many steps of a case decide; those after a divergence tell causes apart.
+STEPS_AGREEING, STEPS_AFTER = 30, 10
+# The weeding out, relative to loss, update and weight: above rounding, below what deviations do.
+FAR_LOSS, FAR_UPDATE, FAR_WEIGHT = 1e-4, 1e-4, 3e-7
+# Deviations that are likely to be at no listed strength in a pair too.
+OFTEN_UNUSUAL = ("learning-rate", "adam-epsilon", "adam-beta1", "adam-beta2", "loss-scaled")
+HYPER_PARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon")
+Case = Tuple[Played, int]  # and how many of its steps decide
+Explanation = Tuple[Cause, ...]
+
+
+class Diagnosis(NamedTuple):
+    """Why a port deviates."""
+
+    #: Each explains everything that the port did: one cause, or two together. Several are
+    #: explanations that no case tells apart; none means that no known deviation does it.
+    explanations: Tuple[Explanation, ...]
+    #: False when the port did something else the second time: nothing else was searched then.
+    repeatable: bool = True
+
+    @property
+    def ids(self) -> Tuple[str, ...]:
+        """The first explanation's identifiers."""
+        if not self.repeatable:
+            return ("not-repeatable",)
+        return tuple(cause.id for cause in self.explanations[0]) if self.explanations else ()
+
+    def __str__(self) -> str:
+        if not self.repeatable:
+            return (
+                "not-repeatable: the same case gave other values the second time. The port draws "
+                "random numbers, or keeps state from one model to the next."
+            )
+        if not self.explanations:
+            return "No known deviation reproduces this, alone or in a pair."
+        first, others = self.explanations[0], self.explanations[1:]
+        text = f"This is what the reference does with {_words(first)}."
+        if others:
+            text += " No case tells it apart from " + ", nor from ".join(map(_words, others)) + "."
+        return text
+
+
+def _words(explanation: Explanation) -> str:
+    return " and ".join(f"{cause.id}: {cause.words}" for cause in explanation)
+
+
+def diagnose(plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> Diagnosis:
+    """Searches the known deviations, then their pairs.
+
+    Args:
+      plays: What the port did with every case.
+      divergences: The first divergence of each case that has one, by case.
+
+    Returns:
+      The diagnosis; its explanations are in the order of `known.KNOWN`, fitted ones last.
+    """
+    evidence = _Evidence(plays, divergences)
+    found = evidence.singles()
+    return Diagnosis(tuple(found or evidence.pairs()))
+
+
+class _Evidence:
+    """What the port did, in the order in which it is held against a suspect."""
+
+    def __init__(self, plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> None:
+        def first_divergence(played: Played) -> int:
+            found = divergences.get(played.case)
+            return found.step if found else len(played.golden.runs)
+
+        self.cases: List[Tuple[Played, int]] = []
+        for played in sorted(plays, key=first_divergence):
+            found = divergences.get(played.case)
+            self.cases.append((played, found.step + STEPS_AFTER if found else STEPS_AGREEING))
+        self.diverging = [case for case in self.cases if case[0].case in divergences]
+
+    def explained_by(self, settings: Settings) -> bool:
+        """Whether the reference with these rules does what the port did, in every case."""
+        return _explains(settings, self.cases)
+
+    def singles(self) -> List[Explanation]:
+        """The causes that alone explain all: those at listed strengths first, then the fitted."""
+        found = [(cause,) for cause in causes() if self.explained_by(cause.settings)]
+        named = {cause.id for (cause,) in found}
+        for deviation in KNOWN:
+            if deviation.fitted and deviation.id not in named:
+                hits = itertools.islice(self.fitted(deviation, {}, self.diverging[:3]), 1)
+                found += [(hit,) for hit in hits if not _same_settings(hit, found)]
+        return found
+
+    def fitted(
+        self, deviation: Deviation, others: Settings, fitted_to: Sequence[Case]
+    ) -> Iterator[Cause]:
+        """The deviation at strengths that were fitted to one of the cases and explain all."""
+        for played, steps in fitted_to:
+            settings = fit(played, steps, deviation, others)
+            if settings is not None and self.explained_by(settings):
+                settings = self.rounded(settings, deviation.fitted, self.cases)
+                yield at(deviation, {k: v for k, v in settings.items() if k not in others})
+
+    def rounded(self, settings: Settings, rule: str, cases: Sequence[Case]) -> Settings:
+        """The fitted value with as few digits as explain these cases."""
+        for digits in range(4):
+            short = {**settings, rule: float(f"{settings[rule]:.{digits}e}")}
+            if _explains(short, cases):
+                return short
+        return settings
+
+    def pairs(self) -> List[Explanation]:
+        """Two causes together, both at listed strengths or one of them, or both, fitted."""
+        self.port_losses = [p.losses[0] if p.losses else np.nan for p, _ in self.cases]
+        suspects = [(cause, self.first_losses(cause.settings)) for cause in causes()]
+        found = []
+        for one, other in self.worth_a_try(suspects):
+            if self.explained_by({**one.settings, **other.settings}):
+                found.append((one, other))
+        return found or list(itertools.islice(self.fitted_pairs(suspects), 1))
+
+    def worth_a_try(self, suspects: List[Tuple[Cause, List[float]]]) -> Iterator[Explanation]:
+        """The pairs that may give the losses of every case's step 0.
+
+        A pair does only if one cause alone gives the port's losses and the other changes none, or
+        if both change some.
+        """
+        truth = self.first_losses({})
+        changes = [not _all_near(losses, truth) for _, losses in suspects]
+        fits = [_all_near(losses, self.port_losses) for _, losses in suspects]
+        for i, j in itertools.combinations(range(len(suspects)), 2):
+            alone = (fits[i] and not changes[j]) or (fits[j] and not changes[i])
+            one, other = suspects[i][0], suspects[j][0]
+            if (alone or (changes[i] and changes[j])) and _compatible(one, other):
+                yield one, other
+
+    def fitted_pairs(self, suspects: List[Tuple[Cause, List[float]]]) -> Iterator[Explanation]:
+        """Greedily: a cause that explains the first case, then any other fitted to the next;
+        or a cause that gives the first losses, then one that is often unusual fitted to it."""
+        played, steps = self.diverging[0]
+        for deviation in KNOWN:
+            settings = fit(played, steps, deviation, {}) if deviation.fitted else None
+            if settings is not None and follows(played, settings, steps):
+                settings = self.rounded(settings, deviation.fitted, self.diverging[:1])
+                yield from self.completed(at(deviation, settings), KNOWN)
+        often = [deviation for deviation in KNOWN if deviation.id in OFTEN_UNUSUAL]
+        tried = set()
+        for one, losses in suspects:
+            if _all_near(losses, self.port_losses) and one.id not in tried:
+                tried.add(one.id)
+                yield from self.completed(one, often)
+
+    def completed(self, one: Cause, others: Sequence[Deviation]) -> Iterator[Explanation]:
+        """The cause together with another that is fitted to the first case that it leaves open."""
+        left = (case for case in self.diverging if not _explains(one.settings, [case]))
+        fitted_to = list(itertools.islice(left, 1))
+        for deviation in others:
+            if deviation.id != one.id and deviation.fitted and deviation.fitted not in one.settings:
+                for other in self.fitted(deviation, one.settings, fitted_to):
+                    yield one, other
+
+    def first_losses(self, settings: Settings) -> List[float]:
+        return [_first_loss(played, settings) for played, _ in self.cases]
+
+
+def _explains(settings: Settings, cases: Sequence[Case]) -> bool:
+    return all(near(played, settings, steps) for played, steps in cases) and all(
+        follows(played, settings, steps) for played, steps in cases
+    )
+
+
+def follows(played: Played, settings: Settings, steps: int) -> bool:
+    """Whether the reference with these rules does, within rounding, what the port did."""
+    try:
+        with np.errstate(all="ignore"):
+            return judge(played, settings, steps) is None
+    except ValueError:  # shapes that do not fit: the port broke there too, or did something else
+        return bool(played.broke)
+
+
+def near(played: Played, settings: Settings, steps: int) -> bool:
+    """Whether it does so roughly; quick."""
+    try:
+        with np.errstate(all="ignore"):
+            return all(_is_near(played, *step) for step in _steps(played, settings, steps))
+    except ValueError:
+        return bool(played.broke)
+
+
+def _is_near(played: Played, loss: float, expected_loss: float, arrays: List[Tuple]) -> bool:
+    """One step; most elements decide, since a few may hang on the sign of what rounding left."""
+    if not np.isfinite(expected_loss):
+        return not np.isfinite(loss)
+    labels = _label_squares(played)
+    slack = FAR_LOSS * (max(abs(loss), abs(expected_loss)) + 0.1 * np.sqrt(abs(loss) * labels))
+    if not abs(loss - expected_loss) <= slack + 1e-9 * labels:
+        return False
+    if abs(expected_loss) < 1e-9 * labels:  # Adam makes full steps of what rounding left
+        return True
+    for obtained, expected, before in arrays:
+        slack = FAR_UPDATE * np.abs(obtained - before) + FAR_WEIGHT * np.abs(obtained)
+        far = ~(np.abs(obtained - expected) <= slack) & np.isfinite(expected)
+        if 2 * np.count_nonzero(far) > far.size:
+            return False
+    return True
+
+
+def mean_step_length(played: Played) -> Optional[float]:
+    """A port's steps against those of exact arithmetic with TensorFlow's hyper-parameters.
+
+    Returns:
+      The mean ratio over all weights and steps, weighted by the steps' squares; None for no steps.
+    """
+    single = {rule: float(np.float32(getattr(Rules(), rule))) for rule in HYPER_PARAMETERS}
+    product = square = 0.0
+    for _, _, arrays in _steps(played, single, len(played.losses)):
+        for obtained, expected, before in arrays:
+            product += float(((obtained - before) * (expected - before)).sum())
+            square += float(((expected - before) ** 2).sum())
+    return product / square if square else None
+
+
+def fit(played: Played, steps: int, deviation: Deviation, others: Settings) -> Optional[Settings]:
+    """The strength at which a deviation comes closest to what a port did, if it comes near it."""
+    strengths = [{**settings, **others} for settings in deviation.strengths]
+    few = max(1, steps - STEPS_AFTER + 2)
+    try:
+        with np.errstate(all="ignore"):
+            sizes = [np.abs(_off(played, settings, few)).sum() for settings in strengths]
+            settings = _fitted(played, strengths[int(np.nanargmin(sizes))], deviation.fitted, few)
+            if near(played, settings, steps):
+                return _fitted(played, settings, deviation.fitted, steps)
+    except ValueError:  # no strength gives numbers, or shapes that fit
+        pass
+    return None
+
+
+def _fitted(played: Played, settings: Settings, rule: str, steps: int) -> Settings:
+    """Gauss and Newton's least squares, for one number."""
+    for _ in range(8):
+        value = settings[rule]
+        here = _off(played, settings, steps)
+        slope = (_off(played, {**settings, rule: 1.00001 * value}, steps) - here) / (1e-5 * value)
+        change = -float((slope * here).sum() / (slope * slope).sum())
+        settings = {**settings, rule: value + np.clip(change, -0.9 * abs(value), 9 * abs(value))}
+        if not abs(change) > 1e-7 * abs(value):
+            break
+    return settings
+
+
+def _off(played: Played, settings: Settings, steps: int) -> np.ndarray:
+    """How far off all steps are, in parts of what float32 can hold."""
+    parts = []
+    for loss, expected_loss, arrays in _steps(played, settings, steps):
+        parts.append(np.array([(loss - expected_loss) / (1e-6 * abs(loss) + 1e-30)]))
+        for obtained, expected, _ in arrays:
+            parts.append(((obtained - expected) / (1e-7 * np.abs(obtained) + 1e-8)).ravel())
+    return np.concatenate(parts)
+
+
+def _steps(played: Played, settings: Settings, steps: int) -> Iterator[Tuple]:
+    """Loss and weights of each step: the port's, the deviant's from the port's weights before."""
+    golden = played.golden
+    model = Deviant(*(golden.initial[name] for name in WEIGHTS), np.float64, **settings)
+    for step in range(min(steps, len(played.shown) - 1)):
+        shown = played.shown[step]
+        model.load({name: shown[name].astype(np.float64) for name in WEIGHTS})
+        loss = float(model.step(*played.batch(step)))
+        weights = model.shown()
+        after = played.shown[step + 1]
+        yield played.losses[step], loss, [
+            (after[name].astype(np.float64), weights[name], shown[name].astype(np.float64))
+            for name in WEIGHTS
+        ]
+
+
+def _first_loss(played: Played, settings: Settings) -> float:
+    with np.errstate(all="ignore"):
+        try:
+            for _, loss, _ in _steps(played, settings, 1):
+                return loss
+        except ValueError:
+            pass
+    return np.nan
+
+
+def _label_squares(played: Played) -> float:
+    feeds = played.golden.runs[0].feeds
+    return float(sum(np.sum(np.square(feeds[name])) for name in ("Y1", "Y2") if name in feeds))
+
+
+def _all_near(losses: Sequence[float], others: Sequence[float]) -> bool:
+    a, b = np.array(losses), np.array(others)
+    known = ~np.isnan(a) & ~np.isnan(b)
+    return bool((np.abs(a - b) <= FAR_LOSS * np.maximum(np.abs(a), np.abs(b)) + 1e-9)[known].all())
+
+
+def _compatible(one: Cause, other: Cause) -> bool:
+    return one.id != other.id and not set(one.settings) & set(other.settings)
+
+
+def _same_settings(cause: Cause, found: List[Explanation]) -> bool:
+    return any(cause.settings == other.settings for (other,) in found)
