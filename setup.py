@@ -16,6 +16,7 @@ setup(
     python_requires=">=3.7",
     install_requires=["numpy", "tensorflow>=1.13.2"],
     extras_require={
+        "plot": ["matplotlib>=3.4"],
         "test": ["pytest>=7"],
     },
     entry_points={"console_scripts": ["tf1-mtl = tf1_mtl.cli:main"]},

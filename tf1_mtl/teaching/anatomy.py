@@ -5,6 +5,7 @@ what a real run executed, by TensorFlow's own full trace, with the graph optimiz
 folding switched off so that the nodes are those of the graph as it is written.
 """
 
+import contextlib
 import difflib
 import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
@@ -161,27 +162,33 @@ def run_traced(
       as_written: True switches the graph optimizer and constant folding off; False leaves
         TensorFlow's default.
     """
-    # Which nodes run does not depend on the device; the CPU is always there.
+    with tf.Session(graph=graph, config=cpu_config(as_written)) as session:
+        # As Variable.load does: the initializers run with other values fed.
+        loads = {variable.initializer.inputs[1]: value for variable, value in values}
+        session.run([variable.initializer for variable, _ in values], loads)
+        try:
+            ran = trace(session, fetches, feed_dict)
+        except tf.errors.OpError as error:
+            return Traced(None, None, _sentence(error))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"feeds: {error}. Feed what fits the tensor.") from error
+        after = session.run([variable for variable, _ in values])
+    changed = [
+        variable.op.name
+        for (variable, before), value in zip(values, after)
+        if value.tobytes() != before.tobytes()
+    ]
+    return Traced(ran, tuple(changed), None)
+
+
+def cpu_config(as_written: bool) -> tf.ConfigProto:
+    """Settings of a session on the CPU; see `run_traced`."""
+    # Which nodes run does not depend on the device, and the CPU is always there.
     config = tf.ConfigProto(allow_soft_placement=True, device_count={"GPU": 0})
     if as_written:
         config.graph_options.rewrite_options.disable_meta_optimizer = True
         config.graph_options.optimizer_options.opt_level = tf.OptimizerOptions.L0
-    with tf.Session(graph=graph, config=config) as session:
-        for variable, value in values:
-            # As Variable.load does: the initializer runs with another value fed.
-            session.run(variable.initializer, {variable.initializer.inputs[1]: value})
-        try:
-            ran = trace(session, fetches, feed_dict)
-        except tf.errors.OpError as error:
-            return Traced(None, None, _first_words(error))
-        except (ValueError, TypeError) as error:
-            raise InputError(f"feeds: {error} Feed what fits the tensor.") from error
-        changed = [
-            variable.op.name
-            for variable, value in values
-            if session.run(variable).tobytes() != value.tobytes()
-        ]
-    return Traced(ran, tuple(changed), None)
+    return config
 
 
 def trace(
@@ -209,12 +216,14 @@ def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
         with tf.Session(graph=graph) as fresh:
             fresh.run([variable.initializer for variable in variables])
             return variable_values(graph, fresh)
-    values = []
+    try:
+        return list(zip(variables, session.run(variables)))
+    except tf.errors.FailedPreconditionError:
+        values = []
     for variable in variables:
-        try:
+        # One that is not initialized is not in the copy either.
+        with contextlib.suppress(tf.errors.FailedPreconditionError):
             values.append((variable, session.run(variable)))
-        except tf.errors.FailedPreconditionError:
-            continue  # not initialized; then it is not in the copy either
     return values
 
 
@@ -223,11 +232,11 @@ def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:
         feeds = [op.outputs[0] for op in names.graph.get_operations() if op.type in PLACEHOLDERS]
     rng = np.random.RandomState(0)
     feed_dict = {}
-    for feed in feeds if isinstance(feeds, Mapping) else _as_list(feeds):
+    for feed in [feeds] if isinstance(feeds, str) else feeds:
         element = names.find(feed)
         tensor = element.outputs[0] if isinstance(element, tf.Operation) else element
-        given = isinstance(feeds, Mapping)
-        feed_dict[tensor] = feeds[feed] if given else _made_up(rng, tensor)
+        given = feeds[feed] if isinstance(feeds, Mapping) else _made_up(rng, tensor)
+        feed_dict[tensor] = given
     return feed_dict
 
 
@@ -239,7 +248,8 @@ def _made_up(rng: np.random.RandomState, tensor: tf.Tensor) -> Any:
         return np.full(shape, "", dtype=object)
     if not (dtype.is_floating or dtype.is_integer or dtype.is_complex or dtype.is_bool):
         raise InputError(f"feeds: {tensor.name} is {dtype.name}. Give its value: {{name: value}}.")
-    return (rng.rand(*shape) * 10 * dtype.is_floating).astype(dtype.as_numpy_dtype)
+    scale = 10 if dtype.is_floating else 0
+    return np.asarray(rng.rand(*shape) * scale, dtype.as_numpy_dtype)
 
 
 def _as_list(one_or_more: Any) -> List[Any]:
@@ -249,7 +259,9 @@ def _as_list(one_or_more: Any) -> List[Any]:
     return items
 
 
-def _first_words(error: tf.errors.OpError) -> str:
+def _sentence(error: tf.errors.OpError) -> str:
     """TensorFlow's own sentence, without where in which file the node was made."""
-    missing = re.search(r"You must feed a value for placeholder tensor '[^']*'", error.message)
-    return missing.group() if missing else error.message.strip().splitlines()[-1]
+    lines = error.message.strip().splitlines()
+    # It stands before the node's name, which is written "[[node X ...]]" or "[[{{node X}}]]".
+    nodes = [number for number, line in enumerate(lines) if line.startswith("\t [[")]
+    return re.sub(r"^\s*\(0\) [\w ]+: ", "", lines[nodes[0] - 1] if nodes else lines[0])

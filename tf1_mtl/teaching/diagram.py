@@ -141,10 +141,8 @@ def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
 
 def _shape(op: tf.Operation) -> str:
     """The shape of what an op gives; of a variable, that of its value."""
-    if op.type in VARIABLES:
-        shape = tf.TensorShape(op.get_attr("shape"))
-    else:
-        shape = op.outputs[0].shape
+    is_variable = op.type in VARIABLES
+    shape = tf.TensorShape(op.get_attr("shape")) if is_variable else op.outputs[0].shape
     if shape.ndims is None:
         return "[...]"
     if shape.ndims == 0:
@@ -174,8 +172,7 @@ def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
     place = _columns(slots, pairs, outside)
     return Diagram(
         tuple(
-            box._replace(row=rows[number], column=place[number])
-            for number, box in enumerate(boxes)
+            box._replace(row=rows[number], column=place[number]) for number, box in enumerate(boxes)
         ),
         tuple(
             edge._replace(

@@ -36,7 +36,7 @@ class Explanation(NamedTuple):
         return {
             **self._asdict(),
             "agrees": self.agrees,
-            "groups": {title: counts for title, counts in self._counts()},
+            "groups": dict(self._counts()),
         }
 
     def _written(self) -> Dict[str, List[str]]:
@@ -89,7 +89,7 @@ class Explanation(NamedTuple):
 
     def _verdict(self) -> List[str]:
         if self.error is not None:
-            return [f"The run fails: {self.error}."]
+            return [f"The run fails: {self.error}"]
         removed = self.removed_by_optimizer or ()
         lines = ["Planned and measured are the same nodes. What is fed does not run."]
         if not self.agrees:

@@ -47,6 +47,16 @@ def draw(
       MissingExtra: matplotlib is not installed.
     """
     style.check_path(path)
+    style.save(paint(graph, only, explanation, title), path, title or os.path.basename(path))
+
+
+def paint(
+    graph: AnyGraph,
+    only: Optional[Iterable[Any]] = None,
+    explanation: Optional[Explanation] = None,
+    title: str = "",
+) -> Any:
+    """The picture that `draw` writes, as a matplotlib Figure."""
     picture = diagram(graph, only)
     states = [_State(box, explanation) for box in picture.boxes]
     columns = [abs(box.column) for box in picture.boxes]
@@ -73,7 +83,7 @@ def draw(
     for number, line in enumerate(foot):
         y = depth + 0.22 + 0.2 * number
         axes.text(0, y, line, ha="center", va="center", size=_TEXT_SIZE, color=_INK)
-    style.save(figure, path, title or os.path.basename(path))
+    return figure
 
 
 class _State:
@@ -230,7 +240,9 @@ def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
     if any(edge.gradient for edge in picture.edges):
         lines.append("solid arrow: a value; dashed arrow: the loss that an optimizer minimizes")
     if explanation is not None:
-        lines.append("filled: runs; grey and dotted: does not run; thick border: changed by this run")
+        lines.append(
+            "filled: runs; grey and dotted: does not run; thick border: changed by this run"
+        )
     return lines
 
 

@@ -37,6 +37,14 @@ class Task(NamedTuple):
     nodes: Set[tf.Operation]  #: all that the loss needs
 
 
+class Gradients(NamedTuple):
+    """What one call of `tf.gradients` added to the graph."""
+
+    scope: str  #: such as "gradients_1"
+    loss: Optional[tf.Operation]  #: what is differentiated; None when that cannot be told
+    nodes: Ops
+
+
 class Structure(NamedTuple):
     """A graph, taken apart."""
 
@@ -44,7 +52,7 @@ class Structure(NamedTuple):
     forward: Ops  #: everything from placeholders and weights to the losses and other end values
     tasks: Tuple[Task, ...]
     losses: Ops  #: the tasks' losses, and what is made of them to be minimized
-    gradients: Dict[str, Ops]  #: by scope
+    gradients: Tuple[Gradients, ...]
     optimizers: Tuple[Optimizer, ...]
     family: Dict[tf.Operation, tf.Operation]  #: a variable's own nodes -> the variable
 
@@ -53,15 +61,10 @@ def structure(graph: tf.Graph) -> Structure:
     """Takes a graph apart; nothing runs."""
     ops = graph.get_operations()
     family = _families(ops)
-    gradients: Dict[str, List[tf.Operation]] = {}
-    for op in ops:
-        match = _GRADIENTS.match(op.name)
-        if match:
-            gradients.setdefault(match.group(1), []).append(op)
-    losses = {scope: _loss(graph, scope, nodes) for scope, nodes in gradients.items()}
-    optimizers = _optimizers(ops, family, losses)
+    gradients = _gradients(ops)
+    optimizers = _optimizers(ops, family, gradients)
 
-    behind = {op for nodes in gradients.values() for op in nodes}
+    behind = {op for part in gradients for op in part.nodes}
     behind.update(op for optimizer in optimizers for op in optimizer.nodes)
     minimized = [optimizer.loss for optimizer in optimizers if optimizer.loss is not None]
     sinks = _sinks(ops, behind, family)
@@ -74,7 +77,7 @@ def structure(graph: tf.Graph) -> Structure:
         forward=tuple(op for op in ops if op in forward),
         tasks=tasks,
         losses=tuple(op for op in ops if op in needed(ends) and op not in below),
-        gradients={scope: tuple(nodes) for scope, nodes in gradients.items()},
+        gradients=gradients,
         optimizers=optimizers,
         family=family,
     )
@@ -109,17 +112,16 @@ def group(graph: tf.Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...
         reached = [title for title, task in zip(titles, parts.tasks) if op in task.nodes]
         if reached:
             place[op] = reached[0] if len(reached) == 1 else "shared layer"
-    place.update({op: "losses" for op in parts.losses})
-    place.update({op: "placeholders" for op in parts.placeholders})
-    for scope, nodes in parts.gradients.items():
-        loss = _loss(graph, scope, nodes)
-        title = f"gradients of {spoken(loss)}" if loss is not None else scope
+    place.update(dict.fromkeys(parts.losses, "losses"))
+    place.update(dict.fromkeys(parts.placeholders, "placeholders"))
+    for part in parts.gradients:
+        title = f"gradients of {part.scope if part.loss is None else spoken(part.loss)}"
         order.append(title)
-        place.update({op: title for op in nodes})
+        place.update(dict.fromkeys(part.nodes, title))
     for optimizer in parts.optimizers:
         title = f"optimizer {names.get(optimizer.name, optimizer.name)}"
         order.append(title)
-        place.update({op: title for op in optimizer.nodes})
+        place.update(dict.fromkeys(optimizer.nodes, title))
     for op, variable in parts.family.items():
         place[op] = place.get(variable, "other") if _is_value(op) else "initialization"
     for op in graph.get_operations():
@@ -152,21 +154,25 @@ def _is_value(op: tf.Operation) -> bool:
     return op.type in (*VARIABLES, "Identity", "ReadVariableOp") and "/Initializer/" not in op.name
 
 
-def _loss(
-    graph: tf.Graph, scope: str, nodes: Sequence[tf.Operation]
-) -> Optional[tf.Operation]:
-    """What was differentiated: of the ops with a part in the scope, the one made last."""
-    made = {op: number for number, op in enumerate(graph.get_operations())}
-    by_name = {op.name: op for op in made}
-    parts = {re.sub(r"_grad/.*", "", op.name[len(scope) + 1 :]) for op in nodes}
-    differentiated = [by_name[name] for name in parts if name in by_name]
-    return max(differentiated, key=made.__getitem__) if differentiated else None
+def _gradients(ops: Sequence[tf.Operation]) -> Tuple[Gradients, ...]:
+    scopes: Dict[str, List[tf.Operation]] = {}
+    for op in ops:
+        match = _GRADIENTS.match(op.name)
+        if match:
+            scopes.setdefault(match.group(1), []).append(op)
+    found = []
+    for scope, nodes in scopes.items():
+        differentiated = {re.sub(r"_grad/.*", "", op.name[len(scope) + 1 :]) for op in nodes}
+        # Of the ops that are differentiated, the loss was made last.
+        losses = [op for op in ops if op.name in differentiated]
+        found.append(Gradients(scope, losses[-1] if losses else None, tuple(nodes)))
+    return tuple(found)
 
 
 def _optimizers(
     ops: Sequence[tf.Operation],
     family: Mapping[tf.Operation, tf.Operation],
-    losses: Mapping[str, Optional[tf.Operation]],
+    gradients: Sequence[Gradients],
 ) -> Tuple[Optimizer, ...]:
     updates: Dict[str, List[tf.Operation]] = {}
     for op in ops:
@@ -179,13 +185,12 @@ def _optimizers(
         written = {a.variable for op in scope for a in accesses(op) if a.writes}
         own = [op for op in ops if op in written and op not in targets.values()]
         # Of all the gradients behind an update, the outermost were taken last.
-        scopes = {_GRADIENTS.match(op.name) for op in needed(applied)}
-        behind = {match.group(1) for match in scopes if match}
-        last = [scope for scope in losses if scope in behind][-1:]
+        before = needed(applied)
+        losses = [part.loss for part in gradients if not before.isdisjoint(part.nodes)]
         found.append(
             Optimizer(
                 name=name,
-                loss=losses[last[0]] if last else None,
+                loss=losses[-1] if losses else None,
                 trained=tuple(op for op in ops if op in {targets[a] for a in applied}),
                 own=tuple(own),
                 nodes=(*scope, *(op for op in family if family[op] in own)),

@@ -1,0 +1,66 @@
+"""The picture of a comparison: each regime's loss as a multiple of the loss alone."""
+
+from typing import Any, Dict
+
+from tf1_mtl.teaching import style
+from tf1_mtl.teaching.comparison_settings import WORDS
+
+# Colour and marker differ together, so that grey print tells the tasks apart too.
+_LOOKS = {
+    "Y1": {"color": style.BLUE, "marker": "o"},
+    "Y2": {"color": style.VERMILLION, "marker": "s"},
+}
+
+
+def plot(found: Dict[str, Any], path: str) -> None:
+    """Draws a report's losses against training alone into a PNG or SVG file.
+
+    Args:
+      found: From `comparison_report.report`.
+      path: Ends with .png or .svg.
+
+    Raises:
+      InputError: The path cannot be written.
+      MissingExtra: matplotlib is not installed.
+    """
+    settings = found["settings"]
+    heights = [len(setting["regimes"]) - 1 for setting in settings]
+    figure = style.new_figure(8, 0.42 * sum(heights) + 0.75 * len(settings) + 1.2)
+    grid = figure.add_gridspec(len(settings), 1, height_ratios=heights)
+    axes: Any = None
+    for row, setting in enumerate(settings):
+        axes = figure.add_subplot(grid[row], sharex=axes)
+        _draw(axes, setting)
+    axes.set_xlabel(
+        "loss on rows held out, as a multiple of the task's loss when trained alone\n"
+        f"(median of {found['seeds']} seeds and the interval that holds the median of all with "
+        f"{found['interval']['coverage']:.0%}; logarithmic)"
+    )
+    figure.axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=2)
+    figure.tight_layout()
+    style.save(figure, path, "Alternate and joint training against each task alone")
+
+
+def _draw(axes: Any, setting: Dict[str, Any]) -> None:
+    regimes = [name for name in setting["regimes"] if name != "alone"]
+    for task, offset in (("Y1", -0.16), ("Y2", 0.16)):
+        for place, name in enumerate(regimes):
+            ratio = setting["regimes"][name]["against_alone"][task]
+            axes.plot(
+                [ratio["low"], ratio["high"]], [place + offset] * 2, color=_LOOKS[task]["color"]
+            )
+            axes.plot(
+                ratio["median"], place + offset, linestyle="none", **_LOOKS[task],
+                label=f"task {task}" if place == 0 else None,
+            )  # fmt: skip
+    axes.axvline(1, color="#666666", linewidth=1, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(regimes)))
+    axes.set_yticklabels([WORDS[name] for name in regimes])
+    axes.set_ylim(len(regimes) - 0.5, -0.5)
+    axes.set_title(
+        f"{setting['data']}\n{setting['start']} start, learning rate {setting['learning_rate']:g}",
+        loc="left",
+        fontsize=9,
+    )
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,235 @@
+"""What a comparison of regimes found: figures with intervals, and what they support.
+
+An interval is that of the median by order statistics: between the r-th lowest and the r-th highest
+of K seeds lies the median of all seeds with probability 1 - 2 P(Binomial(K, 1/2) < r), whatever
+the distribution. Ratios are taken within a seed.
+"""
+
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.teaching.comparison import BATCH, TASKS, Outcome
+from tf1_mtl.teaching.comparison_settings import ALONE, WORDS, Setting
+
+Report = Dict[str, Any]
+
+
+def rank_and_coverage(seeds: int) -> Tuple[int, float]:
+    """The largest r whose interval holds the median with 95 %, or 1; and its probability."""
+    below, probability = 0.0, 0.5**seeds  # of fewer than r; of exactly r - 1
+    rank, coverage = 1, 1 - 2 * probability
+    for r in range(1, seeds // 2 + 1):
+        below += probability
+        if 1 - 2 * below < 0.95:
+            break
+        rank, coverage = r, 1 - 2 * below
+        probability *= (seeds - r + 1) / r
+    return rank, max(coverage, 0.0)
+
+
+def interval(values: Sequence[float]) -> Dict[str, Any]:
+    """Median and interval of one value a seed."""
+    rank, _ = rank_and_coverage(len(values))
+    ordered = sorted(values)
+    return {
+        "median": float(np.median(ordered)),
+        "low": ordered[rank - 1],
+        "high": ordered[-rank],
+        "values": list(values),
+    }
+
+
+def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int) -> Report:
+    """Gathers outcomes.
+
+    Args:
+      settings: The settings that were compared under.
+      outcomes: All of `comparison.trainings`.
+      steps: Of each task.
+
+    Returns:
+      What `--json` prints.
+    """
+    seeds = len({outcome.seed for outcome in outcomes})
+    found = {
+        "steps": steps,
+        "seeds": seeds,
+        "batch": BATCH,
+        "interval": {
+            "method": "of the median, by order statistics",
+            "coverage": rank_and_coverage(seeds)[1],
+        },
+        "settings": [_setting(setting, outcomes) for setting in settings],
+        "bias_toward_larger_set": _size_bias(settings, outcomes),
+    }
+    supports, open_questions = _findings(found)
+    return {**found, "supports": supports, "does_not_support": open_questions}
+
+
+def _setting(setting: Setting, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
+    of_regime = {
+        regime: [o for o in outcomes if o.setting == setting.name and o.regime == regime]
+        for regime in setting.regimes
+    }
+    alone = of_regime[ALONE]
+    return {
+        "data": setting.data,
+        "start": setting.start,
+        "learning_rate": setting.learning_rate,
+        "rows": alone[0].rows,
+        "larger": setting.larger if setting.last_task else "",
+        "constant_guess": {t: interval([o.guess[t] for o in alone]) for t in TASKS},
+        "regimes": {regime: _regime(of_regime[regime], alone) for regime in setting.regimes},
+    }
+
+
+def _regime(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> Dict[str, Any]:
+    first = outcomes[0]
+
+    def accuracy(task: str) -> Any:
+        values = [o.accuracy[task] for o in outcomes]
+        return None if None in values else interval([v for v in values if v is not None])
+
+    return {
+        "steps": {t: interval([o.steps[t] for o in outcomes]) for t in TASKS},
+        "loss": {t: interval([o.loss[t] for o in outcomes]) for t in TASKS},
+        "against_alone": {
+            t: interval([o.loss[t] / a.loss[t] for o, a in zip(outcomes, alone)]) for t in TASKS
+        },
+        "against_guess": {t: interval([o.loss[t] / o.guess[t] for o in outcomes]) for t in TASKS},
+        "accuracy": {t: accuracy(t) for t in TASKS},
+        "silent_outputs": {t: interval([o.silent[t] for o in outcomes]) for t in TASKS},
+        "seconds": interval([o.seconds for o in outcomes]),
+        "other_task_last": {
+            str(steps): {t: interval([o.last[steps][t] for o in outcomes]) for t in TASKS}
+            for steps in first.last
+        },
+    }
+
+
+def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict[str, Any]:
+    """How much more than the larger set's task the smaller set's loses, against training alone.
+
+    Where both tasks had the larger set in turn, the geometric mean of both, so that the nature of
+    the tasks cancels out.
+    """
+    loss = {(o.setting, o.regime, o.seed): o.loss for o in outcomes}
+    unequal = [setting for setting in settings if setting.larger and setting.start == "centred"]
+    unequal = [s for s in unequal if s.learning_rate == 0.001]
+    bias = {}
+    for regime in unequal[0].regimes[1:] if unequal else ():
+        seeds = sorted({o.seed for o in outcomes})
+        logs = []
+        for setting in unequal:
+            smaller = "Y2" if setting.larger == "Y1" else "Y1"
+            of_seed = []
+            for seed in seeds:
+                ours, alone = loss[setting.name, regime, seed], loss[setting.name, ALONE, seed]
+                harm = {task: np.log(ours[task] / alone[task]) for task in TASKS}
+                of_seed.append(harm[smaller] - harm[setting.larger])
+            logs.append(of_seed)
+        bias[regime] = interval([float(value) for value in np.exp(np.mean(logs, axis=0))])
+    return bias
+
+
+def _findings(found: Report) -> Tuple[List[str], List[str]]:
+    """The sentences that the figures support, and those that they do not."""
+    supports: List[str] = []
+    not_shown: List[str] = []
+    looked_at = 0
+    for setting in found["settings"]:
+        if not_learned(setting):
+            supports.append(
+                f"{title(setting)}: nothing was learned. Both tasks' losses are above those of a "
+                "constant guess in every regime; which is lower tells how fast far-off outputs "
+                "come down, and no more."
+            )
+            continue
+        verdicts: Dict[str, List[str]] = {"better": [], "worse": [], "": []}
+        for name, regime in setting["regimes"].items():
+            for task in TASKS if name != ALONE else ():
+                ratio = regime["against_alone"][task]
+                looked_at += 1
+                verdicts[verdict(ratio)].append(f"{task} {WORDS[name]} ({shown(ratio)} times)")
+        for word in ("better", "worse"):
+            if verdicts[word]:
+                which = "; ".join(verdicts[word])
+                supports.append(f"{title(setting)}: {word} than the task alone: {which}.")
+        if verdicts[""]:
+            not_shown.append(
+                f"{title(setting)}: any difference from the task alone for "
+                f"{'; '.join(verdicts[''])}."
+            )
+    for name, bias in found["bias_toward_larger_set"].items():
+        looked_at += 1
+        words = {
+            "worse": "a bias toward the larger data set",
+            "better": "a bias toward the smaller data set",
+            "": "any bias toward the larger or the smaller data set",
+        }[verdict(bias)]
+        sentence = (
+            f"{words} in training {WORDS[name]}: its harm, the loss against the task alone, is "
+            f"{shown(bias)} times as large for the task with the smaller set."
+        )
+        (supports if verdict(bias) else not_shown).append(sentence)
+    for name, regime in found["settings"][0]["regimes"].items():
+        for steps, ratios in regime["other_task_last"].items():
+            count = "one last step" if steps == "1" else f"{steps} last steps"
+            for task in TASKS:
+                looked_at += 1
+                biased = verdict(ratios[task]) == "worse"
+                sentence = (
+                    f"{'a' if biased else 'any'} bias toward the last task trained, after training "
+                    f"{WORDS[name]}: with {count} of the other task, {task}'s loss is "
+                    f"{shown(ratios[task])} times what it is with {count} of its own."
+                )
+                (supports if biased else not_shown).append(sentence)
+    if len([s for s in found["settings"] if s["larger"]]) == 1:
+        not_shown.append(
+            "whether a bias toward a data set comes from its size or from its task: that takes the "
+            "same tasks with the sizes swapped."
+        )
+    miss = 1 - found["interval"]["coverage"]
+    not_shown.append(
+        f"any one of these for certain: {looked_at} intervals were looked at, and each misses with "
+        f"{miss:.1%}."
+    )
+    not_shown.append(
+        "anything about other data, networks, numbers of steps or learning rates. Where losses "
+        "still fall, more steps may change the order."
+    )
+    return supports, not_shown
+
+
+def not_learned(setting: Dict[str, Any]) -> bool:
+    """True when no regime brings any task's loss below that of a constant guess."""
+    return all(
+        regime["against_guess"][task]["low"] > 1
+        for regime in setting["regimes"].values()
+        for task in TASKS
+    )
+
+
+def verdict(ratio: Dict[str, Any]) -> str:
+    """ "better" or "worse" when the interval of a ratio of losses leaves 1 out, else ""."""
+    if ratio["high"] < 1:
+        return "better"
+    return "worse" if ratio["low"] > 1 else ""
+
+
+def title(setting: Dict[str, Any]) -> str:
+    """Data, start and rate in words."""
+    return (
+        f"{setting['data']}, {setting['start']} start, learning rate {setting['learning_rate']:g}"
+    )
+
+
+def shown(figure: Dict[str, Any]) -> str:
+    """A figure with its interval."""
+    return f"{_number(figure['median'])} [{_number(figure['low'])}, {_number(figure['high'])}]"
+
+
+def _number(value: float) -> str:
+    digits = 3 if abs(value) < 10 else (1 if abs(value) < 1000 else 0)
+    return f"{value:,.{digits}f}"
