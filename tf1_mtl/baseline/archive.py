@@ -6,6 +6,7 @@ it). One that a kill left unfinished has no seal; its members are read from the 
 members give the same bytes.
 """
 
+import contextlib
 import hashlib
 import os
 import struct
@@ -49,19 +50,44 @@ class ArchiveWriter:
                 f"{path}: cannot be written ({error.strerror}). Choose another place."
             ) from error
         self._zip = zipfile.ZipFile(self._file, "w")
+        self._broken = False
 
     def put(self, name: str, content: bytes) -> None:
-        """Adds a member; content must not be empty."""
+        """Adds a member; content must not be empty.
+
+        Raises:
+          InputError: The disk is full, or fails. What was flushed stays in the .partial file.
+        """
         member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
         member.create_system = 3  # the same on every platform
-        self._zip.writestr(member, content)
+        with self._writing():
+            self._zip.writestr(member, content)
 
     def flush(self) -> None:
         """Hands what was added to the operating system; a kill does not lose it any more."""
-        self._file.flush()
+        with self._writing():
+            self._file.flush()
 
     def close(self) -> None:
-        """Finishes the archive: table of contents, seal, its own name."""
+        """Finishes the archive: table of contents, seal, its own name.
+
+        After a failed `put` it leaves the .partial file as it is.
+        """
+        if self._broken:
+            self._zip.fp = None  # or it would try to finish when it is collected
+            with contextlib.suppress(OSError):
+                self._file.close()
+            return
+        with self._writing():
+            self._seal()
+
+    def discard(self) -> None:
+        """Gives up: nothing is left of what was written."""
+        self._zip.close()
+        self._file.close()
+        os.remove(self._partial)
+
+    def _seal(self) -> None:
         self._zip.comment = _SEAL + b"0" * _DIGEST_LENGTH
         self._zip.close()
         self._file.close()
@@ -75,11 +101,16 @@ class ArchiveWriter:
             os.fsync(file.fileno())
         os.replace(self._partial, self._path)
 
-    def discard(self) -> None:
-        """Gives up: nothing is left of what was written."""
-        self._zip.close()
-        self._file.close()
-        os.remove(self._partial)
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._broken = True
+            raise InputError(
+                f"{self._path}: cannot be written further ({error.strerror}). What was written "
+                f"before is in {self._partial}: read it with load(path, partial=True)."
+            ) from error
 
 
 class Archive(NamedTuple):

@@ -1,25 +1,31 @@
-"""Which runtime and machine records: stored beside what it recorded."""
+"""Which runtime and machine recorded: the same one gives the same bits."""
 
 import platform
 import sys
+from typing import Dict
 
 import numpy as np
 
 
-def recorded_by(tensorflow):
-    """A JSON-able description; equal ones give equal bits."""
+def recorded_by(tensorflow: str, variables: str) -> Dict[str, str]:
+    """What a manifest says of the runtime.
+
+    Args:
+      tensorflow: Its version.
+      variables: "ref" or "resource"; "" where both may occur.
+    """
     return {
         "tensorflow": tensorflow,
         "python": "{}.{}.{}".format(*sys.version_info[:3]),
         "numpy": np.__version__,
-        "platform": platform.machine() + " " + platform.system(),
+        "platform": f"{platform.machine()} {platform.system()}",
         "cpu": _cpu(),
-        "variables": "ref",
+        "variables": variables,
     }
 
 
-def _cpu():
-    """The CPU's name, with what decides which kernels run: its model and its vector units."""
+def _cpu() -> str:
+    """The CPU's name, and what decides which kernels run: its model and its vector units."""
     try:
         with open("/proc/cpuinfo") as file:
             lines = [line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines()]

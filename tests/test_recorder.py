@@ -1,0 +1,380 @@
+"""The recorder sees every run, keeps its values, and changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import build_graph, feeds, open_session, train
+from tf1_mtl.baseline import load, load_golden, recording
+from tf1_mtl.baseline.reference import OPTIMIZERS
+from tf1_mtl.errors import InputError
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+both_kinds = pytest.mark.parametrize("variables", ["ref", "resource"])
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "recorded.npz")
+
+
+def article(variables="ref", steps=6, seed=0):
+    """A net with mixed training; gives losses, final variables and the graph's node names."""
+    rng = np.random.RandomState(seed)
+    net = build_graph(rng, variables=variables)
+    draw = feeds.article_draw(rng)
+    batches = [draw(("joint", "Y1", "Y2")[step % 3]) for step in range(steps)]
+    with open_session(net, "cpu") as session:
+        session.run(net.init)
+        losses = [step.loss for step in train(net, session, batches)]
+        with net.graph.as_default():
+            values = session.run(tf.global_variables())
+    return losses, values, [op.name for op in net.graph.get_operations()]
+
+
+@both_kinds
+def test_recording_changes_no_bit_and_no_graph(path, variables):
+    losses, values, nodes = article(variables)
+    with recording(path):
+        recorded_losses, recorded_values, recorded_nodes = article(variables)
+    assert recorded_losses == losses
+    for value, recorded_value in zip(values, recorded_values):
+        assert np.array_equal(value, recorded_value)
+    assert recorded_nodes == nodes
+
+
+@both_kinds
+def test_the_article_is_recorded_whole(path, variables):
+    with recording(path, seed=0):
+        losses, values, _ = article(variables)
+    trajectory = load(path)
+    steps = trajectory.steps()
+    assert [run.task for run in steps] == ["joint", "Y1", "Y2"] * 2
+    assert [run.loss for run in steps] == losses
+    assert all(isinstance(run.loss, np.float32) for run in steps)
+    assert all(list(run.feeds) == ["X", "Y1", "Y2"] for run in steps)
+    # Before the steps: the initializer; after them: the fetch of all variables.
+    assert [run.task for run in trajectory.runs] == ["", *(run.task for run in steps), ""]
+    assert trajectory.runs[0].fetched == {"init": None}
+    rng = np.random.RandomState(0)
+    for name, drawn in zip(trajectory.initial, (rng.rand(10, 20), rng.rand(20, 20))):
+        assert np.array_equal(trajectory.initial[name], drawn.astype(np.float32))
+
+    last = steps[-1]
+    assert len(last.weights) == 3
+    assert len(last.slots) == 20
+    session = trajectory.manifest["sessions"][0]
+    assert session["article"] is True
+    assert session["variables"] == variables
+    assert session["unread"] == []
+    names = session["tensorflow_names"]
+    recorded = {names[name]: value for name, value in last.weights.items()}
+    recorded.update((names["/".join(key)], value) for key, value in last.slots.items())
+    with build_graph().graph.as_default():
+        order = [variable.op.name for variable in tf.global_variables()]
+    assert set(order) == set(recorded)
+    for name, value in zip(order, values):
+        assert np.array_equal(recorded[name], value)
+
+    assert trajectory.manifest["seed"] == 0
+    assert trajectory.manifest["recorded_by"]["tensorflow"] == tf.__version__
+
+
+def test_what_is_recorded_has_the_golden_s_form(path):
+    golden = load_golden("alternate")
+    with recording(path):
+        rng = np.random.RandomState(0)
+        net = build_graph(rng)
+        with open_session(net, "cpu") as session:
+            session.run(net.init)
+            list(train(net, session, feeds.alternate(feeds.article_draw(rng), rng, 10)))
+    recorded = load(path)
+    names = recorded.manifest["sessions"][0]["tensorflow_names"]
+    assert names == golden.manifest["tensorflow_names"]
+    for ours, truth in zip(recorded.steps(), golden.runs):
+        assert ours.task == truth.task
+        assert set(ours.slots) == set(truth.slots)
+        for name in truth.feeds:
+            assert np.array_equal(ours.feeds[name], truth.feeds[name])
+        for name in truth.weights:
+            assert np.allclose(ours.weights[name], truth.weights[name], rtol=0, atol=1e-6)
+    if tf.__version__ == "1.15.5" and _cpu(recorded) == _cpu(golden):
+        for ours, truth in zip(recorded.steps(), golden.runs):
+            assert ours.loss == truth.loss
+            assert all(np.array_equal(ours.slots[key], truth.slots[key]) for key in truth.slots)
+
+
+def _cpu(trajectory):
+    return trajectory.manifest["recorded_by"]["cpu"]
+
+
+def test_the_article_is_found_by_structure_not_by_name(path):
+    with recording(path), tf.Graph().as_default():
+        rng = np.random.RandomState(1)
+        examples = tf.placeholder(tf.float32, [None, 4])
+        labels = [tf.placeholder(tf.float32, [None, 3]) for _ in range(2)]
+        shared = tf.Variable(rng.rand(4, 5), dtype="float32", use_resource=False)
+        heads = [tf.Variable(rng.rand(5, 3), dtype="float32", use_resource=False) for _ in range(2)]
+        layer = tf.nn.relu(tf.matmul(examples, shared))
+        losses = [
+            tf.nn.l2_loss(label - tf.nn.relu(tf.matmul(layer, head)))
+            for label, head in zip(labels, heads)
+        ]
+        # Made in another order than the article's, and without a joint step.
+        second = tf.train.AdamOptimizer().minimize(losses[1])
+        first = tf.train.AdamOptimizer().minimize(losses[0])
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            for train_op, label in ((first, 0), (second, 1)):
+                feed_dict = {examples: np.ones((2, 4)), labels[label]: np.ones((2, 3))}
+                session.run([train_op, losses[label]], feed_dict)
+    steps = load(path).steps()
+    assert [run.task for run in steps] == ["Y1", "Y2"]
+    assert [list(run.feeds) for run in steps] == [["X", "Y1"], ["X", "Y2"]]
+    assert {key[0] for key in steps[0].slots} == {"Y1_op", "Y2_op"}
+    assert np.array_equal(steps[0].weights["share_Y2"], load(path).initial["share_Y2"])
+
+
+def test_runs_that_are_no_article_step_are_not_taken_for_one(path):
+    net = build_graph(np.random.RandomState(0))
+    batch = feeds.article_draw(np.random.RandomState(1))("joint")
+    feed_dict = {net.X: batch.X, net.Y1: batch.Y1, net.Y2: batch.Y2}
+    with recording(path), open_session(net, "cpu") as session:
+        session.run(net.init)
+        session.run([net.Joint_Loss], feed_dict)
+        session.run([net.Y1_op, net.Y2_op], feed_dict)
+        session.run(net.Y1_op, feed_dict)
+        session.run([net.Y1_op, net.Joint_Loss], feed_dict)
+    runs = load(path).runs
+    assert [run.task for run in runs] == ["", "", "", "Y1", "Y1"]
+    # The loss of another task is fetched, but it is not this step's.
+    assert [run.loss for run in runs] == [None] * 5
+    assert not np.array_equal(runs[1].weights["share_W"], runs[2].weights["share_W"])
+    assert np.array_equal(runs[0].weights["share_W"], runs[1].weights["share_W"])
+
+
+def test_any_script_of_several_sessions_and_other_optimizers(path):
+    with recording(path):
+        for resource in (False, True):
+            with tf.Graph().as_default():
+                x = tf.placeholder(tf.float64, [None], name="x")
+                w = tf.Variable(2.0, dtype=tf.float64, name="w", use_resource=resource)
+                count = tf.Variable(0, name="count", trainable=False, use_resource=resource)
+                loss = tf.reduce_sum((x * w) ** 2, name="loss")
+                optimizer = tf.train.MomentumOptimizer(0.01, 0.9)
+                step = optimizer.minimize(loss, global_step=count)
+                with tf.Session() as session:
+                    session.run(tf.global_variables_initializer())
+                    session.run({"step": step, "all": (loss, [w, "loss:0"])}, {x: [1, 2]})
+    trajectory = load(path)
+    assert [run.session for run in trajectory.runs] == [0, 0, 1, 1]
+    assert {run.task for run in trajectory.runs} == {""}
+    kinds = [session["variables"] for session in trajectory.manifest["sessions"]]
+    assert kinds == ["ref", "resource"]
+    run = trajectory.runs[1]
+    assert run.feeds["x"].dtype == np.float64
+    assert run.feeds["x"].tolist() == [1, 2]
+    assert run.fetched["loss:0"] == 20
+    assert run.weights["count"] == 1
+    assert run.weights["w"].dtype == np.float64
+    assert run.weights["w/Momentum"] == 20
+    assert run.loss is None
+    assert trajectory.initial["w"] == 2
+    assert trajectory.manifest["sessions"][0]["article"] is False
+
+
+def test_a_failed_run_is_recorded_with_what_it_moved(path):
+    net = build_graph(np.random.RandomState(0))
+    batch = feeds.article_draw(np.random.RandomState(1))("Y1")
+    with recording(path), open_session(net, "cpu") as session:
+        session.run(net.init)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="You must feed a value"):
+            session.run([net.Y1_op, net.Y2_op], {net.X: batch.X, net.Y1: batch.Y1})
+        with pytest.raises(ValueError, match="Cannot feed value of shape"):
+            session.run(net.Y1_op, {net.X: batch.X[:3], net.Y1: batch.Y1})
+        with pytest.raises(TypeError):
+            session.run(7)
+        after = session.run(net.shared_layer_weights)
+    with pytest.raises(RuntimeError, match="closed"):
+        session.run(net.init)
+    runs = load(path).runs
+    assert "You must feed a value" in runs[1].error
+    assert runs[1].task == ""
+    assert runs[2].error.startswith("ValueError: Cannot feed value")
+    assert runs[3].error.startswith("TypeError")
+    assert [run.error for run in (runs[0], runs[4])] == ["", ""]
+    assert np.array_equal(runs[3].weights["share_W"], after)
+
+
+def test_every_way_to_a_run_is_seen(path):
+    with tf.Graph().as_default():
+        v = tf.Variable(1.0, name="v", use_resource=False)
+        one = tf.constant(1.0, name="one")
+        x = tf.placeholder(tf.float32, [], name="x")
+        double = tf.multiply(x, 2.0, name="double")
+        init = tf.global_variables_initializer()
+        with recording(path):
+            with tf.Session():
+                init.run()
+                assert v.eval() == 1
+            session = tf.InteractiveSession()
+            assert session.make_callable([one])() == [1]
+            assert session.make_callable(double, [x])(4) == 8
+            session.close()
+            with tf.train.MonitoredSession() as monitored:
+                assert monitored.run(double, {x: 3}) == 6
+    runs = load(path).runs
+    names = [list(run.fetched) for run in runs]
+    assert names[:2] == [["init"], ["v:0"]] or names[:2] == [["init"], ["v/read:0"]]
+    assert names[2:4] == [["one:0"], ["double:0"]]
+    assert runs[3].feeds["x"] == 4
+    assert names[-1] == ["double:0"]
+    assert runs[-1].fetched["double:0"] == 6
+    # A session that has not initialized the variable says nothing of it.
+    assert runs[1].weights == {"v": 1}
+    assert runs[2].weights == {}
+
+
+def test_strings_and_sparse_values(path):
+    with tf.Graph().as_default():
+        text = tf.constant(b"ab\0", name="text")
+        texts = tf.constant(["a", "bc"], name="texts")
+        sparse = tf.sparse_placeholder(tf.float32, name="sparse")
+        value = tf.SparseTensorValue([[0]], [1.5], [3])
+        with recording(path), tf.Session() as session:
+            session.run([text, texts])
+            assert session.run(sparse, {sparse: value}).values == [1.5]
+    runs = load(path).runs
+    assert bytes(bytearray(runs[0].fetched["text:0"])) == b"ab\0"
+    assert runs[0].fetched["texts:0"].tolist() == [b"a", b"bc"]
+    assert runs[1].fetched == {"<SparseTensor>": None}
+
+
+def test_loops_are_no_single_step(path):
+    net = build_graph(np.random.RandomState(0), variables="resource")
+    batch = feeds.article_draw(np.random.RandomState(1))("Y1")
+    with net.graph.as_default():
+
+        def body(i):
+            # The same optimizer's ops cannot be driven from a loop, so move the weight by hand.
+            with tf.control_dependencies([net.shared_layer_weights.assign_add(tf.ones([10, 20]))]):
+                return i + 1
+
+        loop = tf.while_loop(lambda i: i < 3, body, [0])
+    with recording(path), open_session(net, "cpu") as session:
+        session.run(net.init)
+        session.run([loop, net.Y1_op], {net.X: batch.X, net.Y1: batch.Y1})
+    assert [run.task for run in load(path).runs] == ["", ""]
+
+
+def test_run_is_restored_and_errors_pass(path):
+    home = next(kind for kind in tf.Session.__mro__ if "run" in vars(kind))
+    run, make_callable = home.run, home.make_callable
+    with pytest.raises(ZeroDivisionError), recording(path):
+        article(steps=3)
+        raise ZeroDivisionError
+    assert home.run is run
+    assert home.make_callable is make_callable
+    assert len(load(path).steps()) == 3
+
+
+def test_one_recording_at_a_time(path, tmp_path):
+    with recording(path):
+        second = recording(str(tmp_path / "other.npz"))
+        with pytest.raises(InputError, match="a recording is active already"), second:
+            raise AssertionError("ran")
+        article(steps=1)
+    with recording(path):  # and again
+        article(steps=2)
+    assert len(load(path).steps()) == 2
+    assert os.listdir(str(tmp_path)) == ["recorded.npz"]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+    nowhere = recording(str(tmp_path / "no" / "such.npz"))
+    with pytest.raises(InputError, match="cannot be written"), nowhere:
+        raise AssertionError("ran")
+
+
+def test_threads_record_each_their_own_runs(path):
+    with tf.Graph().as_default():
+        x = tf.placeholder(tf.float32, [], name="x")
+        y = tf.multiply(x, 2.0, name="y")
+        with recording(path), tf.Session() as session:
+
+            def work(number):
+                for _ in range(20):
+                    assert session.run(y, {x: number}) == 2 * number
+
+            threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    runs = load(path).runs
+    assert len(runs) == 80
+    assert all(run.fetched["y:0"] == 2 * run.feeds["x"] for run in runs)
+
+
+def test_a_killed_process_leaves_its_whole_runs(path):
+    script = """
+        import os, signal, sys
+        import numpy as np
+        from tf1_mtl import build_graph, feeds, open_session, train
+        from tf1_mtl.baseline import recording
+        rng = np.random.RandomState(0)
+        net = build_graph(rng)
+        with recording(sys.argv[1]), open_session(net, "cpu") as session:
+            session.run(net.init)
+            for step in train(net, session, feeds.joint(feeds.article_draw(rng), 100)):
+                print(repr(float(step.loss)), flush=True)
+                if step.step == 7:
+                    os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    with pytest.raises(InputError, match=r"no such file.*is an unfinished one"):
+        load(path)
+    steps = load(path, partial=True).steps()
+    assert [float(run.loss) for run in steps] == [float(x) for x in killed.stdout.split()]
+    assert len(steps) == 8
+    assert set(OPTIMIZERS.values()) == {key[0] for key in steps[-1].slots}
+
+
+def test_a_full_disk_is_told_and_loses_no_whole_run(path):
+    script = """
+        import resource, signal, sys
+        import numpy as np
+        from tf1_mtl.baseline.trajectory import Run, Writer
+        from tf1_mtl.errors import InputError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        writer = Writer(sys.argv[1], {})
+        try:
+            for i in range(100):
+                writer.add(Run("Y1", {"X": np.full((10, 10), i, np.float32)}, np.float32(i)))
+        except InputError as error:
+            print(i, error)
+        writer.close()
+    """
+    full = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), path],
+        cwd=ROOT,
+        capture_output=True,
+    )
+    assert full.stderr == b""
+    added, message = full.stdout.decode().split(" ", 1)
+    assert "cannot be written further (File too large)" in message
+    assert [run.loss for run in load(path, partial=True).runs] == list(range(int(added)))
