@@ -50,6 +50,22 @@ def test_recording_changes_no_bit_and_no_graph(path, variables):
     assert recorded_nodes == nodes
 
 
+def test_recording_leaves_the_random_stream_alone(path):
+    def drawn():
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.set_random_seed(5)
+            v = tf.Variable(tf.random_normal([3]), use_resource=False)
+            noise = tf.random_uniform([2])
+            session.run(tf.global_variables_initializer())
+            return [session.run([noise, v]) for _ in range(3)]
+
+    plain = drawn()
+    with recording(path):
+        recorded = drawn()
+    for one, other in zip(plain, recorded):
+        assert all(map(np.array_equal, one, other))
+
+
 @both_kinds
 def test_the_article_is_recorded_whole(path, variables):
     with recording(path, seed=0):

@@ -133,7 +133,7 @@ def test_every_altered_byte_is_refused(stored):
 
 def test_every_truncation_is_refused(stored):
     data = content(stored)
-    for length in range(len(data)):
+    for length in [*range(0, len(data), 7), *range(len(data) - 100, len(data))]:
         rewrite(stored, data[:length])
         with pytest.raises(InputError, match="cut short"):
             load(stored)

@@ -33,7 +33,7 @@ def main():
             "Python of its own."
         )
     os.chdir(args.root)
-    machine = recorded_by(version, variables="ref")
+    machine = {**recorded_by(version), "variables": "ref"}
     if args.write:
         write(version, machine)
         return 0

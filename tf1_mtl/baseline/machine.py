@@ -7,12 +7,11 @@ from typing import Dict
 import numpy as np
 
 
-def recorded_by(tensorflow: str, variables: str) -> Dict[str, str]:
+def recorded_by(tensorflow: str) -> Dict[str, str]:
     """What a manifest says of the runtime.
 
     Args:
       tensorflow: Its version.
-      variables: "ref" or "resource"; "" where both may occur.
     """
     return {
         "tensorflow": tensorflow,
@@ -20,7 +19,6 @@ def recorded_by(tensorflow: str, variables: str) -> Dict[str, str]:
         "numpy": np.__version__,
         "platform": f"{platform.machine()} {platform.system()}",
         "cpu": _cpu(),
-        "variables": variables,
     }
 
 

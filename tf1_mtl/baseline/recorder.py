@@ -52,8 +52,8 @@ def recording(path: str, **manifest: Any) -> Iterator[None]:
     if not _one_at_a_time.acquire(blocking=False):
         raise InputError(f"{path}: a recording is active already. End it first.")
     try:
-        machine = recorded_by(tf.__version__, variables="")
-        writer = Writer(path, {"case": "", "recorded_by": machine, **manifest, "sessions": []})
+        machine = recorded_by(tf.__version__)
+        writer = Writer(path, {"recorded_by": machine, **manifest, "sessions": []})
         recorder = _Recorder(writer)
         home = _home_of_run()
         run, make_callable = home.run, home.make_callable
