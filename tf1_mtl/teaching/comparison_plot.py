@@ -2,6 +2,7 @@
 
 from typing import Any, Dict
 
+from tf1_mtl.errors import require
 from tf1_mtl.teaching import style
 from tf1_mtl.teaching.comparison_settings import WORDS
 
@@ -31,10 +32,16 @@ def plot(found: Dict[str, Any], path: str) -> None:
     for row, setting in enumerate(settings):
         axes = figure.add_subplot(grid[row], sharex=axes)
         _draw(axes, setting)
-    axes.set_xlabel(
-        "loss on rows held out, as a multiple of the task's loss when trained alone\n"
-        f"(median of {found['seeds']} seeds and the interval that holds the median of all with "
-        f"{found['interval']['coverage']:.0%}; logarithmic)"
+    ticker = require("matplotlib.ticker", "plot")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    figure.supxlabel(
+        "Loss on rows held out, as a multiple of the task's loss when trained alone "
+        "(logarithmic).\n"
+        f"Marker: median of {found['seeds']} seeds. Line: the interval that holds the median of "
+        f"all seeds with {found['interval']['coverage']:.1%}.",
+        fontsize=9,
     )
     figure.axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=2)
     figure.tight_layout()

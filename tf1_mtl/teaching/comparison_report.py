@@ -78,7 +78,7 @@ def _setting(setting: Setting, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
         "start": setting.start,
         "learning_rate": setting.learning_rate,
         "rows": alone[0].rows,
-        "larger": setting.larger if setting.last_task else "",
+        "larger": setting.larger,
         "constant_guess": {t: interval([o.guess[t] for o in alone]) for t in TASKS},
         "regimes": {regime: _regime(of_regime[regime], alone) for regime in setting.regimes},
     }
@@ -135,6 +135,8 @@ def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict
 
 def _findings(found: Report) -> Tuple[List[str], List[str]]:
     """The sentences that the figures support, and those that they do not."""
+    if found["interval"]["coverage"] < 0.95:
+        return [], ["anything: fewer than 6 seeds give no interval of 95 %. Take at least 6."]
     supports: List[str] = []
     not_shown: List[str] = []
     looked_at = 0
@@ -185,7 +187,7 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
                     f"{shown(ratios[task])} times what it is with {count} of its own."
                 )
                 (supports if biased else not_shown).append(sentence)
-    if len([s for s in found["settings"] if s["larger"]]) == 1:
+    if len({setting["larger"] for setting in found["settings"]} - {""}) == 1:
         not_shown.append(
             "whether a bias toward a data set comes from its size or from its task: that takes the "
             "same tasks with the sizes swapped."

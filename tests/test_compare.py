@@ -1,0 +1,362 @@
+"""The comparison of regimes: one start, one diet, honest intervals, and no verdict beyond them."""
+
+import importlib.util
+import json
+import sys
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+import pytest
+
+from tf1_mtl import cli, feeds
+from tf1_mtl.errors import InputError, MissingExtra
+from tf1_mtl.teaching import comparison, comparison_report, comparison_settings, comparison_text
+from tf1_mtl.teaching.comparison import Outcome, schedule
+from tf1_mtl.teaching.comparison_report import interval, rank_and_coverage
+from tf1_mtl.teaching.comparison_settings import Setting, settings_of
+
+needs_matplotlib = pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
+)
+needs_scikit_learn = pytest.mark.skipif(
+    importlib.util.find_spec("sklearn") is None, reason="the examples extra is not installed"
+)
+
+
+def one_set(rows=40):
+    rng = np.random.RandomState(0)
+    return {
+        "X": rng.rand(rows, 5),
+        "Y1": rng.rand(rows, 3),
+        "Y2": np.eye(2)[rng.randint(2, size=rows)],
+    }
+
+
+def two_sets(rows_1=80, rows_2=20):
+    rng = np.random.RandomState(0)
+    return {
+        "X1": rng.rand(rows_1, 5),
+        "Y1": rng.rand(rows_1, 3),
+        "X2": rng.rand(rows_2, 5),
+        "Y2": rng.rand(rows_2, 2),
+    }
+
+
+def compare(arrays, steps=4, seeds=2):
+    settings = settings_of(feeds.make_data(arrays), "data")
+    return settings, list(comparison.trainings(settings, steps, seeds))
+
+
+# One start, one diet
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """What each training was fed, and the weights that it started from."""
+    trainings = []
+    real = comparison.train
+
+    def train(net, session, batches):
+        batches = list(batches)
+        weights = (net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights)
+        trainings.append((batches, session.run(weights)))
+        return real(net, session, batches)
+
+    monkeypatch.setattr(comparison, "train", train)
+    return trainings
+
+
+def test_all_regimes_start_from_the_same_weights_and_feed_a_task_the_same_rows(recorded):
+    setting = settings_of(feeds.make_data(one_set()), "data")[0]._replace(last_task=False)
+    list(comparison.trainings([setting], steps=6, seeds=1))
+    assert len(recorded) == 5  # each task alone, by coin, in turns, jointly
+    for batches, start in recorded:
+        for weights, first in zip(start, recorded[0][1]):
+            assert np.array_equal(weights, first)
+        for task, alone in (("Y1", recorded[0][0]), ("Y2", recorded[1][0])):
+            own = [b for b in batches if b.task in (task, "joint")]
+            for batch, batch_alone in zip(own, alone):
+                assert np.array_equal(batch.X, batch_alone.X)
+                assert np.array_equal(getattr(batch, task), getattr(batch_alone, task))
+
+
+def test_seeds_differ_in_start_and_rows(recorded):
+    setting = settings_of(feeds.make_data(one_set()), "data")[0]
+    list(comparison.trainings([setting._replace(regimes=("alone",))], steps=2, seeds=2))
+    (first, start), (other, other_start) = recorded[0], recorded[2]
+    assert not np.array_equal(start[0], other_start[0])
+    assert not np.array_equal(first[0].X, other[0].X)
+
+
+def test_the_start_is_the_articles_or_small_and_centred(recorded):
+    settings = settings_of(feeds.make_data(one_set()), "data")
+    assert {(s.start, s.learning_rate) for s in settings} == {
+        ("centred", 0.001),
+        ("centred", 0.01),
+        ("article", 0.001),
+        ("article", 0.01),
+    }
+    for setting in settings[::2]:
+        list(comparison.trainings([setting._replace(regimes=("alone",))], steps=1, seeds=1))
+    centred, article = recorded[0][1], recorded[2][1]
+    assert all(w.min() >= 0 and w.max() < 1 and w.mean() > 0.4 for w in article)
+    limits = [np.sqrt(6 / (rows + columns)) for rows, columns in ((5, 20), (20, 3), (20, 2))]
+    assert all(abs(w).max() <= limit and w.min() < 0 < w.max() for w, limit in zip(centred, limits))
+
+
+def test_schedules_take_each_task_as_often_as_said():
+    rows = {"Y1": 400, "Y2": 100}
+    assert schedule("Y1", 3, rows, 0) == ["Y1"] * 3
+    assert schedule("joint", 3, rows, 0) == ["joint"] * 3
+    assert schedule("turns", 2, rows, 0) == ["Y1", "Y2", "Y1", "Y2"]
+    # Within four standard deviations of 2,000 tosses of each coin.
+    for regime, share in (("random", 0.5), ("proportional", 0.8)):
+        tasks = schedule(regime, 1000, rows, 0)
+        deviation = np.sqrt(share * (1 - share) / 2000)
+        assert len(tasks) == 2000
+        assert abs(tasks.count("Y1") / 2000 - share) < 4 * deviation
+    assert schedule("random", 20, rows, 0) != schedule("random", 20, rows, 1)
+
+
+def test_rows_held_out_are_never_trained_on():
+    for arrays in (one_set(), two_sets()):
+        data = feeds.make_data(arrays)
+        seen, unseen = comparison_settings.held_out(data)(np.random.RandomState(0))
+        for name in ("X1", "X2"):
+            ours = {row.tobytes() for row in getattr(seen, name)}
+            theirs = {row.tobytes() for row in getattr(unseen, name)}
+            everything = getattr(data, name)
+            assert not ours & theirs
+            assert len(ours) + len(theirs) == len(everything)
+            assert len(theirs) == len(everything) // 4
+        assert seen.one_set == unseen.one_set == data.one_set
+
+
+def test_unequal_sets_share_no_row():
+    data = feeds.make_data(one_set(100))
+    for larger, sizes in (("Y1", (60, 15)), ("Y2", (15, 60))):
+        seen, unseen = comparison_settings.unequal_sets(data, larger)(np.random.RandomState(0))
+        assert not seen.one_set and (len(seen.X1), len(seen.X2)) == sizes
+        sets = [{row.tobytes() for row in x} for x in (seen.X1, seen.X2, unseen.X1)]
+        assert sum(map(len, sets)) == len(set().union(*sets)) == 100
+        for x, y, label in ((seen.X1, seen.Y1, data.Y1), (seen.X2, seen.Y2, data.Y2)):
+            where = [int(np.flatnonzero((row == data.X1).all(axis=1))[0]) for row in x]
+            assert np.array_equal(y, label[where])
+
+
+def test_the_same_seeds_give_the_same_figures():
+    first, second = ([o._replace(seconds=0.0) for o in compare(two_sets())[1]] for _ in range(2))
+    assert first == second
+
+
+# What is measured
+
+
+def test_loss_accuracy_and_silent_outputs_by_hand():
+    labels = np.array([[1, 0], [0, 1], [0, 1], [1, 0]], np.float32)
+    outputs = np.array([[0.5, 0], [0.1, 0], [0, 0], [0.9, 0]], np.float32)
+    measured = comparison._measured(labels, outputs)
+    squares = 0.25 + (0.01 + 1) + 1 + 0.01
+    assert measured.loss == pytest.approx(squares / 2 / 4, rel=1e-6)
+    assert (measured.accuracy, measured.silent) == (0.5, 1)
+    assert comparison._measured(labels * 2, outputs).accuracy is None
+    assert comparison._measured(labels[:, :1], outputs[:, :1]).accuracy is None
+
+
+def test_regimes_and_accuracy_follow_the_data():
+    settings, outcomes = compare(one_set())
+    assert settings[0].regimes == ("alone", "random", "turns", "joint")
+    assert all(o.accuracy["Y1"] is None and 0 <= o.accuracy["Y2"] <= 1 for o in outcomes)
+    settings, outcomes = compare(two_sets())
+    assert settings[0].regimes == ("alone", "random", "turns", "proportional")
+    assert settings[0].larger == "Y1"
+    assert "joint" not in {o.regime for o in outcomes}
+    assert outcomes[0].rows == {"Y1": 60, "Y2": 15}
+
+
+def test_training_lowers_the_loss_and_the_last_task_gains():
+    """From one state, 50 more steps of a task make it better than 50 of the other would."""
+    setting = settings_of(feeds.make_data(one_set(200)), "data")[0]
+    setting = setting._replace(regimes=("turns",), learning_rate=0.01)
+    short, long = (next(comparison.trainings([setting], n, 1)) for n in (1, 100))
+    assert long.loss["Y1"] < short.loss["Y1"]
+    assert short.last[50]["Y1"] > 1 and short.last[50]["Y2"] > 1
+    assert set(short.last) == {1, 50}
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("seeds", range(1, 13))
+def test_coverage_is_exact(seeds):
+    """Each seed lies below or above the true median, as a coin falls: count all ways."""
+    rank, coverage = rank_and_coverage(seeds)
+
+    def covered(r):
+        below = [sum(sides) for sides in product((0, 1), repeat=seeds)]
+        return Fraction(sum(r <= count <= seeds - r for count in below), 2**seeds)
+
+    assert coverage == pytest.approx(float(covered(rank)))
+    if seeds >= 6:
+        assert coverage >= 0.95
+        assert covered(rank + 1) < Fraction(95, 100)
+
+
+def test_an_interval_by_hand():
+    assert interval([3.0, 1.0, 2.0, 9.0, 5.0, 4.0]) == {
+        "median": 3.5,
+        "low": 1.0,
+        "high": 9.0,
+        "values": [3.0, 1.0, 2.0, 9.0, 5.0, 4.0],
+    }
+    assert rank_and_coverage(9)[0] == 2
+    nine = interval([float(n) for n in range(9)])
+    assert (nine["low"], nine["high"]) == (1.0, 7.0)
+
+
+# Verdicts, on outcomes made up so that the answer is known
+
+
+def made_up(factors, seeds=6, larger=("Y1", "Y2"), guess=1.0):
+    """Alone a loss of 0.1 for both tasks; a regime's are (smaller set's, larger set's) times it."""
+    settings, outcomes = [], []
+    for which in larger:
+        smaller = "Y2" if which == "Y1" else "Y1"
+        setting = Setting(f"{which} larger", None, ("alone", *factors), larger=which)
+        settings.append(setting)
+        for seed in range(seeds):
+            for regime in setting.regimes:
+                small, large = factors.get(regime, (1, 1))
+                loss = {smaller: 0.1 * small * (1 + seed / 100), which: 0.1 * large}
+                if regime == "alone":
+                    loss = {smaller: 0.1 * (1 + seed / 100), which: 0.1}
+                outcomes.append(
+                    Outcome(
+                        setting.name, seed, regime, {"Y1": 8, "Y2": 4}, {"Y1": 1, "Y2": 1}, 0.5,
+                        loss, {"Y1": guess, "Y2": guess}, {"Y1": None, "Y2": None},
+                        {"Y1": 0, "Y2": 0},
+                        {50: {"Y1": 1.5, "Y2": 1.0}} if regime == "turns" else {},
+                    )
+                )  # fmt: skip
+    return settings, outcomes
+
+
+def test_a_bias_toward_the_larger_set_is_found_and_none_is_not():
+    found = comparison_report.report(*made_up({"turns": (1.3, 1.3), "proportional": (2, 0.5)}), 1)
+    bias = found["bias_toward_larger_set"]
+    assert bias["proportional"]["median"] == pytest.approx(4)
+    assert bias["turns"]["median"] == pytest.approx(1)
+    assert any("a bias toward the larger data set" in s for s in found["supports"])
+    assert any("any bias toward the larger" in s for s in found["does_not_support"])
+    assert not any("sizes swapped" in s for s in found["does_not_support"])
+
+
+def test_one_set_of_sizes_cannot_tell_size_from_task():
+    made = made_up({"proportional": (2, 0.5)}, larger=("Y1",))
+    found = comparison_report.report(*made, 1)
+    assert any("sizes swapped" in s for s in found["does_not_support"])
+
+
+def test_better_worse_and_last_task():
+    found = comparison_report.report(*made_up({"turns": (0.5, 2)}, larger=("Y1",)), 1)
+    text = "\n".join(found["supports"])
+    assert "better than the task alone: Y2 alternately in strict turns (0.500" in text
+    assert "worse than the task alone: Y1 alternately in strict turns (2.000" in text
+    assert "with 50 last steps of the other task, Y1's loss is 1.500" in text
+    assert "Y2's loss is 1.000" in "\n".join(found["does_not_support"])
+
+
+def test_where_nothing_was_learned_no_regime_is_called_better():
+    found = comparison_report.report(*made_up({"turns": (0.5, 0.5)}, guess=0.01), 1)
+    assert all("nothing was learned" in s for s in found["supports"][:2])
+    assert not any("better than" in s for s in found["supports"])
+
+
+def test_fewer_than_six_seeds_support_nothing():
+    found = comparison_report.report(*made_up({"turns": (0.5, 2)}, seeds=5), 1)
+    assert found["supports"] == []
+    assert "at least 6" in found["does_not_support"][0]
+
+
+def test_the_text_holds_every_figure():
+    found = comparison_report.report(*compare(one_set()), 4)
+    text = comparison_text.text(found)
+    for setting in found["settings"]:
+        for regime in setting["regimes"].values():
+            for task in ("Y1", "Y2"):
+                assert comparison_report.shown(regime["loss"][task]) in text
+    assert max(map(len, text.splitlines())) < 140
+
+
+# The command
+
+
+def run(*arguments):
+    return cli.main(["compare", *map(str, arguments)])
+
+
+def test_json(tmp_path, capsys):
+    np.savez(str(tmp_path / "data.npz"), **two_sets())
+    assert run("--data", tmp_path / "data.npz", "--steps", 3, "--seeds", 2, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["steps"], found["seeds"], found["interval"]["coverage"]) == (3, 2, 0.5)
+    assert found["settings"][0]["data"] == "data.npz"
+    assert len(found["settings"][0]["regimes"]["turns"]["loss"]["Y1"]["values"]) == 2
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_plot(tmp_path, capsys, ending):
+    np.savez(str(tmp_path / "data.npz"), **one_set())
+    picture = tmp_path / f"picture.{ending}"
+    assert run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--plot", picture) == 0
+    assert picture.stat().st_size > 5000
+    assert "constant guess" in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+
+
+@pytest.mark.parametrize(
+    "arrays, message",
+    [
+        (two_sets(80, 10), "a set has 10 rows, but should have at least 16"),
+        ({"X": np.ones((20, 2))}, "the arrays are X, but should be X, Y1, Y2"),
+    ],
+)
+def test_bad_data(tmp_path, capsys, arrays, message):
+    np.savez(str(tmp_path / "data.npz"), **arrays)
+    assert run("--data", tmp_path / "data.npz") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("tf1-mtl: ") and message in captured.err
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'tf1-mtl\[examples\]'"):
+        comparison_settings.digits()
+
+
+@needs_scikit_learn
+def test_the_digits():
+    data = comparison_settings.digits()
+    assert data.one_set and data.X1.shape == (1797, 64) and data.tasks == (10, 2)
+    assert data.X1.min() == 0 and data.X1.max() == 1
+    digit, has_loop = data.Y1.argmax(axis=1), data.Y2.argmax(axis=1)
+    assert set(digit[has_loop == 1]) == {0, 6, 8, 9}
+    assert set(digit[has_loop == 0]) == {1, 2, 3, 4, 5, 7}
+    with pytest.raises(InputError):
+        comparison_settings.held_out(data._replace(X2=data.X2[:10]))
+
+
+@needs_scikit_learn
+def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
+    """Its all-positive weights put the first outputs thousands of times too high."""
+    settings = [s._replace(last_task=False) for s in comparison_settings.settings_of_digits()]
+    chosen = [s for s in settings if s.start == "article" or s is settings[0]]
+    chosen = [s._replace(regimes=("alone", "joint")) for s in chosen if s.learning_rate == 0.001]
+    outcomes = list(comparison.trainings(chosen, 300, 1))
+    for outcome in outcomes:
+        for task in ("Y1", "Y2"):
+            times = outcome.loss[task] / outcome.guess[task]
+            assert times > 100 if "article start" in outcome.setting else times < 1.5

@@ -1,0 +1,75 @@
+"""`tf1-mtl compare`: each task alone, alternately or jointly, from one start and on one diet."""
+
+import argparse
+import itertools
+import json
+import os
+from typing import Any
+
+from tf1_mtl import feeds
+from tf1_mtl.commands import options
+from tf1_mtl.quiet import quiet
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="which to choose: alone, alternate or joint, measured on held-out rows",
+        description="Trains two tasks alone, alternately and jointly, from the same start, every "
+        "task on equally many of its rows, and reports the loss on rows held out, with intervals "
+        "over seeds, and what the figures support. Without --data on scikit-learn's digits.",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FILE.npz",
+        help="compare on its arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2",
+    )
+    parser.add_argument(
+        "--steps",
+        type=options.count,
+        default=300,
+        metavar="N",
+        help="of each task; default: %(default)s",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=options.count,
+        default=6,
+        metavar="K",
+        help="default: %(default)s, the fewest that give 95 %% intervals",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--plot", metavar="FILE", help="draw the losses, .png or .svg")
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compares, prints and draws."""
+    data = None if args.data is None else feeds.load_data(args.data)
+    with quiet(args.verbose):
+        from tf1_mtl.teaching import (
+            comparison,
+            comparison_plot,
+            comparison_report,
+            comparison_settings,
+            comparison_text,
+            style,
+        )
+
+        if args.plot is not None:
+            style.check_path(args.plot)
+        if data is None:
+            settings = comparison_settings.settings_of_digits()
+        else:
+            settings = comparison_settings.settings_of(data, os.path.basename(args.data))
+        trainings = comparison.trainings(settings, args.steps, args.seeds)
+        first = next(trainings)  # opens the first session
+    total = args.seeds * sum(len(setting.regimes) for setting in settings)
+    outcomes = options.progress(itertools.chain([first], trainings), total, "trainings", True)
+    found = comparison_report.report(settings, list(outcomes), args.steps)
+    print(json.dumps(found) if args.json else comparison_text.text(found))
+    if args.plot is not None:
+        comparison_plot.plot(found, args.plot)
+    return 0
