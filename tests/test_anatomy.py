@@ -248,21 +248,22 @@ def test_groups_hold_every_node_once(net):
     "wrong,near", [("Y1_opp", "Y1_op"), ("shared_lay", "shared_layer"), ("Adam_7", "Adam_1")]
 )
 def test_an_unknown_name_lists_near_ones(net, wrong, near):
-    with pytest.raises(InputError, match=f"^'{wrong}': not in the graph.*Near: .*{near}"):
+    with pytest.raises(InputError, match=rf"^'{wrong}': not in the graph.*Near: .*{near}"):
         explain([wrong], graph=net)
 
 
 def test_bad_input(net):
-    with pytest.raises(InputError, match="^fetches: none"):
+    with pytest.raises(InputError, match=r"^fetches: none"):
         explain([], graph=net)
     with pytest.raises(InputError, match=r"^feeds: .*\(3, 3\).*X:0"):
         explain("Y1_Loss", feeds={"X": np.zeros((3, 3)), "Y1": np.zeros((10, 20))}, graph=net)
     other = build_graph(np.random.RandomState(0))
-    with pytest.raises(InputError, match="not in the graph"):
+    with pytest.raises(InputError, match=r"not in the graph"):
         explain(other.Y1_Loss, graph=net)
-    with tf.Session(graph=other.graph) as session:
-        with pytest.raises(InputError, match="^session: of another graph"):
-            explain("Y1_Loss", session=session, graph=net)
+    session = tf.Session(graph=other.graph)
+    with pytest.raises(InputError, match=r"^session: of another graph"):
+        explain("Y1_Loss", session=session, graph=net)
+    session.close()
 
 
 def test_the_command(capsys):

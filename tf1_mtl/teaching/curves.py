@@ -1,6 +1,6 @@
 """Loss curves: one line a task."""
 
-from typing import Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Tuple
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.teaching import style
@@ -31,6 +31,11 @@ def plot(steps: Iterable[Step], path: str) -> None:
       MissingExtra: matplotlib is not installed.
     """
     style.check_path(path)
+    style.save(paint(steps), path, "Losses of a run, one line a task")
+
+
+def paint(steps: Iterable[Step]) -> Any:
+    """The picture that `plot` writes, as a matplotlib Figure."""
     by_task: Dict[str, List[Tuple[int, float]]] = {}
     for step in steps:
         by_task.setdefault(step.task, []).append((step.step, float(step.loss)))
@@ -59,4 +64,4 @@ def plot(steps: Iterable[Step], path: str) -> None:
     # Above the curves, where it hides no point.
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=len(by_task))
     figure.tight_layout()
-    style.save(figure, path, "Losses of a run, one line a task")
+    return figure

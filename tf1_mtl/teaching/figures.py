@@ -1,9 +1,10 @@
 """Pictures of a graph, and of what one run of it executed."""
 
 import os
+from textwrap import wrap
 from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from tf1_mtl.errors import require
+from tf1_mtl.errors import InputError, require
 from tf1_mtl.teaching import style
 from tf1_mtl.teaching.anatomy import AnyGraph
 from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, diagram
@@ -58,12 +59,17 @@ def paint(
 ) -> Any:
     """The picture that `draw` writes, as a matplotlib Figure."""
     picture = diagram(graph, only)
+    if not picture.boxes:
+        raise InputError("draw: the graph computes nothing from a variable. Draw another.")
     states = [_State(box, explanation) for box in picture.boxes]
     columns = [abs(box.column) for box in picture.boxes]
     columns += [abs(column) for edge in picture.edges for column, _ in edge.way]
     width = max(4.2, (2 * max(columns, default=0) + 1) * _PITCH + 2 * _MARGIN)
-    head = title.splitlines()
-    foot = _legend(picture, explanation)
+    # So many inches a letter takes at most; long lines are broken rather than cut.
+    head = [part for line in title.splitlines() for part in wrap(line, int(width / 0.11))]
+    foot = [
+        part for line in _legend(picture, explanation) for part in wrap(line, int(width / 0.072))
+    ]
     rows, depth = _rows(picture, states, _MARGIN + 0.24 * len(head))
     height = depth + 0.2 * len(foot) + 2 * _MARGIN
 

@@ -1,5 +1,6 @@
 """Event files for TensorBoard: the graph, the losses, and what one step of each kind ran."""
 
+import os
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
 import tensorflow.compat.v1 as tf
@@ -58,15 +59,10 @@ class _Recorder:
         self.traced: Set[tf.Operation] = set()
         self.metadata: Optional[tf.RunMetadata] = None  # of the last step, when it was traced
         self.values: Dict[str, Any] = {}  # the last step's losses
-        try:
-            # The writer refuses to be made where TensorFlow 2 would run eagerly.
-            with net.graph.as_default():
-                self.writer = tf.summary.FileWriter(logdir, net.graph)
-        except (OSError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"logdir: {logdir!r} cannot be written to ({reason}). Choose another folder."
-            ) from error
+        _make_folder(logdir)
+        # The writer refuses to be made where TensorFlow 2 would run eagerly.
+        with net.graph.as_default():
+            self.writer = tf.summary.FileWriter(logdir, net.graph)
 
     def run(self, fetches: List[Any], feed_dict: Dict[tf.Tensor, Any]) -> List[Any]:
         op, loss = fetches
@@ -90,3 +86,16 @@ class _Recorder:
             ]
         )
         self.writer.add_summary(summary, global_step=step.step)
+
+
+def _make_folder(logdir: str) -> None:
+    # TensorFlow's writer works in a thread of its own; some versions lose its errors there.
+    try:
+        os.makedirs(logdir, exist_ok=True)
+        if not os.access(logdir, os.W_OK):
+            raise PermissionError("no permission")
+    except OSError as error:
+        raise InputError(
+            f"logdir: {logdir!r} cannot be written to ({error.strerror or error}). "
+            "Choose another folder."
+        ) from error

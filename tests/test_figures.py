@@ -1,0 +1,314 @@
+"""Pictures follow the real graph, show what really ran, and nothing in them overlaps."""
+
+import importlib.util
+import itertools
+import os
+import re
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import InputError, build_graph, cli
+from tf1_mtl.teaching import explain, figures
+from tf1_mtl.teaching.diagram import diagram
+from tf1_mtl.teaching.first_graph import build_first_graph
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+needs_matplotlib = pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
+)
+
+
+def many_tasks(names=("digit", "loop", "colour"), use_resource=False):
+    """A graph of another shape: any number of tasks, a way around two layers, other optimizers."""
+    with tf.Graph().as_default() as graph:
+        X = tf.placeholder(tf.float32, [None, 10], name="pictures")
+        layer = X
+        for number in range(2):
+            W = tf.get_variable(f"body_{number}", [10, 10], use_resource=use_resource)
+            b = tf.get_variable(f"bias_{number}", [10], use_resource=use_resource)
+            layer = tf.nn.relu(tf.matmul(layer, W) + b)
+        layer = layer + X
+        losses = []
+        for name in names:
+            Y = tf.placeholder(tf.float32, [None, 5], name=name)
+            V = tf.get_variable(f"{name}_head", [10, 5], use_resource=use_resource)
+            square = tf.square(Y - tf.matmul(layer, V))
+            losses.append(tf.reduce_mean(square, name=f"{name}_loss"))
+            tf.train.GradientDescentOptimizer(0.1).minimize(losses[-1], name=f"train_{name}")
+        total = tf.add_n(losses, name="total")
+        tf.train.MomentumOptimizer(0.1, 0.9).minimize(total, name="train_all")
+        tf.train.Saver()
+        tf.summary.scalar("summary", total)
+    return graph
+
+
+@pytest.fixture(scope="module")
+def net():
+    return build_graph(np.random.RandomState(0))
+
+
+def described(picture):
+    """{title: (kind, lines)} of the boxes, and the set of arrows."""
+    boxes = {box.title: (box.kind, box.lines) for box in picture.boxes}
+    arrows = {
+        (picture.boxes[edge.start].title, picture.boxes[edge.end].title) for edge in picture.edges
+    }
+    assert len(boxes) == len(picture.boxes)
+    return boxes, arrows
+
+
+FORWARD = {
+    ("X", "shared_layer"),
+    ("share_W", "shared_layer"),
+    ("shared_layer", "Y1_layer"),
+    ("share_Y1", "Y1_layer"),
+    ("Y1_layer", "Y1_Loss"),
+    ("Y1", "Y1_Loss"),
+    ("shared_layer", "Y2_layer"),
+    ("share_Y2", "Y2_layer"),
+    ("Y2_layer", "Y2_Loss"),
+    ("Y2", "Y2_Loss"),
+}
+JOINT = {("Y1_Loss", "Joint_Loss"), ("Y2_Loss", "Joint_Loss"), ("Joint_Loss", "Optimiser")}
+ALTERNATE = {("Y1_Loss", "Y1_op"), ("Y2_Loss", "Y2_op")}
+
+
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+def test_the_whole_graph(variables):
+    boxes, arrows = described(diagram(build_graph(variables=variables)))
+    assert arrows == FORWARD | JOINT | ALTERNATE
+    assert boxes["X"] == ("placeholder", ("placeholder [10, 10]",))
+    assert boxes["shared_layer"] == ("ops", ("MatMul → Relu", "[10, 20]"))
+    assert boxes["Y2_Loss"] == ("ops", ("Sub → L2Loss", "scalar"))
+    lines = ("variable [20, 20]", "trained by Optimiser,", "Y1_op")
+    assert boxes["share_Y1"] == ("variable", lines)
+    lines = ("Adam on Y1_Loss", "trains share_W, share_Y1", "own variables: 6")
+    assert boxes["Y1_op"] == ("optimizer", lines)
+
+
+@pytest.mark.parametrize(
+    "only,arrows",
+    [
+        (("Y1_Loss", "Y2_Loss"), FORWARD),
+        (("Y1_op", "Y2_op"), FORWARD | ALTERNATE),
+        (("Optimiser",), FORWARD | JOINT),
+        (("Y1_Loss",), {arrow for arrow in FORWARD if "Y2" not in "".join(arrow)}),
+    ],
+)
+def test_part_of_the_graph(net, only, arrows):
+    assert described(diagram(net, only))[1] == arrows
+
+
+def test_the_first_graph():
+    boxes, arrows = described(diagram(build_first_graph()))
+    assert arrows == {("X", "Neg"), ("W", "Neg"), ("Neg", "Loss"), ("Y", "Loss")}
+    assert boxes["Neg"] == ("ops", ("MatMul → Neg", "[10, 1]"))
+    assert boxes["Loss"][1][0] in ("AddV2 → Pow", "Add → Pow")  # "Add" before TensorFlow 1.15
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_another_graph_other_names_more_tasks(use_resource):
+    names = ("digit", "loop", "colour", "size")
+    boxes, arrows = described(diagram(many_tasks(names, use_resource)))
+    for name in names:
+        assert (name, f"{name}_loss") in arrows
+        assert (f"{name}_loss", f"train_{name}") in arrows
+        assert (f"{name}_loss", "total") in arrows
+    assert ("total", "train_all") in arrows
+    assert boxes["train_loop"][1][0] == "GradientDescent on"
+    renamed = described(diagram(many_tasks(("cat", *names[1:]), use_resource)))[0]
+    assert {"cat", "cat_head", "cat_loss", "train_cat"} == set(renamed) - set(boxes)
+
+
+def test_a_layer_more_is_drawn():
+    net = build_graph()
+    before = described(diagram(net))
+    with net.graph.as_default():
+        tf.nn.relu(tf.matmul(net.shared_layer, net.Y1_layer_weights), name="Y3_layer")
+    boxes, arrows = described(diagram(net))
+    assert set(boxes) - set(before[0]) == {"Y3_layer"}
+    assert arrows - before[1] == {("shared_layer", "Y3_layer"), ("share_Y1", "Y3_layer")}
+
+
+@pytest.mark.parametrize("graph", [build_graph, many_tasks])
+def test_arrows_point_down_and_rows_hold_no_two_things_in_one_place(graph):
+    picture = diagram(graph())
+    places = [(box.column, box.row) for box in picture.boxes]
+    for edge in picture.edges:
+        assert picture.boxes[edge.start].row < picture.boxes[edge.end].row
+        places += edge.way
+    assert len(places) == len(set(places))
+
+
+def boxes_of(figure):
+    from matplotlib.patches import FancyBboxPatch
+
+    return [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+
+
+PICTURES = {
+    "whole": lambda: (build_graph(), None),
+    "first": lambda: (build_first_graph(), ["Loss"]),
+    "a run of task 1": lambda: (build_graph(), ["Y1_op", "Y1_Loss"]),
+    "a joint run": lambda: (build_graph(), ["Optimiser", "Joint_Loss"]),
+    "half a layer": lambda: (build_graph(), ["MatMul_1"]),
+    "many tasks": lambda: (many_tasks(), ["train_loop"]),
+    "long names": lambda: (many_tasks(["short", "a_name_of_more_than_thirty_letters"]), ["total"]),
+}
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("picture", PICTURES)
+def test_nothing_overlaps_and_nothing_is_cut(picture):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    graph, fetches = PICTURES[picture]()
+    explanation = explain(fetches, graph=graph) if fetches else None
+    figure = figures.paint(graph, None, explanation, "A title\nsession.run([...])")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    everything = figure.bbox
+    boxes = [patch.get_window_extent(renderer) for patch in boxes_of(figure)]
+    texts = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)
+    for one, other in itertools.combinations(texts, 2):
+        # Lines of text may touch; letters do not fill the height that a font reserves.
+        height = min(one.y1, other.y1) - max(one.y0, other.y0)
+        width = min(one.x1, other.x1) - max(one.x0, other.x0)
+        assert width <= 0 or height < 0.25 * one.height
+    for item in [*boxes, *texts]:
+        assert everything.x0 <= item.x0 and item.x1 <= everything.x1
+        assert everything.y0 <= item.y0 and item.y1 <= everything.y1
+    inside = 0
+    for text in texts:
+        homes = [box for box in boxes if box.overlaps(text)]
+        assert len(homes) <= 1
+        for box in homes:
+            assert box.x0 <= text.x0 and text.x1 <= box.x1
+            assert box.y0 <= text.y0 and text.y1 <= box.y1
+            inside += 1
+    assert inside > len(boxes)
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("picture", PICTURES)
+def test_arrows_cross_no_box(picture):
+    from matplotlib.patches import FancyArrowPatch
+
+    figure = figures.paint(PICTURES[picture]()[0])
+    boxes = [patch.get_bbox() for patch in boxes_of(figure)]
+    arrows = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
+    assert arrows
+    for arrow in arrows:
+        points = arrow._path_original.vertices
+        for start, end in zip(points, points[1:]):
+            for part in np.linspace(0, 1, 50):
+                x, y = start + part * (end - start)
+                for box in boxes:
+                    within = box.x0 + 1e-6 < x < box.x1 - 1e-6
+                    assert not (
+                        within and min(box.y0, box.y1) + 1e-6 < y < max(box.y0, box.y1) - 1e-6
+                    )
+
+
+def svg_texts(path):
+    with open(str(path), encoding="utf-8") as file:
+        return re.findall(r"<text[^>]*>([^<]*)</text>", file.read())
+
+
+@needs_matplotlib
+def test_a_run_is_told_in_words_and_lines_not_in_colour_alone(net, tmp_path):
+    path = tmp_path / "run.svg"
+    found = explain(["Y1_op", "Y1_Loss"], graph=net)
+    figures.draw(str(path), net, explanation=found, title=figures.run_title(found))
+    texts = svg_texts(path)
+    assert texts.count("CHANGED by this run") == 2  # share_W, share_Y1
+    assert texts.count("not touched") == 1  # share_Y2
+    assert texts.count("must be fed") == 2
+    assert texts.count("need not be fed") == 1
+    assert texts.count("does not run") == 5  # Y2_layer, Y2_Loss, Y2_op, Joint_Loss, Optimiser
+    assert "session.run([Y1_op, Y1_Loss])" in texts
+    dotted = [
+        box for box in boxes_of(figures.paint(net, None, found)) if box.get_linestyle() == ":"
+    ]
+    assert len(dotted) == 7
+
+
+@needs_matplotlib
+def test_half_a_box(net, tmp_path):
+    path = tmp_path / "run.svg"
+    figures.draw(str(path), net, explanation=explain("MatMul_1", graph=net))
+    assert "not run: Relu_1" in svg_texts(path)
+
+
+@needs_matplotlib
+def test_the_same_graph_gives_the_same_file(net, tmp_path):
+    paths = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    for path in paths:
+        figures.draw(str(path), net, title="the same")
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    figures.draw(str(tmp_path / "c.png"), net)
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.svg", "b.svg", "c.png"]
+
+
+@needs_matplotlib
+@pytest.mark.parametrize(
+    "name,message",
+    [
+        ("x.gif", "the ending should be one of .png, .svg"),
+        ("x", "the ending should be one of"),
+        ("nowhere/x.svg", "there is no folder"),
+        ("folder.svg", "cannot be written"),
+    ],
+)
+def test_a_path_that_cannot_be_written(net, tmp_path, name, message):
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(InputError, match=message):
+        figures.draw(str(tmp_path / name), net)
+    assert [p.name for p in tmp_path.iterdir()] == ["folder.svg"]
+
+
+@needs_matplotlib
+def test_a_graph_without_anything_to_draw(tmp_path):
+    with pytest.raises(InputError, match="computes nothing"):
+        figures.draw(str(tmp_path / "x.svg"), tf.Graph())
+
+
+@needs_matplotlib
+def test_the_command_refuses(capsys, tmp_path):
+    path = str(tmp_path / "x.svg")
+    assert cli.main(["draw", "--fetch", "Y1_opp", "-o", path]) == 2
+    assert "Near: Y1_op" in capsys.readouterr().err
+    assert cli.main(["draw", "first", "--fetch", "Y1_op", "-o", path]) == 2
+    assert cli.main(["draw", "-o", str(tmp_path / "x.bmp")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+#: The pictures kept in legacy_examples/figures, and the arguments of `tf1-mtl draw` that made them.
+KEPT = {
+    "first_graph.svg": ["first"],
+    "shared_layer.svg": ["shared"],
+    "alternate_training.svg": ["alternate"],
+    "joint_training.svg": ["joint"],
+    "run_of_task_1.svg": ["--fetch", "Y1_op", "--fetch", "Y1_Loss"],
+}
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("name", KEPT)
+def test_the_kept_pictures_are_current(name, tmp_path):
+    path = tmp_path / name
+    assert cli.main(["draw", *KEPT[name], "-o", str(path)]) == 0
+    kept = svg_texts(os.path.join(ROOT, "legacy_examples", "figures", name))
+    drawn = svg_texts(path)
+    assert len(drawn) > 10
+    # TensorFlow 1.13 and 1.14 add with "Add".
+    assert kept == [re.sub(r"\bAdd\b", "AddV2", text) for text in drawn]
+
+
+def test_every_kept_picture_is_checked():
+    folder = os.path.join(ROOT, "legacy_examples", "figures")
+    assert {name for name in os.listdir(folder) if name.endswith(".svg")} == set(KEPT)

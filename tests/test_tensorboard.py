@@ -1,0 +1,107 @@
+"""Event files hold the graph, the losses and the traces, and change no number of the run."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import InputError, build_graph, feeds, open_session, train
+from tf1_mtl.teaching.tensorboard import train_logged
+
+
+def trained(variables, logdir=None):
+    """The steps of an alternate and a joint session, and the bits of all variables afterwards."""
+    rng = np.random.RandomState(0)
+    net = build_graph(rng, variables=variables)
+    draw = feeds.article_draw(rng)
+    batches = [*feeds.alternate(draw, rng, 10), *feeds.joint(draw, 3)]
+    with open_session(net) as session:
+        session.run(net.init)
+        if logdir is None:
+            steps = list(train(net, session, batches))
+        else:
+            steps = list(train_logged(net, session, batches, logdir))
+        values = session.run(net.graph.get_collection("variables"))
+    assert len(net.graph.get_operations()) == (216 if variables == "ref" else 268)
+    return steps, [value.tobytes() for value in values]
+
+
+def events(logdir):
+    (name,) = os.listdir(logdir)
+    return list(tf.train.summary_iterator(os.path.join(logdir, name)))
+
+
+@pytest.fixture(scope="module", params=["ref", "resource"])
+def run(request, tmp_path_factory):
+    logdir = str(tmp_path_factory.mktemp("events"))
+    steps, values = trained(request.param, logdir)
+    return request.param, steps, values, events(logdir)
+
+
+def test_the_numbers_are_those_of_the_run_without_it(run):
+    variables, steps, values, _ = run
+    assert (steps, values) == trained(variables)
+
+
+def test_the_graph_is_the_articles(run):
+    variables, _, _, written = run
+    (definition,) = [e.graph_def for e in written if e.WhichOneof("what") == "graph_def"]
+    graph = tf.GraphDef.FromString(definition)
+    assert [node.name for node in graph.node] == [
+        op.name for op in build_graph(variables=variables).graph.get_operations()
+    ]
+
+
+def test_the_losses_by_task_and_step(run):
+    _, steps, _, written = run
+    by_step = {}
+    for event in written:
+        for value in event.summary.value:
+            by_step.setdefault(event.step, {})[value.tag] = np.float32(value.simple_value)
+    assert list(by_step) == [step.step for step in steps]
+    for step in steps:
+        scalars = by_step[step.step]
+        if step.task == "joint":
+            assert set(scalars) == {"Y1_Loss", "Y2_Loss", "Joint_Loss"}
+            assert scalars["Joint_Loss"] == step.loss
+            assert scalars["Joint_Loss"] == scalars["Y1_Loss"] + scalars["Y2_Loss"]
+        else:
+            assert scalars == {f"{step.task}_Loss": step.loss}
+
+
+def test_one_trace_of_each_kind(run):
+    _, steps, _, written = run
+    traces = {
+        e.tagged_run_metadata.tag: tf.RunMetadata.FromString(e.tagged_run_metadata.run_metadata)
+        for e in written
+        if e.WhichOneof("what") == "tagged_run_metadata"
+    }
+    assert set(traces) == {step.task for step in steps} == {"Y1", "Y2", "joint"}
+    ran = {}
+    for task, metadata in traces.items():
+        stats = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
+        ran[task] = {node.node_name for node in stats}
+        assert all(node.all_start_micros > 0 for node in stats)
+    assert "MatMul_2" not in ran["Y1"]
+    assert "MatMul_1" not in ran["Y2"]
+    assert {"MatMul", "MatMul_1", "MatMul_2", "add"} < ran["joint"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    with pytest.raises(InputError, match=r"^logdir: .*cannot be written to"):
+        trained("ref", str(in_the_way))
+    assert in_the_way.read_text() == ""
+
+
+def test_the_file_is_whole_when_the_run_breaks_off(tmp_path):
+    net = build_graph(np.random.RandomState(0))
+    rng = np.random.RandomState(1)
+    good = feeds.article_draw(rng)("Y1")
+    bad = good._replace(X=good.X * np.nan)
+    with open_session(net) as session, pytest.raises(InputError, match="step 1"):
+        session.run(net.init)
+        list(train_logged(net, session, [good, bad], str(tmp_path)))
+    assert [e.step for e in events(str(tmp_path)) if e.summary.value] == [0]
