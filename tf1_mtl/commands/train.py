@@ -1,9 +1,10 @@
 """`tf1-mtl alternate` and `tf1-mtl joint`: the article's two training sessions."""
 
 import argparse
+import contextlib
 import json
 import sys
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, ContextManager, Dict, Iterator, Tuple
 
 import numpy as np
 
@@ -51,6 +52,11 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         help="of the Adam optimizers; default: %(default)s",
     )
     parser.add_argument("--data", metavar="FILE.npz", help=f"train on its arrays {arrays}")
+    parser.add_argument("--record", metavar="FILE.npz", help="record every step's values into it")
+    parser.add_argument("--plot", metavar="FILE", help="draw the losses into it: .png or .svg")
+    parser.add_argument(
+        "--logdir", metavar="DIR", help="write graph, losses, traces for TensorBoard"
+    )
     options.add_session_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
@@ -66,22 +72,25 @@ def run(args: argparse.Namespace) -> int:
     with quiet(args.verbose):
         import tensorflow.compat.v1 as tf
 
-        from tf1_mtl import build_graph, open_session, train
+        from tf1_mtl import build_graph, open_session
+        from tf1_mtl.teaching import curves, style
 
-        net = build_graph(
-            rng, variables=args.variables, learning_rate=args.learning_rate, **sizes
-        )
+        if args.plot:
+            style.check_path(args.plot)
+        net = build_graph(rng, variables=args.variables, learning_rate=args.learning_rate, **sizes)
         session = open_session(net, args.device)
 
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
     trained = []
-    with session:
+    with _recording(args, seed), session:
         session.run(net.init)
-        for step in _progress(args, train(net, session, _batches(args, draw, rng))):
+        for step in _progress(args, _steps(args, net, session, _batches(args, draw, rng))):
             trained.append(step)
             if not args.json:
                 print(step.loss)
+    if args.plot:
+        curves.plot(trained, args.plot)
     if args.json:
         result = {
             "regime": args.name,
@@ -117,6 +126,27 @@ def _batches(
     if args.name == "joint":
         return feeds.joint(draw, args.steps)
     return feeds.alternate(draw, rng, args.steps)
+
+
+def _recording(args: argparse.Namespace, seed: int) -> ContextManager[None]:
+    if args.record is None:
+        return contextlib.nullcontext()
+    from tf1_mtl.baseline import recording
+
+    recorder: ContextManager[None] = recording(args.record, seed=seed, regime=args.name)
+    return recorder
+
+
+def _steps(
+    args: argparse.Namespace, net: Any, session: Any, batches: Iterator[feeds.Batch]
+) -> Iterator[Any]:
+    if args.logdir is not None:
+        from tf1_mtl.teaching.tensorboard import train_logged
+
+        return train_logged(net, session, batches, args.logdir)
+    from tf1_mtl import train
+
+    return train(net, session, batches)
 
 
 def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:
