@@ -12,7 +12,7 @@ def add_to(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "run",
         help="run an unmodified TensorFlow 1 graph-mode script",
-        usage="tf1-mtl run [--seed N] [--verbose] SCRIPT.py [ARGS ...]",
+        usage="tf1-mtl run [--seed N] [--record FILE.npz] [--verbose] SCRIPT.py [ARGS ...]",
         description="Runs a TensorFlow 1 script as it is: `import tensorflow as tf` gives it the "
         "v1 API. The exit status is the script's own. The options may also stand after the "
         "script's name; what follows a -- is the script's in any case.",
@@ -30,6 +30,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         metavar="N",
         help="seeds NumPy's global stream and the default graph before the script starts",
+    )
+    parser.add_argument(
+        "--record",
+        default=argparse.SUPPRESS,
+        metavar="FILE.npz",
+        help="record what every Session.run of the script was fed, gave and left in the variables",
     )
     parser.add_argument(
         "--verbose",
@@ -50,7 +56,14 @@ def run(args: argparse.Namespace) -> int:
 
     from tf1_mtl import legacy_script
 
+    seed, record = getattr(args, "seed", None), getattr(args, "record", None)
     legacy_script.check(args.script)
     with quiet(getattr(args, "verbose", False)):
-        legacy_script.prepare(getattr(args, "seed", None))
-    return legacy_script.run(args.script, script_args)
+        legacy_script.prepare(seed)
+    if record is None:
+        return legacy_script.run(args.script, script_args)
+
+    from tf1_mtl.baseline import recording
+
+    with recording(record, seed=seed, script=args.script):
+        return legacy_script.run(args.script, script_args)

@@ -86,7 +86,8 @@ def run(args: argparse.Namespace) -> int:
     with _recording(args, seed), session:
         session.run(net.init)
         for step in _progress(args, _steps(args, net, session, _batches(args, draw, rng))):
-            trained.append(step)
+            if args.json or args.plot:
+                trained.append(step)
             if not args.json:
                 print(step.loss)
     if args.plot:
