@@ -4,6 +4,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+EXTRAS = {
+    # Pictures, loss curves, and the digits that `tf1-mtl compare` trains on.
+    "plot": ["matplotlib", "scikit-learn"],
+    # The newer ports of tests/ports, and the peers of `tf1-mtl bench`.
+    "ports": ["jax", "keras>=3", "optax", "torch"],
+}
+EXTRAS["test"] = ["pytest>=7", *EXTRAS["plot"]]
+
 setup(
     name="tf1-mtl",
     version="1.0.0",
