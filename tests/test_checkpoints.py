@@ -2,52 +2,24 @@
 
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import resource
-import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
-import types
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl import InputError, build_graph, feeds, open_session
+import long_runs
+from long_runs import SEED, long_run
+from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.feeds import Batch
-from tf1_mtl.scale import session_config
-from tf1_mtl.scale.checkpoints import Store, newest_intact
-from tf1_mtl.scale.long_run import train_long
-
-SEED = 11
-
-
-def long_run(directory, steps, save_every=10, stepping="session", each=None, **how):
-    """One process's part of a run; what was told, each step's loss by number, all variables."""
-    seed = how.get("seed", SEED)
-    variables = how.get("variables", "ref")
-    rng = np.random.RandomState(seed)
-    net = build_graph(rng, variables=variables, shared=how.get("shared", 20))
-    draw = how.get("draw", feeds.article_draw)(rng)
-    told, losses = [], {}
-    with open_session(net, config=session_config(stepping, variables)) as session:
-        session.run(net.init)
-        with Store(str(directory), net, session, {"seed": seed}, told.append) as store:
-            batches = lambda count: feeds.alternate(draw, rng, count)  # noqa: E731
-            for step in train_long(
-                net, session, store, rng, batches, steps, save_every, stepping
-            ):
-                losses[step.step] = step.loss
-                if each:
-                    each(step)
-            variables = net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
-            values = dict(zip([v.op.name for v in variables], session.run(variables)))
-    values["random stream"] = rng.rand(5)
-    return types.SimpleNamespace(told=told, losses=losses, values=values)
-
+from tf1_mtl.scale.checkpoints import newest_intact
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
@@ -292,7 +264,7 @@ def spoilt_at(spoilt, value):
 @pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
 def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
     with pytest.raises(InputError, match="step 35: the loss of task 'Y[12]' is inf"):
-        long_run(tmp_path, 120, stepping=stepping, draw=spoilt_at(35, 1e30))
+        long_run(tmp_path, 120, stepping=stepping, make_draw=spoilt_at(35, 1e30))
     assert newest_intact(str(tmp_path), print).step == 30
     fed = feeds.load_data(str(tmp_path / "step-35-feed.npz"))
     assert fed.Y1[3, 4] == np.float32(1e30) and fed.X1.shape == (10, 10)
@@ -302,60 +274,67 @@ def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
 def test_a_ruined_weight_is_not_saved(tmp_path):
     """At step 39 the loss is still finite; its square in Adam's v is not."""
     with pytest.raises(InputError, match="step 39: its update made .*infinite"):
-        long_run(tmp_path, 120, draw=spoilt_at(39, 1e18))
+        long_run(tmp_path, 120, make_draw=spoilt_at(39, 1e18))
     assert newest_intact(str(tmp_path), print).step == 30
 
 
-# Kills --------------------------------------------------------------------------------------------
+# Kills ------------------------------------------------------------------------------------------
+
+KILLS = 50
 
 
-def be_killed(directory, steps, stepping, results):
-    """A process's life: trains, saves at every second step, and reports each loss."""
-    report = lambda step: results.send((step.step, step.loss))  # noqa: E731
-    result = long_run(directory, steps, save_every=2, stepping=stepping, each=report)
-    results.send(result.values)
+def logged(log):
+    """The losses by step, of all the processes that wrote this log; the last line may be cut."""
+    lines = [line.split() for line in log.read_text().splitlines(True) if line.endswith("\n")]
+    return [(int(step), np.float32(loss)) for step, loss in lines]
 
 
-@pytest.mark.parametrize("kills", [60])
-def test_kill_9_at_any_moment(kills, tmp_path, monkeypatch, capsys):
-    """Kills real processes (kill -9) at random moments; the last one lives to the end.
-
-    They are forked from a server that has imported TensorFlow and has no other thread.
-    """
+def test_kill_9_at_any_moment(tmp_path, capsys):
+    """Kills processes (kill -9) at random moments of one run; the last one lives to the end."""
     seed = int(os.environ.get("TF1_MTL_KILL_SEED", random.SystemRandom().randrange(10**6)))
     with capsys.disabled():
         print(f"\nkills of seed {seed} (TF1_MTL_KILL_SEED repeats them) ", end="")
     dice = random.Random(seed)
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    fork = multiprocessing.get_context("forkserver")
-    fork.set_forkserver_preload([__name__])
-    losses, saved = {}, 0
-    for life in range(kills + 1):
-        last = life == kills
-        ours, theirs = fork.Pipe(duplex=False)
-        stepping = dice.choice(["session", "prepared", "in-graph"])
-        steps = saved + 20 if last else 10**6
-        process = fork.Process(target=be_killed, args=(str(tmp_path), steps, stepping, theirs))
-        process.start()
-        theirs.close()
-        if dice.random() < 0.9 and not last:  # else kill it while it starts and restores
-            losses.update([ours.recv()])
-        if not last:
-            time.sleep(dice.uniform(0, 0.2))
-            os.kill(process.pid, signal.SIGKILL)
-        try:
-            while True:
-                message = ours.recv()
-                if isinstance(message, dict):
-                    values = message
-                else:
-                    losses.update([message])
-        except (EOFError, OSError):
-            pass
-        process.join()
-        assert process.exitcode == (0 if last else -signal.SIGKILL)
-        found = newest_intact(str(tmp_path), lambda warning: None) if list(tmp_path.iterdir()) else None
-        saved = found.step if found else 0
+    directory, log = tmp_path / "run", tmp_path / "losses"
+    log.write_text("")
+    server = subprocess.Popen(
+        [sys.executable, long_runs.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+        universal_newlines=True,
+    )
+
+    def start(steps, stepping):
+        print(directory, log, steps, stepping, file=server.stdin, flush=True)
+        return int(server.stdout.readline())
+
+    with server:
+        for _ in range(KILLS):
+            before = log.stat().st_size
+            process = start(10**6, dice.choice(["session", "prepared", "in-graph"]))
+            if dice.random() < 0.1:  # while it starts and restores
+                time.sleep(dice.uniform(0, 0.5))
+            else:  # while it trains and saves
+                while log.stat().st_size == before:
+                    time.sleep(0.005)
+                time.sleep(dice.uniform(0, 0.5))
+            os.kill(process, signal.SIGKILL)
+            assert int(server.stdout.readline()) == signal.SIGKILL
+        steps = max(step for step, _ in logged(log)) + 10
+        start(steps, "session")
+        assert int(server.stdout.readline()) == 0
+        server.stdin.close()
+
     expected = long_run(tmp_path / "expected", steps)
-    assert_same_end(types.SimpleNamespace(losses=losses, values=values), expected)
-    assert len(losses) == steps > kills
+    for step, loss in logged(log):
+        assert loss == expected.losses[step], step
+    assert set(expected.losses) == {step for step, _ in logged(log)}
+    with np.load(f"{log}.values.npz") as values:
+        assert set(values.files) == set(expected.values)
+        for name, value in expected.values.items():
+            np.testing.assert_array_equal(values[name], value, err_msg=name)
+    with capsys.disabled():
+        repeated = len(logged(log)) - steps
+        print(f"{KILLS} killed, {steps} steps, {repeated} of them repeated ", end="")
