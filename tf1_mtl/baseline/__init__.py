@@ -15,6 +15,7 @@ _HOME = {
     "Run": "tf1_mtl.baseline.trajectory",
     "Trajectory": "tf1_mtl.baseline.trajectory",
     "check": "tf1_mtl.baseline.conformance",
+    "check_case": "tf1_mtl.baseline.conformance",
     "golden_names": "tf1_mtl.baseline.goldens",
     "load": "tf1_mtl.baseline.trajectory",
     "load_golden": "tf1_mtl.baseline.goldens",

@@ -75,8 +75,6 @@ ACTIVATIONS: Dict[str, Tuple[Function, Function]] = {
         lambda z: z * _sigmoid(z),
         lambda z: _sigmoid(z) * (1 + z * (1 - _sigmoid(z))),
     ),
-    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
-    "sigmoid": (_sigmoid, lambda z: _sigmoid(z) * (1 - _sigmoid(z))),
     "relu6": (
         lambda z: np.clip(z, 0, 6),
         lambda z: ((z > 0) & (z < 6)).astype(z.dtype),
@@ -96,7 +94,6 @@ LOSSES: Dict[str, Tuple[Function, Function]] = {
         lambda d: np.where(np.abs(d) < 1, d * d / 2, np.abs(d) - 0.5),
         lambda d: np.clip(d, -1, 1),
     ),
-    "log cosh": (lambda d: np.logaddexp(d, -d) - math.log(2), np.tanh),
 }
 
 

@@ -171,9 +171,9 @@ def _notes(plays: Sequence[Played], deviates: bool) -> List[str]:
     length = None if deviates else mean_step_length(longest)
     if length is not None and abs(length - 1) > REMARKABLE_STEP:
         notes.append(
-            f"a step is on average {length - 1:+.1e} of TensorFlow's longer (golden "
-            f"'{longest.case}'), which is within rounding: hyper-parameters held in double in place "
-            "of float32 do this (Keras, optax)."
+            f"the steps of golden '{longest.case}' are on average {abs(length - 1):.1e} of their "
+            f"length {'longer' if length > 1 else 'shorter'} than TensorFlow's, which is within the "
+            "tolerance: hyper-parameters held in double in place of float32 do this (Keras, optax)."
         )
     return notes
 

@@ -98,9 +98,10 @@ class _Evidence:
         """The causes that alone explain all: those at listed strengths first, then the fitted."""
         found = [(cause,) for cause in causes() if self.explained_by(cause.settings)]
         named = {cause.id for (cause,) in found}
+        fitted_to = self.diverging[:1] if found else self.diverging[:3]
         for deviation in KNOWN:
             if deviation.fitted and deviation.id not in named:
-                hits = itertools.islice(self.fitted(deviation, {}, self.diverging[:3]), 1)
+                hits = itertools.islice(self.fitted(deviation, {}, fitted_to), 1)
                 found += [(hit,) for hit in hits if not _same_settings(hit, found)]
         return found
 

@@ -200,7 +200,7 @@ KNOWN = (
         "the loss is {loss}, TensorFlow's is squares",
         tuple(
             {"loss": loss, "mean_over": mean}
-            for loss in ("absolute", "huber", "log cosh")
+            for loss in ("absolute", "huber")
             for mean in ("", "all", "batch")
         ),
     ),
@@ -282,7 +282,7 @@ KNOWN = (
     Deviation(
         "weight-decay",
         "weights decay by {weight_decay:.4g} of the learning rate a step (AdamW)",
-        _each("weight_decay", *_DECAYS),
+        _each("weight_decay", 0.01, 0.1, 0.001, 1e-4, 0.004),
         fitted="weight_decay",
     ),
     Deviation(

@@ -71,7 +71,7 @@ def play(port: Port, case: str, golden: Trajectory) -> Played:
             shown.append(_weights(model.weights(), golden.initial))
     except WrongReturn as error:
         wrong = error
-    except Exception:
+    except (Exception, SystemExit):
         broke = _traceback()
     return Played(case, golden, shown, losses, wrong, broke, player.writes)
 
