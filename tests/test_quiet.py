@@ -20,7 +20,7 @@ NOISE = [
 ]
 NO_GPU = [
     b"E0000 00:00:1.2 3 cuda_platform.cc:52] failed call to cuInit: INTERNAL: CUDA error\n",
-    b"2026-01-02 03:04:05.678901: E tensorflow/cuda_driver.cc:318] failed call to cuInit: UNKNOWN\n",
+    b"2026-01-02 03:04:05.678901: E tensorflow/cuda.cc:3] failed call to cuInit: UNKNOWN\n",
 ]
 NEWS = [
     b"E0000 00:00:1.2 3 something.cc:1] out of memory\n",
