@@ -9,7 +9,7 @@ from typing import Any, ContextManager, Dict, Iterator, Tuple
 import numpy as np
 
 from tf1_mtl import feeds
-from tf1_mtl.commands import options
+from tf1_mtl.commands import options, stepping
 from tf1_mtl.quiet import quiet
 
 _DESCRIPTION = (
@@ -57,6 +57,7 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
     parser.add_argument(
         "--logdir", metavar="DIR", help="write graph, losses, traces for TensorBoard"
     )
+    stepping.add_options(parser)
     options.add_session_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
@@ -65,7 +66,8 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
 
 def run(args: argparse.Namespace) -> int:
     """Runs one training session and prints its losses."""
-    seed = options.fresh_seed() if args.seed is None else args.seed
+    stepping.check(args)
+    seed = stepping.choose_seed(args)
     rng = np.random.RandomState(seed)
     sizes, draw = _sizes_and_draw(args, rng)
 
@@ -73,19 +75,21 @@ def run(args: argparse.Namespace) -> int:
         import tensorflow.compat.v1 as tf
 
         from tf1_mtl import build_graph, open_session
+        from tf1_mtl.scale import session_config
         from tf1_mtl.teaching import curves, style
 
         if args.plot:
             style.check_path(args.plot)
         net = build_graph(rng, variables=args.variables, learning_rate=args.learning_rate, **sizes)
-        session = open_session(net, args.device)
+        config = session_config(args.stepping, args.variables)
+        session = open_session(net, args.device, config)
 
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
     trained = []
     with _recording(args, seed), session:
         session.run(net.init)
-        for step in _progress(args, _steps(args, net, session, _batches(args, draw, rng))):
+        for step in _progress(args, _steps(args, net, session, seed, rng, draw)):
             if args.json or args.plot:
                 trained.append(step)
             if not args.json:
@@ -97,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
             "regime": args.name,
             "seed": seed,
             "steps": args.steps,
+            "first_step": args.steps - len(trained),
             "tasks": [step.task for step in trained],
             "losses": [float(step.loss) for step in trained],
             "device": session.device,
@@ -121,14 +126,6 @@ def _sizes_and_draw(
     return sizes, feeds.data_draw(data, rng, args.batch)
 
 
-def _batches(
-    args: argparse.Namespace, draw: feeds.Draw, rng: np.random.RandomState
-) -> Iterator[feeds.Batch]:
-    if args.name == "joint":
-        return feeds.joint(draw, args.steps)
-    return feeds.alternate(draw, rng, args.steps)
-
-
 def _recording(args: argparse.Namespace, seed: int) -> ContextManager[None]:
     if args.record is None:
         return contextlib.nullcontext()
@@ -139,15 +136,23 @@ def _recording(args: argparse.Namespace, seed: int) -> ContextManager[None]:
 
 
 def _steps(
-    args: argparse.Namespace, net: Any, session: Any, batches: Iterator[feeds.Batch]
+    args: argparse.Namespace,
+    net: Any,
+    session: Any,
+    seed: int,
+    rng: np.random.RandomState,
+    draw: feeds.Draw,
 ) -> Iterator[Any]:
+    def batches(count: int) -> Iterator[feeds.Batch]:
+        if args.name == "joint":
+            return feeds.joint(draw, count)
+        return feeds.alternate(draw, rng, count)
+
     if args.logdir is not None:
         from tf1_mtl.teaching.tensorboard import train_logged
 
-        return train_logged(net, session, batches, args.logdir)
-    from tf1_mtl import train
-
-    return train(net, session, batches)
+        return train_logged(net, session, batches(args.steps), args.logdir)
+    return stepping.steps(args, net, session, seed, rng, batches)
 
 
 def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:

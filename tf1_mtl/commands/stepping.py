@@ -1,0 +1,115 @@
+"""How `tf1-mtl alternate` and `joint` step, and the checkpoints they go on from."""
+
+import argparse
+import hashlib
+import sys
+from typing import Any, Callable, Dict, Iterator
+
+import numpy as np
+
+from tf1_mtl import feeds
+from tf1_mtl.commands import options
+from tf1_mtl.errors import InputError
+from tf1_mtl.quiet import quiet
+from tf1_mtl.scale import STEPPINGS
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --stepping, --checkpoint and --save-every."""
+    parser.add_argument(
+        "--stepping",
+        choices=STEPPINGS,
+        default="session",
+        help="session (default): the article's session.run; prepared and in-graph: faster, with "
+        "the same bits; compiled: fastest, with other rounding",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        help="save checkpoints there, and go on from them: --steps counts all runs together",
+    )
+    parser.add_argument(
+        "--save-every",
+        type=options.count,
+        default=1000,
+        metavar="N",
+        help="steps between checkpoints; default: %(default)s",
+    )
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses what cannot go together.
+
+    Raises:
+      InputError: --record or --logdir with another stepping or with checkpoints.
+    """
+    for option in ("record", "logdir"):
+        if getattr(args, option) and (args.stepping != "session" or args.checkpoint):
+            raise InputError(
+                f"--{option}: watches each session.run of a whole run, but --stepping "
+                f"{args.stepping}{' with --checkpoint' if args.checkpoint else ''} is not that. "
+                f"Leave out one or the other."
+            )
+
+
+def choose_seed(args: argparse.Namespace) -> int:
+    """The seed asked for, else that of the run in the checkpoints, else a fresh one."""
+    if args.seed is not None:
+        return args.seed
+    if args.checkpoint is not None:
+        with quiet(args.verbose):
+            from tf1_mtl.scale.checkpoints import newest_intact
+
+            found = newest_intact(args.checkpoint, tell=lambda warning: None)
+        if found is not None and "seed" in found.run:
+            return int(found.run["seed"])
+    return options.fresh_seed()
+
+
+def steps(
+    args: argparse.Namespace,
+    net: Any,
+    session: Any,
+    seed: int,
+    rng: np.random.RandomState,
+    batches: Callable[[int], Iterator[feeds.Batch]],
+) -> Iterator[Any]:
+    """Trains as the options say; see `train` and `train_long`."""
+    if args.checkpoint is None:
+        from tf1_mtl import train
+
+        yield from train(net, session, batches(args.steps), args.stepping)
+        return
+    from tf1_mtl.scale.checkpoints import Store
+    from tf1_mtl.scale.long_run import train_long
+
+    with Store(args.checkpoint, net, session, _run(args, seed), _tell) as store:
+        long = train_long(
+            net, session, store, rng, batches, args.steps, args.save_every, args.stepping
+        )
+        first = next(long, None)
+        if not args.quiet:
+            at = args.steps if first is None else first.step
+            print(f"{args.checkpoint}: from step {at} of {args.steps}", file=sys.stderr)
+        if first is not None:
+            yield first
+        yield from long
+
+
+def _run(args: argparse.Namespace, seed: int) -> Dict[str, Any]:
+    """What makes this run another than others."""
+    data = None
+    if args.data is not None:
+        with open(args.data, "rb") as file:
+            data = hashlib.sha256(file.read()).hexdigest()
+    return {
+        "regime": args.name,
+        "seed": seed,
+        "batch": args.batch,
+        "learning_rate": args.learning_rate,
+        "data": data,
+    }
+
+
+def _tell(warning: str) -> None:
+    print(f"tf1-mtl: warning: {warning}", file=sys.stderr)
