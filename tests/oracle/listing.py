@@ -56,7 +56,7 @@ class Listing:
             Y1_op = adams[1].minimize(Y1_Loss)
             Y2_op = adams[2].minimize(Y2_Loss)
 
-            self.init = tf.initialize_all_variables()
+            self.init = tf.global_variables_initializer()  # initialize_all_variables, renamed
             self.all_variables = tf.global_variables()
 
         self.placeholders = {"X": X, "Y1": Y1, "Y2": Y2}
