@@ -101,13 +101,14 @@ def run(args: argparse.Namespace) -> int:
             "regime": args.name,
             "seed": seed,
             "steps": args.steps,
-            "first_step": args.steps - len(trained),
             "tasks": [step.task for step in trained],
             "losses": [float(step.loss) for step in trained],
             "device": session.device,
             "tensorflow": tf.__version__,
             "variables": args.variables,
         }
+        if args.checkpoint is not None:
+            result["first_step"] = args.steps - len(trained)
         print(json.dumps(result))
     return 0
 
