@@ -204,6 +204,20 @@ def test_a_cut_edge_is_seen():
     assert found.measured == found.planned == ("sub", "L2Loss")
 
 
+def test_a_step_counter_is_written_but_no_part_of_the_optimizer():
+    with tf.Graph().as_default() as graph:
+        weight = tf.get_variable("weight", [3], use_resource=False)
+        loss = tf.nn.l2_loss(weight - tf.placeholder(tf.float32, [3], name="x"))
+        counter = tf.train.get_or_create_global_step()
+        step = tf.train.AdamOptimizer().minimize(loss, global_step=counter)
+    found = explain(step, graph=graph)
+    assert found.agrees
+    assert found.written_by["global_step"] == ("Adam",)
+    assert found.changed == found.writes
+    assert "global_step" not in found.groups["optimizer Adam"]
+    assert "weight/Adam" in found.groups["optimizer Adam"]
+
+
 def test_any_graph_with_control_flow_and_other_variables():
     with tf.Graph().as_default() as graph:
         x = tf.placeholder(tf.float32, [None, 3], name="x")
@@ -272,6 +286,7 @@ def test_the_command(capsys):
     assert text.startswith("session.run([Y1_op, Y1_Loss])\n\nfed                 X, Y1\n")
     assert "\nneed not be fed     Y2\n" in text
     assert ["all", "47", "47", "216"] in [line.split() for line in text.splitlines()]
+    assert "\nshared layer: share_W, share_W/read, MatMul, Relu\n" in text
     assert "Planned and measured are the same nodes." in text
 
 

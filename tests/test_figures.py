@@ -309,6 +309,11 @@ def test_the_kept_pictures_are_current(name, tmp_path):
     assert kept == [re.sub(r"\bAdd\b", "AddV2", text) for text in drawn]
 
 
-def test_every_kept_picture_is_checked():
+def test_every_kept_picture_is_checked_and_its_command_documented():
     folder = os.path.join(ROOT, "legacy_examples", "figures")
     assert {name for name in os.listdir(folder) if name.endswith(".svg")} == set(KEPT)
+    with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
+        text = file.read()
+    for name, args in KEPT.items():
+        command = f"`tf1-mtl draw {' '.join(args)} -o legacy_examples/figures/{name}`"
+        assert f"]({name}) | {command} |" in text

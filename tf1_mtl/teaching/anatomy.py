@@ -122,7 +122,8 @@ class Names:
         try:
             return self.graph.as_graph_element(wanted)
         except (KeyError, ValueError, TypeError) as error:
-            known = [*self.fields, *(op.name for op in self.graph.get_operations())]
+            nodes = (op.name for op in self.graph.get_operations())
+            known = list(dict.fromkeys([*self.fields, *nodes]))
             near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
             hint = f"Near: {', '.join(near)}" if near else f"There are {', '.join(known[:10])}, ..."
             raise InputError(

@@ -63,7 +63,7 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
     shown = set(names.graph.get_operations())
     if only is not None:
         shown = needed([names.find(fetch) for fetch in only])
-    optimizers = [o for o in parts.optimizers if names.find(o.name) in shown]
+    optimizers = [o for o in parts.optimizers if not shown.isdisjoint(o.updates)]
     # An optimizer's step does not compute the loss that it minimizes, but is not seen without it.
     shown |= needed([o.loss for o in optimizers if o.loss is not None])
     chains, home = _chains([op for op in parts.forward if op in shown], parts)
@@ -129,7 +129,7 @@ def _forward_box(
 def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
     title = names.article.get(optimizer.name, optimizer.name)
     ops = [op for op in optimizer.nodes if op.name.startswith(optimizer.name)]
-    kinds = {op.type.split("Apply")[-1] for op in ops if "Apply" in op.type}
+    kinds = {op.type.split("Apply")[-1] for op in optimizer.updates}
     loss = optimizer.loss
     on = "" if loss is None else f" on {names.article.get(loss.name, loss.name)}"
     lines = _wrap(f"{'/'.join(sorted(kinds))}{on}", [])

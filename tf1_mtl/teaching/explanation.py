@@ -74,7 +74,12 @@ class Explanation(NamedTuple):
             same = [name for name in self.variables if name not in self.changed]
             lines += _listed("changed", self.changed)
             lines += _listed("the same bits after", same)
-        return "\n".join([*lines, "", *self._table(), "", *self._verdict()])
+        lines += ["", *self._table(), ""]
+        for title, nodes in self.groups.items():
+            running = [node for node in nodes if node in self.planned]
+            if running:
+                lines += _wrapped(f"{title}: {', '.join(running)}", "  ")
+        return "\n".join([*lines, "", *self._verdict()])
 
     def _table(self) -> List[str]:
         total = sum(len(nodes) for nodes in self.groups.values())

@@ -24,6 +24,7 @@ class Optimizer(NamedTuple):
 
     name: str  #: such as "Adam_1": the op that `minimize` returns
     loss: Optional[tf.Operation]  #: what it minimizes; None when that cannot be told
+    updates: Ops  #: the ops that change what it trains
     trained: Ops  #: the variables that it trains
     own: Ops  #: its slots and other variables of its own
     nodes: Ops  #: its ops, and those of its variables
@@ -70,13 +71,14 @@ def structure(graph: tf.Graph) -> Structure:
     sinks = _sinks(ops, behind, family)
     forward = needed([*minimized, *sinks])
     ends = minimized or sinks
+    towards = needed(ends)
     tasks = _tasks(ops, ends)
     below = {op for task in tasks for op in task.nodes if op is not task.loss}
     return Structure(
         placeholders=tuple(op for op in ops if op.type in PLACEHOLDERS),
         forward=tuple(op for op in ops if op in forward),
         tasks=tasks,
-        losses=tuple(op for op in ops if op in needed(ends) and op not in below),
+        losses=tuple(op for op in ops if op in towards and op not in below),
         gradients=gradients,
         optimizers=optimizers,
         family=family,
@@ -183,7 +185,9 @@ def _optimizers(
     for name, applied in updates.items():
         scope = [op for op in ops if op.name == name or op.name.startswith(name + "/")]
         written = {a.variable for op in scope for a in accesses(op) if a.writes}
-        own = [op for op in ops if op in written and op not in targets.values()]
+        # A step counter, an integer, is the user's.
+        numbers = {variable for variable in written if variable.get_attr("dtype").is_floating}
+        own = [op for op in ops if op in numbers and op not in targets.values()]
         # Of all the gradients behind an update, the outermost were taken last.
         before = needed(applied)
         losses = [part.loss for part in gradients if not before.isdisjoint(part.nodes)]
@@ -191,6 +195,7 @@ def _optimizers(
             Optimizer(
                 name=name,
                 loss=losses[-1] if losses else None,
+                updates=tuple(applied),
                 trained=tuple(op for op in ops if op in {targets[a] for a in applied}),
                 own=tuple(own),
                 nodes=(*scope, *(op for op in family if family[op] in own)),
