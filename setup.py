@@ -20,11 +20,16 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["tf1_mtl", "tf1_mtl.*"]),
-    package_data={"tf1_mtl": ["py.typed"], "tf1_mtl.baseline.goldens": ["*.npz"]},
+    package_data={
+        "tf1_mtl": ["py.typed"],
+        "tf1_mtl.baseline.goldens": ["*.npz"],
+        "tf1_mtl.teaching.page": ["*.css"],
+    },
     python_requires=">=3.7",
     install_requires=["numpy", "tensorflow>=1.13.2"],
     extras_require={
         "plot": ["matplotlib>=3.4"],
+        "examples": ["scikit-learn"],
         "test": ["pytest>=7"],
     },
     entry_points={"console_scripts": ["tf1-mtl = tf1_mtl.cli:main"]},

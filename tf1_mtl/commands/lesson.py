@@ -1,0 +1,43 @@
+"""`tf1-mtl lesson`: the article walked through, on one page of HTML."""
+
+import argparse
+from typing import Any
+
+from tf1_mtl.commands import options
+from tf1_mtl.quiet import quiet
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "lesson",
+        help="a page that walks through the article, with figures and real output",
+        description="Runs the article from its first graph to joint training and writes one HTML "
+        "file that needs no network: the code, its output, pictures of what each run executed, "
+        "and the corrections to the article with their evidence.",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="the folder to write it to"
+    )
+    parser.add_argument(
+        "--lang", choices=("en", "zh"), default="en", help="English (default) or Chinese"
+    )
+    parser.add_argument(
+        "--seed",
+        type=options.seed,
+        default=2016,
+        metavar="N",
+        help="of weights and data; default: %(default)s",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the page and prints its path."""
+    with quiet(args.verbose):
+        from tf1_mtl.teaching.page.build import write_page
+
+        path = write_page(args.output, args.lang, args.seed)
+    print(path)
+    return 0

@@ -1,0 +1,1 @@
+"""The page: the article walked through, with figures, real runs and evidence."""
