@@ -1,4 +1,4 @@
-"""Long runs: killed, damaged, stopped or run twice, they end bit for bit as if never interrupted."""
+"""Long runs: killed, damaged or stopped, they end bit for bit as if never interrupted."""
 
 import itertools
 import json
@@ -11,15 +11,16 @@ import sys
 import threading
 import time
 
+import long_runs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-
-import long_runs
 from long_runs import SEED, long_run
+
 from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.feeds import Batch
 from tf1_mtl.scale.checkpoints import newest_intact
+
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
@@ -137,7 +138,7 @@ def test_none_intact_is_an_error_and_nothing_is_overwritten(copy):
         if path.name.startswith("model.ckpt"):
             flip(path)
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    with pytest.raises(InputError, match="no checkpoint in it is intact: model.ckpt-60"):
+    with pytest.raises(InputError, match=r"no checkpoint in it is intact: model\.ckpt-60"):
         long_run(copy, 120)
     after = {path.name: path.read_bytes() for path in copy.iterdir()}
     after["lock"] = before["lock"]
@@ -263,7 +264,7 @@ def spoilt_at(spoilt, value):
 
 @pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
 def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
-    with pytest.raises(InputError, match="step 35: the loss of task 'Y[12]' is inf"):
+    with pytest.raises(InputError, match=r"step 35: the loss of task 'Y[12]' is inf"):
         long_run(tmp_path, 120, stepping=stepping, make_draw=spoilt_at(35, 1e30))
     assert newest_intact(str(tmp_path), print).step == 30
     fed = feeds.load_data(str(tmp_path / "step-35-feed.npz"))
@@ -273,7 +274,7 @@ def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
 
 def test_a_ruined_weight_is_not_saved(tmp_path):
     """At step 39 the loss is still finite; its square in Adam's v is not."""
-    with pytest.raises(InputError, match="step 39: its update made .*infinite"):
+    with pytest.raises(InputError, match=r"step 39: its update made .*infinite"):
         long_run(tmp_path, 120, make_draw=spoilt_at(39, 1e18))
     assert newest_intact(str(tmp_path), print).step == 30
 

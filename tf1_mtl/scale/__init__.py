@@ -7,9 +7,9 @@ wherever it likes.
     session    the article's `session.run([op, loss], feed_dict)`                    bit for bit
     prepared   batches held in the graph; a step is one prepared call without feeds  bit for bit
     in-graph   hundreds of steps inside one `session.run`: `tf.while_loop`           bit for bit
-    compiled   the same loop, rewritten for the XLA compiler                         rounding differs
+    compiled   the same loop, rewritten for the XLA compiler                         other rounding
 
-This file imports no TensorFlow; `tf1_mtl.training.train(..., stepping=...)` opens the way asked for.
+`train(..., stepping=...)` takes the way asked for. No TensorFlow is imported here.
 """
 
 import importlib

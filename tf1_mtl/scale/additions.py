@@ -4,10 +4,10 @@ The nodes are added on first use and found again by their names. Nothing is adde
 variables among them are no global variables, so an initializer or a Saver of the model's own
 variables does not see them.
 
-A minimize op is tied to the placeholders it was built on. To train on batches that lie in the graph,
-or inside a loop, the fast ways copy its very nodes (forward pass, gradients, Adam) and put another
-tensor in each placeholder's place. The formulas are not written a second time, so they cannot
-drift; variables and slots are not copied, so all ways train the same ones.
+A minimize op is tied to the placeholders it was built on. To train on batches that lie in the
+graph, or inside a loop, the fast ways copy its very nodes (forward pass, gradients, Adam) and put
+another tensor in each placeholder's place. The formulas are not written a second time, so they
+cannot drift; variables and slots are not copied, so all ways train the same ones.
 """
 
 from typing import Dict, List, Mapping, Tuple

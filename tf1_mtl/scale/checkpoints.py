@@ -6,10 +6,10 @@ A *checkpoint* is what `tf.train.Saver` writes: here the model's variables and s
     random_state   int32 [628], NumPy's Mersenne Twister: the batches to come are a function of it
     run            string, JSON: which run this is
 
-in one file, so that no kill can part the weights from the random stream. TensorFlow itself finds
-the newest checkpoint in the file `checkpoint`; without that file it starts again at step 0 and says
+together, so that no kill can part the weights from the random stream. TensorFlow itself finds the
+newest checkpoint in the file `checkpoint`; without that file it starts again at step 0 and says
 nothing, and it never falls back from a damaged one. So a `Store` looks for itself: it reads every
-tensor of the newest checkpoint (each has a checksum), and of the one before it, until one is intact.
+tensor of the newest checkpoint (each has a checksum), then of the one before, until one is intact.
 """
 
 import json
@@ -184,13 +184,13 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
                 f"{os.path.basename(prefix)}: {steps[-1] - step} steps are repeated."
             )
         if not _names_checkpoint(state_file):
-            tell(f"{state_file}: missing or damaged; the newest intact checkpoint was found without.")
+            tell(f"{state_file}: missing or damaged; the newest checkpoint was found without it.")
         return Checkpoint(prefix, step, json.loads(tensors["run"]), tensors)
     if damaged or os.path.exists(state_file):
         raise InputError(
             f"{directory}: no checkpoint in it is intact: "
-            f"{', '.join(damaged) or 'a state file without any'}. Nothing was changed. Put an intact "
-            "one back, or give the run an empty directory to start again."
+            f"{', '.join(damaged) or 'a state file without any'}. Nothing was changed. Put an "
+            "intact one back, or give the run an empty directory to start again."
         )
     return None
 
@@ -235,7 +235,7 @@ def _lock(directory: str) -> Any:
 
     try:
         os.makedirs(directory, exist_ok=True)
-        file = open(os.path.join(directory, "lock"), "a+")
+        file = open(os.path.join(directory, "lock"), "a+")  # noqa: SIM115 - until the Store ends
     except OSError as error:
         raise InputError(
             f"{directory}: cannot be written ({error.strerror}). Give a directory that can."
@@ -256,7 +256,8 @@ def _lock(directory: str) -> Any:
 
 
 def _pack_random_state(rng: np.random.RandomState) -> np.ndarray:
-    _, keys, position, has_gauss, gauss = rng.get_state()
+    state: Any = rng.get_state()
+    _, keys, position, has_gauss, gauss = state
     rest = [np.array([position, has_gauss], np.int32), np.array([gauss], np.float64).view(np.int32)]
     return np.concatenate([keys.view(np.int32), *rest])
 

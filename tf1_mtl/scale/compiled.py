@@ -23,8 +23,8 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
 from tf1_mtl.graph import MultiTaskGraph
-from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
 from tf1_mtl.scale.additions import is_built, nodes_behind
+from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
 from tf1_mtl.training import Step, fetches
 
 #: The tasks in the order of their optimizers' rows.
@@ -102,7 +102,9 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
         task = tf.placeholder(tf.int32, [length], "task")
         X = tf.placeholder(tf.float32, [length, rows, net.X.shape.as_list()[1]], "X")
         Y = tf.placeholder(tf.float32, [length, rows, sum(widths)], "Y")
-        masks = np.float32([[1, 1], [1, 0], [0, 1]]).repeat(widths, axis=1)  # by row of _TASKS
+        masks = np.array([[1, 1], [1, 0], [0, 1]], np.float32).repeat(
+            widths, axis=1
+        )  # by row of _TASKS
 
         weights = [net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights]
         adams = [_adam_of(net, task) for task in _TASKS]

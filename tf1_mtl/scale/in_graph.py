@@ -22,8 +22,8 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import NEEDS, Batch
 from tf1_mtl.graph import MultiTaskGraph
-from tf1_mtl.scale.chunks import in_chunks
 from tf1_mtl.scale.additions import copy_step, is_built
+from tf1_mtl.scale.chunks import in_chunks
 from tf1_mtl.training import Step
 
 

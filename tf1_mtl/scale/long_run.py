@@ -1,8 +1,9 @@
 """A long run: trained in stretches, a checkpoint after each, and never a half-done one.
 
-`MonitoredSession` and its saver hook would save by themselves, but after steps they count, while the
-random stream may be drawn ahead. Here a stretch of batches is drawn, trained and saved as one:
-when a checkpoint is written, the weights have seen just the batches that were drawn.
+`MonitoredSession` and its saver hook would save by themselves, but when they count enough steps,
+while the random stream may have been drawn ahead. Here a stretch of batches is drawn, trained and
+saved as one: when a checkpoint is written, the weights have seen just the batches that were drawn.
+(A `MonitoredSession` can read these checkpoints.)
 """
 
 import collections
@@ -10,7 +11,7 @@ import contextlib
 import os
 import signal
 import threading
-from typing import Callable, Deque, Dict, Iterator, List
+from typing import Any, Callable, Deque, Dict, Iterator, List
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -83,7 +84,7 @@ def _until(batches: Iterator[Batch], received: List[int], drawn: Deque[Batch]) -
 
 
 def _not_finite(directory: str, step: int, batch: Batch, loss: np.float32) -> InputError:
-    arrays: Dict[str, np.ndarray] = {
+    arrays: Dict[str, Any] = {
         name: np.asarray(value)
         for name, value in zip(("X", "Y1", "Y2"), batch[1:])
         if value is not None
@@ -93,8 +94,8 @@ def _not_finite(directory: str, step: int, batch: Batch, loss: np.float32) -> In
         np.savez(file, **arrays)
     os.replace(path + ".new", path)
     return InputError(
-        f"step {step}: the loss of task {batch.task!r} is {loss}, so the run ends here, and nothing "
-        f"after the last checkpoint is saved. What was fed is in {path}."
+        f"step {step}: the loss of task {batch.task!r} is {loss}, so the run ends here, and "
+        f"nothing after the last checkpoint is saved. What was fed is in {path}."
     )
 
 
