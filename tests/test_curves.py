@@ -38,6 +38,25 @@ def test_each_task_has_its_own_colour_marker_and_line():
 
 
 @needs_matplotlib
+def test_a_long_run_is_drawn_pale_with_means_over_it():
+    losses = np.linspace(9, 1, 300)
+    axes = axes_of(steps(losses, task="Y1"))
+    every, means = axes.get_lines()
+    assert list(every.get_ydata()) == list(losses.astype(np.float32))
+    assert every.get_alpha() < 0.5
+    assert means.get_label() == "task Y1, mean of 5 steps"
+    assert list(means.get_xdata()) == list(range(2, 300, 5))
+    np.testing.assert_allclose(means.get_ydata(), losses[2::5], rtol=1e-6)  # float32 sums
+    assert len(axes_of(steps(losses[:60], task="Y1")).get_lines()) == 1
+
+
+@needs_matplotlib
+def test_one_step_alone():
+    axes = axes_of([Step(0, "joint", np.float32(9))])
+    assert axes.get_xlim() == (-0.5, 0.5)
+
+
+@needs_matplotlib
 @pytest.mark.parametrize(
     "losses,scale",
     [([9, 8, 7, 6], "linear"), ([1000, 500, 20, 100], "log"), ([1000, 10, 0, 1], "linear")],

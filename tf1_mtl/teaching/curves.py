@@ -2,6 +2,8 @@
 
 from typing import Any, Dict, Iterable, List, Tuple
 
+import numpy as np
+
 from tf1_mtl.errors import InputError
 from tf1_mtl.teaching import style
 from tf1_mtl.training import Step
@@ -13,14 +15,15 @@ _LOOKS = {
     "joint": {"color": style.GREEN, "marker": "^", "linestyle": "-."},
 }
 _NAMES = {"Y1": "task Y1", "Y2": "task Y2", "joint": "both tasks (joint)"}
-#: So many markers a line still look like markers.
-_MARKERS = 25
+#: So many points a line can still be told apart from another line's.
+_POINTS = 60
 
 
 def plot(steps: Iterable[Step], path: str) -> None:
     """Draws the losses of a run, one line a task, into a PNG or SVG file.
 
-    The loss axis is logarithmic when the largest loss is ten times the smallest or more.
+    The loss axis is logarithmic when the largest loss is ten times the smallest or more. Of a
+    long run every loss is drawn thin and pale, and the means of some steps at a time over it.
 
     Args:
       steps: What `train` yielded, in any number and order of tasks.
@@ -45,23 +48,32 @@ def paint(steps: Iterable[Step]) -> Any:
     figure = style.new_figure(8, 4.5)
     axes = figure.add_subplot()
     for task in sorted(by_task, key=list(_LOOKS).index):
-        numbers, losses = zip(*by_task[task])
-        axes.plot(
-            numbers,
-            losses,
-            label=_NAMES[task],
-            markevery=max(1, len(numbers) // _MARKERS),
-            **_LOOKS[task],
-        )
+        look, label = _LOOKS[task], _NAMES[task]
+        points = np.array(by_task[task])
+        together = -(-len(points) // _POINTS)
+        if together > 1:
+            axes.plot(*points.T, color=look["color"], alpha=0.25, linewidth=0.7)
+            points = _means(points, together)
+            label = f"{label}, mean of {together} steps"
+        axes.plot(*points.T, label=label, **look)
     losses_of_all = [loss for points in by_task.values() for _, loss in points]
     if min(losses_of_all) > 0 and max(losses_of_all) >= 10 * min(losses_of_all):
         axes.set_yscale("log")
+    numbers = [number for points in by_task.values() for number, _ in points]
+    margin = max(0.5, 0.03 * (max(numbers) - min(numbers)))
+    axes.set_xlim(min(numbers) - margin, max(numbers) + margin)
     axes.set_xlabel("step (the first is 0)")
     axes.set_ylabel("loss before the update\n(sum of squares / 2; no unit)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(True, which="major", color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     # Above the curves, where it hides no point.
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=len(by_task))
     figure.tight_layout()
     return figure
+
+
+def _means(points: np.ndarray, together: int) -> np.ndarray:
+    """The means of so many points (step, loss) at a time; the last ones may be fewer."""
+    starts = range(0, len(points), together)
+    return np.array([points[start : start + together].mean(axis=0) for start in starts])
