@@ -220,11 +220,16 @@ class _Page:
             figures.draw(path, graph, only, explanation)
             with open(path, encoding="utf-8") as file:
                 svg = _inline(file.read(), section, self.say(name), self.phrase)
-        # On a narrow screen a wide picture scrolls, since its text would be too small to read.
-        wide = "" if section == "first" else " wide"
-        hint = f'data-hint="{escape(self.say("scroll"))}"'
-        caption = f"<figcaption {hint}>{self.sentence(name)}</figcaption>"
-        return f'<figure><div class="picture{wide}" tabindex="0">{svg}</div>{caption}</figure>'
+        caption = self.sentence(name)
+        if section == "first":
+            caption = f"<figcaption>{caption}</figcaption>"
+            return f'<figure><div class="picture">{svg}</div>{caption}</figure>'
+        # A wide picture gets small on a narrow screen; there the style enlarges it when tapped.
+        hint = escape(self.say("enlarge"))
+        return (
+            f'<figure><div class="picture wide" tabindex="0">{svg}</div>'
+            f'<figcaption data-hint="{hint}">{caption}</figcaption></figure>'
+        )
 
     def table(self, run: Explanation, name: str) -> str:
         """How many nodes of each group ran."""

@@ -139,10 +139,10 @@ def a_step_runs_without_the_other_label(bench: Bench) -> str:
 
 
 def planned_is_measured(bench: Bench) -> str:
-    lines: List[str] = []
+    lines: List[str] = ["len(planned) == len(measured)"]
     for fetches in (("Y1_op", "Y1_Loss"), ("Y2_op", "Y2_Loss"), ("Optimiser", "Joint_Loss")):
         run = bench.explain(*fetches)
-        counts = f"len(planned) = {len(run.planned)}, len(measured) = {len(run.measured or ())}"
+        counts = f"{len(run.planned)} == {len(run.measured or ())}"
         lines.append(f"{'[' + ', '.join(fetches) + ']':24}{counts}")
         _must(run.agrees, lines[-1])
     return "\n".join(lines)
@@ -195,7 +195,7 @@ def two_steps_in_one_run_are_not_the_joint_step(bench: Bench) -> str:
             session.run(fetches, bench.feed())
             moves.append(abs(session.run(net.shared_layer_weights) - before).max())
     evidence = (
-        "np.max(np.abs(after - before))    # share_W\n"
+        "np.max(np.abs(after - before))\n"
         f"[Optimiser]    {moves[0]:.4f}\n[Y1_op, Y2_op] {moves[1]:.4f}"
     )
     return _must(moves[1] > 1.5 * moves[0], evidence)

@@ -35,7 +35,7 @@ TEXTS: Dict[str, Tuple[str, str]] = {
     ),
     "contents": ("Contents", "目录"),
     "code": ("Code", "代码"),
-    "scroll": ("(Scroll sideways to see all of it.)", "（左右滑动可看全图。）"),
+    "enlarge": ("(Tap the picture to enlarge it.)", "（点按图片可放大。）"),
     "output": ("Its output, just now", "刚才的输出"),
     # 1
     "first": ("A first graph", "第一张图"),
