@@ -42,7 +42,7 @@ def run(regime, seed, steps, variables="ref"):
 
 @pytest.mark.parametrize("variables", ["ref", "resource"])
 @pytest.mark.parametrize("regime", ["alternate", "joint"])
-def test_as_on_every_real_runtime(regime, variables):
+def test_as_on_every_real_runtime(regime, variables, loss_distances):
     truths = {
         version: np.load(os.path.join(TRUTH, f"sessions-{version}.npz")) for version in RUNTIMES
     }
@@ -56,6 +56,8 @@ def test_as_on_every_real_runtime(regime, variables):
         for version, truth in truths.items():
             distance = ulp_distance(losses, truth[f"{regime}_losses"][index])
             assert distance.max() <= LOSS_ULP, (version, seed, distance.argmax())
+            if version == "1.15.5":
+                loss_distances.append(int(distance.max()))
             for at, step in enumerate(truth["kept"]):
                 for name, weights in kept[step].items():
                     recorded = truth[f"{regime}_{name}"][index, at]
