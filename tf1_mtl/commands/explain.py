@@ -56,6 +56,6 @@ def run(args: argparse.Namespace) -> int:
                     f"--without: {name!r}, but should be a placeholder: {', '.join(placeholders)}."
                 )
         feeds = [name for name in placeholders if name not in args.without]
-        explanation = explain(args.fetches, feeds={} if not feeds else feeds, graph=net)
+        explanation = explain(args.fetches, feeds=feeds, graph=net)
     print(json.dumps(explanation.as_json()) if args.json else explanation)
     return 0 if explanation.error is None else 1
