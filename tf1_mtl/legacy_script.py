@@ -157,7 +157,7 @@ def _print_traceback(error: Exception, path: str) -> None:
     while trace is not None and trace.tb_frame.f_code.co_filename != path:
         trace = trace.tb_next
     report = traceback.TracebackException(type(error), error, trace)
-    report.stack[:] = [frame for frame in report.stack if frame.filename != __file__]
+    report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(_OURS)]
     print("".join(report.format()), end="", file=sys.stderr)
     hint = _hint(error)
     if hint:
