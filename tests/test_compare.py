@@ -331,6 +331,23 @@ def test_bad_data(tmp_path, capsys, arrays, message):
     assert captured.err.startswith("tf1-mtl: ") and message in captured.err
 
 
+def test_labels_that_are_all_zero_do_no_harm(tmp_path, capsys):
+    arrays = dict(one_set(), Y1=np.zeros((40, 3)))
+    np.savez(str(tmp_path / "data.npz"), **arrays)
+    assert run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--json") == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found["settings"][0]["constant_guess"]["Y1"]["median"] == 0
+    assert comparison.ratio(0.0, 0.0) == 1
+
+
+def test_outputs_that_overflow_are_refused(tmp_path, capsys):
+    arrays = dict(one_set(), X=np.full((40, 5), 1e30))
+    arrays["Y1"] = arrays["Y1"] * 1e30
+    np.savez(str(tmp_path / "data.npz"), **arrays)
+    assert run("--data", tmp_path / "data.npz", "--steps", 9, "--seeds", 1) == 2
+    assert "Scale X" in capsys.readouterr().err
+
+
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tf1-mtl\[examples\]'"):

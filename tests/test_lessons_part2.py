@@ -164,6 +164,13 @@ def in_turns_does_not_help_an_unrelated_task(lesson):
     assert "better" not in lesson.line("unrelated tasks, in turns")
 
 
+def joint_training_needs_both_labels(lesson):
+    x, y = np.ones((3, 10)), np.ones((3, 20))
+    for label in (lesson.Y1, lesson.Y2):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="You must feed a value"):
+            lesson.session.run(lesson.Optimiser, {lesson.X: x, label: y})
+
+
 def every_way_has_one_start_and_one_diet(lesson):
     source = lesson.source
     assert source.count("session.run(init, dict(zip(start, weights)))") == 1
@@ -307,6 +314,11 @@ FACTS = [
     ),
     (
         6,
+        'TensorFlow calls every Adam slot "Adam" and adds _1, _2, ... when the name is taken',
+        names_follow_the_order_of_creation,
+    ),
+    (
+        6,
         "share_W/Adam_2 is task 1's m, while the operation Adam_2 is Y2_op",
         names_follow_the_order_of_creation,
     ),
@@ -321,6 +333,7 @@ FACTS = [
         slots_start_as_said,
     ),
     (6, "the tasks share m, v and count", one_optimizer_shares_m),
+    (7, "Jointly it needs rows with both labels", joint_training_needs_both_labels),
     (7, "in turns each task is fed its own rows", in_turns_helps_a_related_task),
     (7, "task 1's 500 shape the shared layer too", in_turns_helps_a_related_task),
     (
@@ -353,6 +366,7 @@ FACTS = [
         "optimizers keep",
         a_checkpoint_holds_weights_and_what_optimizers_keep,
     ),
+    (9, "where names no longer mean what they meant", a_third_optimizer_made_first_scrambles),
     (9, "goes on from its checkpoint without a trace", it_goes_on_without_a_trace),
     (9, "in a new session: the very same losses", it_goes_on_without_a_trace),
     (

@@ -12,6 +12,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch, data_draw
 from tf1_mtl.graph import MultiTaskGraph, build_graph
 from tf1_mtl.session import open_session
@@ -58,7 +59,7 @@ def trainings(settings: Sequence[Setting], steps: int, seeds: int) -> Iterator[O
       seeds: How many, from 0.
 
     Raises:
-      InputError: The data have too few rows.
+      InputError: The numbers of the data are so large that the outputs overflow.
     """
     for setting in settings:
         seen, _ = setting.split(np.random.RandomState(0))
@@ -159,8 +160,8 @@ class _Trial:
                 self._train([task] * steps)
                 after[task] = self._measure()
             ratios[steps] = {
-                "Y1": after["Y2"]["Y1"].loss / after["Y1"]["Y1"].loss,
-                "Y2": after["Y1"]["Y2"].loss / after["Y2"]["Y2"].loss,
+                "Y1": ratio(after["Y2"]["Y1"].loss, after["Y1"]["Y1"].loss),
+                "Y2": ratio(after["Y1"]["Y2"].loss, after["Y2"]["Y2"].loss),
             }
         return ratios
 
@@ -173,6 +174,11 @@ class _Measured(NamedTuple):
 
 def _measured(labels: np.ndarray, outputs: np.ndarray) -> _Measured:
     squares = (labels.astype(np.float64) - outputs) ** 2
+    if not np.isfinite(squares).all():
+        raise InputError(
+            "data: training leads to outputs that are not finite numbers. Scale X and the labels, "
+            "to about 1."
+        )
     one_hot = set(np.unique(labels)) <= {0, 1} and bool((labels.sum(axis=1) == 1).all())
     right = outputs.argmax(axis=1) == labels.argmax(axis=1)
     return _Measured(
@@ -180,6 +186,12 @@ def _measured(labels: np.ndarray, outputs: np.ndarray) -> _Measured:
         accuracy=float(right.mean()) if one_hot and labels.shape[1] > 1 else None,
         silent=int((outputs <= 0).all(axis=0).sum()),
     )
+
+
+def ratio(loss: float, other: float) -> float:
+    """loss / other; of two losses of 0, as silent outputs can have, 1."""
+    tiny = float(np.finfo(np.float32).tiny)
+    return (loss + tiny) / (other + tiny)
 
 
 def schedule(regime: str, steps: int, rows: Dict[str, int], seed: int) -> List[str]:

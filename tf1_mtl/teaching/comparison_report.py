@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.teaching.comparison import BATCH, TASKS, Outcome
+from tf1_mtl.teaching.comparison import BATCH, TASKS, Outcome, ratio
 from tf1_mtl.teaching.comparison_settings import ALONE, WORDS, Setting
 
 Report = Dict[str, Any]
@@ -95,9 +95,12 @@ def _regime(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> Dict[str, 
         "steps": {t: interval([o.steps[t] for o in outcomes]) for t in TASKS},
         "loss": {t: interval([o.loss[t] for o in outcomes]) for t in TASKS},
         "against_alone": {
-            t: interval([o.loss[t] / a.loss[t] for o, a in zip(outcomes, alone)]) for t in TASKS
+            t: interval([ratio(o.loss[t], a.loss[t]) for o, a in zip(outcomes, alone)])
+            for t in TASKS
         },
-        "against_guess": {t: interval([o.loss[t] / o.guess[t] for o in outcomes]) for t in TASKS},
+        "against_guess": {
+            t: interval([ratio(o.loss[t], o.guess[t]) for o in outcomes]) for t in TASKS
+        },
         "accuracy": {t: accuracy(t) for t in TASKS},
         "silent_outputs": {t: interval([o.silent[t] for o in outcomes]) for t in TASKS},
         "seconds": interval([o.seconds for o in outcomes]),
@@ -126,7 +129,7 @@ def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict
             of_seed = []
             for seed in seeds:
                 ours, alone = loss[setting.name, regime, seed], loss[setting.name, ALONE, seed]
-                harm = {task: np.log(ours[task] / alone[task]) for task in TASKS}
+                harm = {task: np.log(ratio(ours[task], alone[task])) for task in TASKS}
                 of_seed.append(harm[smaller] - harm[setting.larger])
             logs.append(of_seed)
         bias[regime] = interval([float(value) for value in np.exp(np.mean(logs, axis=0))])
