@@ -3,8 +3,8 @@
 import importlib.util
 
 import pytest
+from ports import PORTS, load, verdict
 
-from tests.ports import PORTS, load, verdict
 from tf1_mtl.baseline import check
 
 #: The extra `ports` is installed as a whole or not at all.

@@ -51,7 +51,7 @@ PORTS = (
         "keras3",
         "Conformant",
         (),
-        "a loss function of sum of squares / 2 for `\"mse\"`, `Adam(epsilon=1e-8)`",
+        'a loss function of sum of squares / 2 for `"mse"`, `Adam(epsilon=1e-8)`',
     ),
     PortFile("PyTorch", "defaults", "pytorch", "Default", ("adam-epsilon-outside",)),
     PortFile(
@@ -76,7 +76,7 @@ PORTS = (
 
 def load(port: PortFile) -> Any:
     """The port's class; imports its framework."""
-    return getattr(importlib.import_module(f"tests.ports.{port.module}"), port.name)
+    return getattr(importlib.import_module(f".{port.module}", __name__), port.name)
 
 
 def verdict(report: Any) -> str:

@@ -5,8 +5,9 @@ Ends with 1 when a verdict is not the one that is stated in `tests.ports.PORTS`.
 
 import sys
 
-from tests.ports import PORTS, load, verdict
 from tf1_mtl.baseline import check
+
+from . import PORTS, load, verdict
 
 
 def main() -> int:
