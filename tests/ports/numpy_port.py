@@ -50,4 +50,6 @@ class Default(Conformant):
     def update(self, m, v, powers, gradients):
         before = dict(self.w)
         super().update(m, v, powers, gradients)
-        self.w.update({name: w.astype(float) for name, w in self.w.items() if w is not before[name]})
+        self.w.update(
+            {name: w.astype(float) for name, w in self.w.items() if w is not before[name]}
+        )
