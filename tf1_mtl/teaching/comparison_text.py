@@ -20,7 +20,9 @@ def text(found: Report) -> str:
         "step. Losses are sum of squares / 2 a row, on rows held out. Each figure is the median of "
         "the seeds, and in brackets the interval that holds the median of all seeds with "
         f"{found['interval']['coverage']:.1%}, whatever the distribution (order statistics). "
-        "Multiples are taken seed by seed. An output is silent that is 0 for every row held out."
+        "Multiples are taken seed by seed. Every regime takes each task as often as it is trained "
+        "alone, but for alternating in proportion to the data, which shares as many steps out "
+        "unevenly. An output is silent that is 0 for every row held out."
     )
     lines = textwrap.wrap(opening, _WIDTH)
     for setting in found["settings"]:
@@ -39,7 +41,7 @@ def text(found: Report) -> str:
 
 
 def _table(setting: Dict[str, Any], task: str) -> List[str]:
-    lines = [_row(task, "loss", "times alone", "accuracy", "silent", "seconds")]
+    lines = [_row(task, "loss", "times alone", "accuracy", "silent", "steps", "seconds")]
     lines.append(_row("  a constant guess", shown(setting["constant_guess"][task])))
     for name, regime in setting["regimes"].items():
         accuracy = regime["accuracy"][task]
@@ -51,6 +53,7 @@ def _table(setting: Dict[str, Any], task: str) -> List[str]:
                 "" if name == ALONE else shown(regime["against_alone"][task]),
                 "" if accuracy is None else shown(accuracy),
                 f"{min(silent)}-{max(silent)}",
+                f"{regime['steps'][task]['median']:.0f}",
                 f"{regime['seconds']['median']:.2f}",
             )
         )
