@@ -1,7 +1,7 @@
 """Lesson 5: what one run executes.
 
 The article feeds X, Y1 and Y2 even when it trains one task, and concludes that both labels must be
-fed, since the other task "still runs forward". It does not. This lesson trains task 1 without Y2,
+fed, since the other task still runs forward. It does not. This lesson trains task 1 without Y2,
 compares every weight before and after, and lists what TensorFlow really executed.
 
 Differs from the published listing: Y2 is left out where nothing needs it; a seed, so that the

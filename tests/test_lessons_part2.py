@@ -280,7 +280,7 @@ def names_by_meaning_mend_it(lesson):
 
 
 FACTS = [
-    (5, 'the other task "still runs forward". It does not.', the_other_task_does_not_run),
+    (5, "the other task still runs forward. It does not.", the_other_task_does_not_run),
     (5, "This lesson trains task 1 without Y2", trains_task_1_without_y2),
     (5, "lists what TensorFlow really executed", the_other_task_does_not_run),
     (
