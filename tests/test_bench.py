@@ -1,0 +1,110 @@
+"""The benchmark: right contenders, right arithmetic, right table. No time is asserted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tf1_mtl import build_graph, open_session, train
+from tf1_mtl.cli import main
+from tf1_mtl.feeds import Batch
+from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, c_peer, report, rounds
+from tf1_mtl.scale.bench.numpy_peer import by_hand
+from tf1_mtl.scale.bench.problem import article_problem
+from tf1_mtl.scale.bench.rounds import Missing, Timing
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return article_problem(50)
+
+
+@pytest.fixture(scope="module")
+def losses(problem):
+    """The article's session on the problem, twice over its batches."""
+    net = build_graph(np.random.RandomState(problem.seed))
+    batches = [Batch("joint", *arrays) for arrays in zip(*problem[2:])] * 2
+    with open_session(net) as session:
+        session.run(net.init)
+        for variable, array in zip(net.graph.get_collection("variables"), problem.weights):
+            np.testing.assert_array_equal(session.run(variable), array)
+        return np.array([step.loss for step in train(net, session, batches)])
+
+
+def test_numpy_trains_the_same(problem, losses):
+    run = by_hand(problem)
+    np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
+
+
+def test_c_trains_the_same(problem, losses):
+    try:
+        c_peer.compiler()
+    except c_peer.InputError:
+        pytest.skip("no C compiler here")
+    run = c_peer.by_hand(problem)
+    np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
+
+
+def test_rounds_of_real_processes(losses):
+    measured = rounds.measure(["in-graph", "numpy"], steps=50, rounds=2)
+    for timing in measured.values():
+        assert timing.seconds.shape == (2,) and (timing.seconds > 0).all()
+        np.testing.assert_allclose(timing.first, losses[0], rtol=1e-6)
+        np.testing.assert_allclose(timing.last, losses[49], rtol=2e-6)
+
+
+def test_a_peer_that_is_not_there_is_listed(monkeypatch, capsys):
+    monkeypatch.setattr(rounds.importlib.util, "find_spec", lambda name: None)
+    measured = rounds.measure(["torch", "jax-scan"], steps=2, rounds=1)
+    assert measured == {
+        "torch": Missing("torch is not installed"),
+        "jax-scan": Missing("jax is not installed"),
+    }
+
+
+def timing(*microseconds, last=1.0):
+    return Timing(np.array(microseconds) / 1e6, 2.0, last, 0.0, 100.0)
+
+
+def test_ratios_are_of_the_same_round():
+    busy, calm = (300.0, 20.0, 30.0), (100.0, 10.0, 10.0)
+    assert rounds.ratio(timing(*busy), timing(*calm)) == pytest.approx(3)
+
+
+def test_the_table_names_what_is_reached_and_what_is_missing():
+    timings = {name: timing(100.0, 100.0, 100.0) for name in OURS}
+    timings["bare"] = timing(99.0, 98.0, 97.0)
+    timings["numpy"] = timing(120.0, 120.0, 120.0, last=1.5)
+    timings["torch"] = Missing("torch is not installed")
+    data, text = report.steps(timings, CONTENDERS, GOALS)
+    goals = {(goal["time"], goal["against"]): goal["ratio"] for goal in data["goals"]}
+    assert set(goals) == {("session", "bare"), ("prepared", "numpy"), ("in-graph", "numpy")}
+    assert goals["session", "bare"] == pytest.approx(100 / 98)
+    lines = {line[:12].strip(): line for line in text.splitlines()}
+    assert lines["torch"].endswith("torch is not installed")
+    assert lines["session"].endswith("reached") and "not" not in lines["session"]
+    assert lines["prepared"].endswith("not reached")
+    assert data["contenders"]["numpy"]["loss_off_by"] == pytest.approx(0.5)
+    assert data["contenders"]["torch"] == {"missing": "torch is not installed"}
+
+
+def test_command(capsys):
+    assert (
+        main(["bench", "--steps", "20", "--rounds", "2", "--peers", "numpy", "--json", "--quiet"])
+        == 0
+    )
+    result = json.loads(capsys.readouterr().out)
+    assert set(result) == {"machine", "steps"}
+    contenders = result["steps"]["contenders"]
+    assert set(contenders) == {*OURS, "numpy"}
+    for name, row in contenders.items():
+        assert "missing" in row or row["loss_off_by"] < 1e-5, name
+    for name in ("session", "prepared", "in-graph", "numpy"):
+        assert contenders[name]["microseconds"] > 0
+        assert contenders[name]["loss_off_by"] == 0 or name == "numpy"
+
+
+@pytest.mark.parametrize("arguments", ["--peers sklearn", "--parts all,steps"])
+def test_unknown_names_are_refused(arguments, capsys):
+    assert main(["bench", *arguments.split()]) == 2
+    assert "but should be of" in capsys.readouterr().err

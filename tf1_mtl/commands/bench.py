@@ -1,0 +1,136 @@
+"""`tf1-mtl bench`: what a step costs, of our ways of stepping and of what else one may pick."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+from typing import Any, Dict, List
+
+from tf1_mtl.commands import options
+from tf1_mtl.errors import InputError, require
+from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, PEERS
+
+_WIDTHS = (10, 64, 256, 1024, 2048)
+_BATCHES = (10, 2048)
+_PARTS = ("steps", "widths", "memory", "start")
+
+
+def add_to(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="time the ways of stepping beside NumPy, C, JAX, PyTorch and Keras",
+        description="Times joint steps on the article's graph; the contenders take turns, round "
+        "by round, each in a process of its own, on the same weights and batches.",
+    )
+    parser.add_argument(
+        "--steps", type=options.count, default=1000, metavar="K", help="in a round (%(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=options.count, default=20, metavar="R", help="timed (%(default)s)"
+    )
+    parser.add_argument(
+        "--peers",
+        default="all",
+        metavar="NAMES",
+        help=f"comma-separated, of {', '.join(PEERS)}; or all (default), or none",
+    )
+    parser.add_argument(
+        "--parts",
+        default="steps",
+        metavar="NAMES",
+        help=f"comma-separated, of {', '.join(_PARTS)}; or all; default: %(default)s",
+    )
+    parser.add_argument("--plot", metavar="FILE", help="draw the times into it: .png or .svg")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measures and prints."""
+    peers = _chosen("--peers", args.peers, PEERS)
+    parts = _chosen("--parts", args.parts, _PARTS)
+    if args.plot:
+        require("matplotlib", "plot")
+        from tf1_mtl.teaching import style
+
+        style.check_path(args.plot)
+    result: Dict[str, Any] = {"machine": _machine()}
+    tables: List[str] = []
+    for part in _PARTS:
+        if part in parts:
+            measured, table = _MEASURES[part](args, peers)
+            result[part] = measured
+            tables.append(table)
+    if args.plot:
+        from tf1_mtl.scale.bench import report
+
+        report.plot(result, args.plot)
+    print(json.dumps(result) if args.json else "\n\n".join(tables))
+    return 0
+
+
+def _steps(args: argparse.Namespace, peers: List[str]) -> Any:
+    from tf1_mtl.scale.bench import report, rounds
+
+    names = [*OURS, *peers]
+    timings = rounds.measure(names, args.steps, args.rounds, progress=_progress(args))
+    return report.steps(timings, CONTENDERS, GOALS)
+
+
+def _widths(args: argparse.Namespace, peers: List[str]) -> Any:
+    from tf1_mtl.scale.bench import report, rounds
+
+    measured = []
+    for width in _WIDTHS:
+        for batch in _BATCHES:
+            flops = 16 * batch * width**2  # eight products of 2 * batch * width * width
+            steps = max(1, min(args.steps, int(2e9 / flops)))
+            timings = rounds.measure(
+                [*OURS, "products"], steps, min(args.rounds, 5), batch, width, _progress(args)
+            )
+            measured.append((width, batch, flops, timings))
+    return report.widths(measured)
+
+
+def _memory(args: argparse.Namespace, peers: List[str]) -> Any:
+    from tf1_mtl.scale.bench import report, rounds
+
+    timings = rounds.measure(list(OURS), 10_000, 10, progress=_progress(args))
+    return report.memory(timings, 100_000)
+
+
+def _start(args: argparse.Namespace, peers: List[str]) -> Any:
+    from tf1_mtl.scale.bench import report, rounds
+
+    return report.start(rounds.start_up(min(args.rounds, 7)))
+
+
+_MEASURES = {"steps": _steps, "widths": _widths, "memory": _memory, "start": _start}
+
+
+def _chosen(option: str, text: str, known: Any) -> List[str]:
+    if text in ("all", "none"):
+        return list(known) if text == "all" else []
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{option}: {name!r}, but should be of {', '.join(known)}. Separate them by commas."
+            )
+    return names
+
+
+def _machine() -> Dict[str, Any]:
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }
+
+
+def _progress(args: argparse.Namespace) -> Any:
+    show = not args.quiet and sys.stderr.isatty()
+    return lambda done: show and print(f"\r{done:40}", end="", file=sys.stderr, flush=True)

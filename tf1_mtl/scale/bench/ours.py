@@ -1,0 +1,64 @@
+"""Our four ways of stepping, and the bare loop that they are held against."""
+
+import functools
+from typing import Any, Callable, List
+
+import numpy as np
+
+from tf1_mtl import build_graph, open_session, train
+from tf1_mtl.feeds import Batch
+from tf1_mtl.scale import session_config
+from tf1_mtl.scale.bench.problem import Problem
+
+Run = Callable[[], np.ndarray]
+
+
+def _open(problem: Problem, variables: str, stepping: str) -> Any:
+    inputs, shared = problem.weights[0].shape
+    tasks = (problem.weights[1].shape[1], problem.weights[2].shape[1])
+    # The graph draws its weights from the seed as the problem did.
+    net = build_graph(
+        np.random.RandomState(problem.seed),
+        problem.X.shape[1],
+        inputs,
+        shared,
+        tasks,
+        variables,
+    )
+    # A wide layer's products gain by every core; the fast ways' own settings are for small ones.
+    config = session_config(stepping, variables) if shared < 256 else None
+    session = open_session(net, "cpu", config)
+    session.run(net.init)
+    return net, session
+
+
+def _step_by(stepping: str, variables: str, problem: Problem) -> Run:
+    net, session = _open(problem, variables, stepping)
+    batches: List[Batch] = [Batch("joint", *arrays) for arrays in zip(*problem[2:])]
+
+    def run() -> np.ndarray:
+        return np.array([step.loss for step in train(net, session, batches, stepping)])
+
+    return run
+
+
+session = functools.partial(_step_by, "session", "ref")
+prepared = functools.partial(_step_by, "prepared", "resource")
+in_graph = functools.partial(_step_by, "in-graph", "ref")
+compiled = functools.partial(_step_by, "compiled", "ref")
+
+
+def bare(problem: Problem) -> Run:
+    """The article's loop: float32 arrays, no check, nothing else."""
+    net, session = _open(problem, "ref", "session")
+
+    def run() -> np.ndarray:
+        losses = []
+        for X, Y1, Y2 in zip(problem.X, problem.Y1, problem.Y2):
+            _, Joint_Loss_value = session.run(
+                [net.Optimiser, net.Joint_Loss], feed_dict={net.X: X, net.Y1: Y1, net.Y2: Y2}
+            )
+            losses.append(Joint_Loss_value)
+        return np.array(losses)
+
+    return run

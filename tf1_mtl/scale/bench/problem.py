@@ -1,0 +1,44 @@
+"""What every contender of the benchmark trains on. NumPy only."""
+
+from typing import NamedTuple, Tuple
+
+import numpy as np
+
+#: TensorFlow 1's Adam, as float32: learning rate, beta1, beta2, epsilon.
+ADAM = tuple(np.float32(value) for value in (0.001, 0.9, 0.999, 1e-8))
+
+
+class Problem(NamedTuple):
+    """The article's joint training: weights to start from, and batches, all float32."""
+
+    seed: int
+    weights: Tuple[np.ndarray, np.ndarray, np.ndarray]  #: share_W, share_Y1, share_Y2
+    X: np.ndarray  #: [steps, batch, inputs]
+    Y1: np.ndarray  #: [steps, batch, outputs]
+    Y2: np.ndarray  #: [steps, batch, outputs]
+
+    @property
+    def steps(self) -> int:
+        """Steps in a round."""
+        return len(self.X)
+
+
+def article_problem(steps: int, batch: int = 10, seed: int = 0) -> Problem:
+    """The article's sizes."""
+    return _problem(steps, batch, 10, 20, seed)
+
+
+def wide_problem(steps: int, batch: int, width: int, seed: int = 0) -> Problem:
+    """All layers of one width."""
+    return _problem(steps, batch, width, width, seed)
+
+
+def _problem(steps: int, batch: int, inputs: int, width: int, seed: int) -> Problem:
+    rng = np.random.RandomState(seed)
+    shapes = ((inputs, width), (width, width), (width, width))
+    weights = tuple(rng.rand(*shape).astype(np.float32) for shape in shapes)
+    X, Y1, Y2 = (
+        (rng.rand(steps, batch, columns) * 10).astype(np.float32)
+        for columns in (inputs, width, width)
+    )
+    return Problem(seed, weights, X, Y1, Y2)

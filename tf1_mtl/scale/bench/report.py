@@ -1,0 +1,114 @@
+"""The benchmark's tables, and its picture."""
+
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.errors import require
+from tf1_mtl.scale.bench.rounds import Missing, Timing, ratio
+
+Table = Tuple[Any, str]  # what goes into JSON, and the text
+
+
+def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequence[Any]) -> Table:
+    """Every contender's time of a step, and the goals."""
+    session = timings["session"]
+    rows: Dict[str, Any] = {}
+    lines = [f"{'':15}{'us a step':>10}{'quartiles':>16}{'x session':>11}  loss off by"]
+    for name, timing in timings.items():
+        if isinstance(timing, Missing):
+            rows[name] = {"missing": timing.why}
+            lines.append(f"{name:15}{'-':>10}  {timing.why}")
+            continue
+        low, median, high = np.percentile(timing.seconds * 1e6, [25, 50, 75])
+        against = ratio(timing, session)
+        off = abs(timing.last / session.last - 1)
+        rows[name] = {
+            "microseconds": median,
+            "quartiles": [low, high],
+            "of_session": against,
+            "loss_off_by": off,
+        }
+        spread = f"{low:.1f}-{high:.1f}"
+        lines.append(
+            f"{name:15}{median:10.1f}{spread:>16}{against:11.3f}  {off:.0e}  "
+            f"{contenders[name].what}"
+        )
+    reached = []
+    lines += ["", f"{'time of':12}{'against':15}{'ratio':>8}{'goal':>8}"]
+    for name, other, goal in goals:
+        if isinstance(timings.get(other, Missing("")), Timing) and isinstance(
+            timings[name], Timing
+        ):
+            value = ratio(timings[name], timings[other])
+            reached.append({"time": name, "against": other, "ratio": value, "goal": goal})
+            verdict = "reached" if value <= goal else "not reached"
+            lines.append(f"{name:12}{other:15}{value:8.2f}{goal:8.2f}  {verdict}")
+    return {"contenders": rows, "goals": reached}, "\n".join(lines)
+
+
+def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table:
+    """The ways of stepping against width and batch, as shares of the matrix-multiply rate."""
+    names = [name for name in measured[0][3] if name != "products"]
+    lines = [
+        "milliseconds a step, and in brackets the share of it that the step's eight matrix",
+        "products take when NumPy's BLAS does nothing else",
+        f"{'width':>6}{'batch':>7}{'GFLOP/s':>9}" + "".join(f"{name:>19}" for name in names),
+    ]
+    rows: List[Any] = []
+    for width, batch, flops, timings in measured:
+        products = timings["products"]
+        rate = flops / np.median(products.seconds) / 1e9
+        row: Dict[str, Any] = {"width": width, "batch": batch, "gigaflops": rate}
+        cells = []
+        for name in names:
+            if isinstance(timings[name], Missing):
+                row[name] = {"missing": timings[name].why}
+                cells.append(f"{'-':>19}")
+                continue
+            milliseconds = float(np.median(timings[name].seconds) * 1e3)
+            share = ratio(products, timings[name])
+            row[name] = {"milliseconds": milliseconds, "share": share}
+            cells.append(f"{f'{milliseconds:.3g} ({share:.0%})':>19}")
+        rows.append(row)
+        lines.append(f"{width:6}{batch:7}{rate:9.1f}" + "".join(cells))
+    return rows, "\n".join(lines)
+
+
+def memory(timings: Mapping[str, Any], total: int) -> Table:
+    """Memory of each way over many steps."""
+    lines = [f"{'':12}{'peak MB':>9}{'growth in MB over ' + format(total, ',') + ' steps':>40}"]
+    rows = {}
+    for name, timing in timings.items():
+        if isinstance(timing, Missing):
+            lines.append(f"{name:12}{'-':>9}  {timing.why}")
+            continue
+        rows[name] = {"peak": timing.peak, "grown": timing.grown, "steps": total}
+        lines.append(f"{name:12}{timing.peak:9.0f}{timing.grown:40.2f}")
+    return rows, "\n".join(lines)
+
+
+def start(seconds: Mapping[str, np.ndarray]) -> Table:
+    """From the shell to the first loss."""
+    against = float(np.median(seconds["first loss"] / seconds["import tensorflow"]))
+    medians = {name: float(np.median(values)) for name, values in seconds.items()}
+    text = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
+    return {**medians, "ratio": against}, f"{text}: ratio {against:.2f} (goal 1.1)"
+
+
+def plot(result: Mapping[str, Any], path: str) -> None:
+    """Bars of the steps' times, on a logarithmic scale."""
+    rows = result["steps"]["contenders"]
+    times = {name: row["microseconds"] for name, row in rows.items() if "microseconds" in row}
+    names = sorted(times, key=times.__getitem__, reverse=True)
+    figure = require("matplotlib.figure", "plot").Figure(figsize=(7, 0.35 * len(names) + 1.2))
+    axes = figure.add_subplot()
+    ours = ("session", "prepared", "in-graph", "compiled")
+    colours = ["#0072b2" if name in ours else "#999999" for name in names]
+    bars = axes.barh(names, [times[name] for name in names], color=colours)
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.set_xscale("log")
+    axes.set_xlabel("microseconds a joint step (log scale); blue: this package")
+    axes.margins(x=0.15)
+    figure.tight_layout()
+    figure.savefig(path)

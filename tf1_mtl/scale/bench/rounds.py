@@ -1,0 +1,139 @@
+"""Runs contenders in processes of their own, round by round in turn, and gathers the times."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence
+
+import numpy as np
+
+from tf1_mtl.scale.bench import CONTENDERS
+
+
+class Timing(NamedTuple):
+    """One contender's rounds."""
+
+    seconds: np.ndarray  #: float64 [rounds], of a step
+    first: Optional[float]  #: the loss of the first step
+    last: Optional[float]  #: the loss of the first round's last step
+    grown: float  #: megabytes, from the first timed round to the last
+    peak: float  #: megabytes
+
+
+class Missing(NamedTuple):
+    """A contender that cannot run here."""
+
+    why: str
+
+
+def measure(
+    names: Sequence[str],
+    steps: int,
+    rounds: int,
+    batch: int = 10,
+    width: int = 0,
+    progress: Callable[[str], None] = lambda done: None,
+) -> Dict[str, Any]:
+    """Times the contenders; in each round each of them runs once, alone.
+
+    Args:
+      names: Of `CONTENDERS`, or "products".
+      steps: In a round.
+      rounds: Timed; one before them is not, since it compiles.
+      batch: Rows.
+      width: Of all layers; 0 takes the article's sizes.
+      progress: Is told what has been done.
+
+    Returns:
+      By name, a `Timing` or a `Missing`.
+    """
+    results: Dict[str, Any] = {}
+    answers: Dict[str, List[Dict[str, Any]]] = {}
+    with contextlib.ExitStack() as stack:
+        workers = {}
+        for name in names:
+            why = _why_not(name)
+            if why is None:
+                worker = stack.enter_context(_worker(name, steps, batch, width))
+                ready = _answer(worker)
+                why = ready.get("missing")
+            if why is not None:
+                results[name] = Missing(why)
+                continue
+            progress(f"{name} started")
+            workers[name], answers[name] = worker, [ready]
+        for number in range(rounds):
+            for name, worker in workers.items():
+                print(file=worker.stdin, flush=True)
+                answers[name].append(_answer(worker))
+            progress(f"round {number + 1} of {rounds}")
+    for name, (ready, *timed) in answers.items():
+        results[name] = Timing(
+            np.array([answer["seconds"] for answer in timed]) / steps,
+            ready.get("first"),
+            ready.get("last"),
+            timed[-1]["megabytes"] - timed[0]["megabytes"],
+            timed[-1]["peak"],
+        )
+    return {name: results[name] for name in names}
+
+
+def ratio(one: Timing, other: Timing) -> float:
+    """How much time one takes for each second of the other: the median over the rounds."""
+    return float(np.median(one.seconds / other.seconds))
+
+
+def start_up(rounds: int) -> Dict[str, np.ndarray]:
+    """Seconds from the shell to the first loss, and of a bare `import tensorflow`, in turn."""
+    commands = {
+        "first loss": ["-m", "tf1_mtl", "joint", "--seed", "1", "--quiet"],
+        "import tensorflow": ["-c", "import tensorflow"],
+    }
+    seconds: Dict[str, List[float]] = {name: [] for name in commands}
+    for _ in range(rounds):
+        for name, arguments in commands.items():
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, *arguments],
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            seconds[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def _why_not(name: str) -> Optional[str]:
+    """Why a contender cannot be started; None if it can be tried."""
+    package = CONTENDERS[name].package if name in CONTENDERS else "numpy"
+    if package.isidentifier() and importlib.util.find_spec(package) is None:
+        return f"{package} is not installed"
+    return None
+
+
+@contextlib.contextmanager
+def _worker(name: str, *sizes: int) -> Iterator[Any]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tf1_mtl.scale.bench.worker", name, *map(str, sizes)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+        universal_newlines=True,
+    )
+    try:
+        yield process
+    finally:
+        process.communicate()  # the end of its input ends it
+
+
+def _answer(worker: Any) -> Dict[str, Any]:
+    line = worker.stdout.readline()
+    if not line:
+        return {"missing": f"its process ended with status {worker.wait()}"}
+    answer: Dict[str, Any] = json.loads(line)
+    return answer

@@ -1,0 +1,60 @@
+"""One contender's process: `python -m tf1_mtl.scale.bench.worker NAME STEPS BATCH WIDTH`.
+
+Width 0 takes the article's sizes. Says "ready" with the losses of a first, untimed round; then for
+each line on stdin runs a round and answers with its seconds and the memory held. All as JSON.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+from tf1_mtl.scale.bench import CONTENDERS, Contender
+from tf1_mtl.scale.bench.problem import article_problem, wide_problem
+
+_PRODUCTS = Contender("numpy_peer", "products", "numpy", "a step's matrix products by NumPy")
+
+
+def main(name: str, steps: int, batch: int, width: int) -> None:
+    """Builds the contender and runs a round for each line on stdin."""
+    # What libraries print must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    try:
+        contender = CONTENDERS.get(name, _PRODUCTS)
+        module = importlib.import_module(f"tf1_mtl.scale.bench.{contender.module}")
+        problem = wide_problem(steps, batch, width) if width else article_problem(steps, batch)
+        run = getattr(module, contender.function)(problem)
+        losses = run()
+    except Exception as error:
+        _answer(answers, {"missing": f"{type(error).__name__}: {error}".splitlines()[0]})
+        return
+    _answer(answers, {"first": float(losses[0]), "last": float(losses[-1])} if len(losses) else {})
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+        _answer(
+            answers,
+            {"seconds": seconds, "megabytes": _megabytes("VmRSS"), "peak": _megabytes("VmHWM")},
+        )
+
+
+def _answer(answers: TextIO, what: Any) -> None:
+    print(json.dumps(what), file=answers, flush=True)
+
+
+def _megabytes(field: str) -> float:
+    """Memory of this process, from the kernel; 0 where there is no /proc."""
+    try:
+        with open("/proc/self/status") as file:
+            (line,) = [line for line in file if line.startswith(field)]
+        return int(line.split()[1]) / 1024
+    except OSError:
+        return 0.0
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
