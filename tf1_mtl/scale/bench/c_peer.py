@@ -96,9 +96,7 @@ def by_hand(problem: Problem) -> Callable[[], np.ndarray]:
 
     def run() -> np.ndarray:
         losses = np.empty(problem.steps, np.float32)
-        train(
-            problem.steps, *(array.ctypes.data_as(ctypes.c_void_p) for array in [*arrays, losses])
-        )
+        train(problem.steps, *(ctypes.c_void_p(a.ctypes.data) for a in [*arrays, losses]))
         return losses
 
     return run

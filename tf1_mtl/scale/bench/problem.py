@@ -35,10 +35,10 @@ def wide_problem(steps: int, batch: int, width: int, seed: int = 0) -> Problem:
 
 def _problem(steps: int, batch: int, inputs: int, width: int, seed: int) -> Problem:
     rng = np.random.RandomState(seed)
-    shapes = ((inputs, width), (width, width), (width, width))
-    weights = tuple(rng.rand(*shape).astype(np.float32) for shape in shapes)
-    X, Y1, Y2 = (
-        (rng.rand(steps, batch, columns) * 10).astype(np.float32)
-        for columns in (inputs, width, width)
-    )
+
+    def uniform(*shape: int) -> np.ndarray:
+        return rng.rand(*shape).astype(np.float32)
+
+    weights = (uniform(inputs, width), uniform(width, width), uniform(width, width))
+    X, Y1, Y2 = (uniform(steps, batch, columns) * 10 for columns in (inputs, width, width))
     return Problem(seed, weights, X, Y1, Y2)
