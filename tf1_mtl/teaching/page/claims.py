@@ -243,7 +243,9 @@ def a_variable_of_sizes_is_two_integers(bench: Bench) -> str:
 def l2_loss_takes_one_tensor(bench: Bench) -> str:
     with tf.Graph().as_default():
         Y1, Y1_layer = tf.zeros([10, 20]), tf.zeros([10, 20])
-        return _error_of(Exception, lambda: tf.nn.l2_loss(Y1, Y1_layer))
+        name = tf.nn.l2_loss(Y1, "second").op.name
+        error = _error_of(Exception, lambda: tf.nn.l2_loss(Y1, Y1_layer))
+    return _must(name == "second", f'tf.nn.l2_loss(Y1, "second").op.name == "{name}"\n{error}')
 
 
 CLAIMS: Dict[str, Callable[[Bench], str]] = {
