@@ -5,10 +5,11 @@ import pytest
 
 from tf1_mtl.baseline import Reference, golden_names, load_golden
 from tf1_mtl.baseline.bounds import TINY, UNIT, Bounded, BoundedReference, gamma
-from tf1_mtl.baseline.deviations import BoundedDeviant, Deviant, Rules
+from tf1_mtl.baseline.deviations import BoundedDeviant, Deviant
 from tf1_mtl.baseline.known import KNOWN, causes
 from tf1_mtl.baseline.play import batch
 from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS
+from tf1_mtl.baseline.rules import Rules
 
 BETAS = {"m": np.float32(0.9), "v": np.float32(0.999)}
 

@@ -66,7 +66,5 @@ class Conformant(Default):
         m = jax.tree.map(lambda m, g: m + (g - m) * (1 - 0.9), m, gradients)
         v = jax.tree.map(lambda v, g: v + (g * g - v) * (1 - 0.999), v, gradients)
         alpha = 0.001 * jnp.sqrt(1 - beta2_power) / (1 - beta1_power)
-        moved = jax.tree.map(
-            lambda w, m, v: w - alpha * m / (jnp.sqrt(v) + 1e-8), trained, m, v
-        )
+        moved = jax.tree.map(lambda w, m, v: w - alpha * m / (jnp.sqrt(v) + 1e-8), trained, m, v)
         return now, moved, (m, v, beta1_power * 0.9, beta2_power * 0.999)

@@ -4,7 +4,7 @@ A `Bounded` is a float64 array and, for each element, a bound on how far any flo
 be from it. `BoundedReference` runs the reference's own lines on such arrays, so that each of its
 results comes with the tolerance that is derived for exactly this result.
 
-The rules are those of N. Higham, "Accuracy and Stability of Numerical Algorithms", chapters 2 and 3:
+The rules are those of N. Higham, "Accuracy and Stability of Numerical Algorithms", chapters 2, 3:
 one operation is off by at most u = 2^-24 of its result; a sum of n terms, in any order, with or
 without fused multiply-add, by gamma_n = n u / (1 - n u) of the sum of the terms' magnitudes; errors
 of the operands go through an operation by the largest change they can make. Two exceptions make

@@ -29,7 +29,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose, mean_step_length
+from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
+from tf1_mtl.baseline.fitting import mean_step_length
 from tf1_mtl.baseline.goldens import golden_names, load_golden
 from tf1_mtl.baseline.judgement import STAGES, Divergence, judge
 from tf1_mtl.baseline.play import Played, Port, play
@@ -54,7 +55,9 @@ class CaseResult(NamedTuple):
     @property
     def verdict(self) -> str:
         if self.divergence:
-            when = f"at step {self.divergence.step}" if self.divergence.step >= 0 else "before step 0"
+            when = (
+                f"at step {self.divergence.step}" if self.divergence.step >= 0 else "before step 0"
+            )
             return f"deviates {when} ({self.divergence.stage})"
         return f"broke after {self.steps} steps" if self.broke else f"conforms, {self.steps} steps"
 
@@ -106,7 +109,8 @@ class Report(NamedTuple):
                 for result in self.cases
             ],
             "first": self.first and self.first._asdict(),
-            "diagnosis": self.diagnosis and {"text": str(self.diagnosis), "explanations": diagnosis},
+            "diagnosis": self.diagnosis
+            and {"text": str(self.diagnosis), "explanations": diagnosis},
             "notes": self.notes,
         }
         return json.dumps(_plain(report), indent=2, allow_nan=False)
@@ -172,7 +176,7 @@ def _notes(plays: Sequence[Played], deviates: bool) -> List[str]:
     if length is not None and abs(length - 1) > REMARKABLE_STEP:
         notes.append(
             f"the steps of golden '{longest.case}' are on average {abs(length - 1):.1e} of their "
-            f"length {'longer' if length > 1 else 'shorter'} than TensorFlow's, which is within the "
+            f"length {'longer' if length > 1 else 'shorter'} than TensorFlow's, which is within "
             "tolerance: hyper-parameters held in double in place of float32 do this (Keras, optax)."
         )
     return notes
@@ -186,7 +190,10 @@ def _lines(report: Report) -> List[str]:
         lines += [f"broke in {len(broken)} of {total} cases, first in {broken[0].broke}", ""]
     if report.first:
         bad = sum(result.divergence is not None for result in report.cases)
-        lines += [f"deviates in {bad} of {total} cases. First divergence:", _divergence(report.first)]
+        lines += [
+            f"deviates in {bad} of {total} cases. First divergence:",
+            _divergence(report.first),
+        ]
         lines += ["diagnosis: " + str(report.diagnosis), ""]
     elif not broken:
         lines += [f"conformant: {total} cases, {steps} steps, all within float32 rounding"]

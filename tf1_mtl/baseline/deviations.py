@@ -1,10 +1,10 @@
-"""The mistakes that ports make, as rules with names: the reference with one or two of them changed.
+"""The reference with rules changed, so that it does what wrong ports do.
 
-`Deviant()` without rules is the reference. Each rule's default is what TensorFlow 1.x does; what
-frameworks and people do instead is in `known.py`, which gives every deviation its identifier.
+The rules and their defaults, which are TensorFlow's, are in `rules.py`; what frameworks and people
+do instead is in `known.py`, which gives every deviation its identifier.
 """
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
@@ -18,68 +18,9 @@ from tf1_mtl.baseline.alternatives import (
 )
 from tf1_mtl.baseline.bounds import BoundedReference
 from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS, Layers, Reference
+from tf1_mtl.baseline.rules import Rules
 
 OTHER = {"Y1": "Y2", "Y2": "Y1", "joint": "joint"}
-VARIABLE = {"shared": "share_W", "Y1": "share_Y1", "Y2": "share_Y2"}
-
-
-class Rules(NamedTuple):
-    """What a port may do otherwise; a default is TensorFlow's way."""
-
-    # What is fed and what is kept
-    X_factor: float = 1.0
-    label_factor: float = 1.0
-    feeds_as: str = ""  # a name of ROUNDINGS
-    swapped: str = ""  # "labels", "tasks" (Y1's step is Y2's)
-    stored_as: str = ""  # a name of ROUNDINGS: how weights are kept between steps
-    returned_as: str = "float32"  # the dtype that weights() gives
-    transposed: str = ""  # heads: "inside" (used as their transpose), "returned"
-    frozen: Tuple[str, ...] = ()  # variables that no step moves
-    # The forward pass
-    matmul_as: str = ""  # a name of ROUNDINGS, for both operands
-    product_as: str = ""  # and for the result
-    shared_activation: str = "relu"  # a name of ACTIVATIONS
-    task_activation: str = "relu"
-    leak: float = 0.01  # the slope below zero, where an activation has one
-    shared_slope_at_zero: float = 0.0
-    task_slope_at_zero: float = 0.0
-    bias: Tuple[str, ...] = ()  # layers with a bias, which starts at zero and is trained
-    # The loss
-    loss: str = "squares"  # a name of LOSSES
-    loss_factor: float = 0.5
-    mean_over: str = ""  # "batch", "all"
-    joint_factors: Tuple[float, float] = (1.0, 1.0)  # of the two tasks' losses in the joint one
-    reported: str = "before"  # "after" the update, of the "other" task, "joint"
-    reported_factor: float = 1.0
-    # Which gradients reach which weights
-    gradient_factor: float = 1.0
-    shared_learns_from: str = "both"  # in the joint step: "Y1", "Y2"
-    other_head: str = ""  # alternate step: "own loss" moves it, "joint loss" trains everything
-    joint_in_turn: str = ""  # "Y1 Y2", "Y2 Y1": two steps, one after the other
-    turn_slots: str = "own"  # of these two steps: "own" (Y1_op's, Y2_op's) or "joint"
-    late: str = ""  # "weights", "gradients": one step old
-    head_first: str = ""  # heads move before share_W's gradient: "backward", "forward and backward"
-    accumulated: bool = False  # gradients are added to those of all steps before
-    clip_value: float = np.inf
-    clip_norm: float = np.inf
-    clip_global_norm: float = np.inf
-    l2: float = 0.0  # times the weight, added to its gradient
-    l2_in_loss: bool = False
-    weight_decay: float = 0.0  # times learning rate and weight, subtracted (AdamW)
-    # The optimizer
-    optimizer: str = "adam"  # a name of OPTIMIZER_STEPS
-    learning_rate: float = 0.001
-    learning_rate_decay: float = 0.0  # learning_rate / (1 + decay * steps done)
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    epsilon_place: str = "hat"  # "outside" the bias correction, inside the "root", "root outside"
-    bias_correction: str = "both"  # "none", "first", "second"
-    first_step: int = 1  # the t of the first bias correction
-    momentum: float = 0.9
-    # Among the three optimizers: "powers", "slots" (and powers), "slots by variable" (each variable
-    # counts its own steps), "slots with zeros" (a variable without a gradient moves on)
-    shared: str = ""
 
 
 class Deviant(Reference):
@@ -123,7 +64,9 @@ class Deviant(Reference):
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The three weight matrices as they stand, copied."""
-        return {name: np.array(value, self.rules.returned_as) for name, value in self.shown().items()}
+        return {
+            name: np.array(value, self.rules.returned_as) for name, value in self.shown().items()
+        }
 
     def shown(self) -> Dict[str, Any]:
         """The weights as the outside sees them."""
@@ -274,7 +217,8 @@ class Deviant(Reference):
         if rule.clip_value < np.inf:
             limit = rule.clip_value
             changed = {
-                k: self.pointwise(lambda g: np.clip(g, -limit, limit), g) for k, g in changed.items()
+                k: self.pointwise(lambda g: np.clip(g, -limit, limit), g)
+                for k, g in changed.items()
             }
         if rule.clip_norm < np.inf:
             squares = {k: (g * g).sum() for k, g in changed.items()}
@@ -299,7 +243,9 @@ class Deviant(Reference):
     def update(self, optimizer: str, gradients: Dict[str, Any]) -> None:
         shared = self.rules.shared
         if shared == "slots with zeros":
-            absent = [k for k in self.variables if k not in gradients and k not in self.rules.frozen]
+            absent = [
+                k for k in self.variables if k not in gradients and k not in self.rules.frozen
+            ]
             zeros = {k: self.variables[k] * self.number(0) for k in absent}
             gradients = dict(gradients, **zeros)
         if shared == "slots by variable":

@@ -1,27 +1,24 @@
-"""Names the cause: the known deviation, or the pair of them, with which the reference does the same.
+"""Names the cause: the known deviation, or two of them, with which the reference does the same.
 
 A cause is named only when the port passes the check of the reference that has it, on every case,
-within the same derived tolerances. A quick run in float64 weeds out what is far from the port first.
+within the same derived tolerances. A quick float64 run weeds out what is far from the port first.
 """
 
 import itertools
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.deviations import Deviant, Rules
+from tf1_mtl.baseline.deviation import Deviation, Settings
+from tf1_mtl.baseline.fitting import FAR_LOSS, first_loss, fit, near
 from tf1_mtl.baseline.judgement import Divergence, judge
-from tf1_mtl.baseline.known import KNOWN, Cause, Deviation, Settings, at, causes
+from tf1_mtl.baseline.known import KNOWN, Cause, at, causes
 from tf1_mtl.baseline.play import Played
-from tf1_mtl.baseline.reference import WEIGHTS
 
 # How many steps of a case decide; those after a divergence tell causes apart.
 STEPS_AGREEING, STEPS_AFTER = 30, 10
-# The weeding out, relative to loss, update and weight: above rounding, below what deviations do.
-FAR_LOSS, FAR_UPDATE, FAR_WEIGHT = 1e-4, 1e-4, 3e-7
 # Deviations that are likely to be at no listed strength in a pair too.
 OFTEN_UNUSUAL = ("learning-rate", "adam-epsilon", "adam-beta1", "adam-beta2", "loss-scaled")
-HYPER_PARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon")
 Case = Tuple[Played, int]  # and how many of its steps decide
 Explanation = Tuple[Cause, ...]
 
@@ -96,8 +93,10 @@ class _Evidence:
 
     def singles(self) -> List[Explanation]:
         """The causes that alone explain all: those at listed strengths first, then the fitted."""
-        found = [(cause,) for cause in causes() if self.explained_by(cause.settings)]
-        named = {cause.id for (cause,) in found}
+        found: List[Explanation] = [
+            (cause,) for cause in causes() if self.explained_by(cause.settings)
+        ]
+        named = {explanation[0].id for explanation in found}
         fitted_to = self.diverging[:1] if found else self.diverging[:3]
         for deviation in KNOWN:
             if deviation.fitted and deviation.id not in named:
@@ -110,7 +109,7 @@ class _Evidence:
     ) -> Iterator[Cause]:
         """The deviation at strengths that were fitted to one of the cases and explain all."""
         for played, steps in fitted_to:
-            settings = fit(played, steps, deviation, others)
+            settings = _fit(played, steps, deviation, others)
             if settings is not None and self.explained_by(settings):
                 settings = self.rounded(settings, deviation.fitted, self.cases)
                 yield at(deviation, {k: v for k, v in settings.items() if k not in others})
@@ -127,7 +126,7 @@ class _Evidence:
         """Two causes together, both at listed strengths or one of them, or both, fitted."""
         self.port_losses = [p.losses[0] if p.losses else np.nan for p, _ in self.cases]
         suspects = [(cause, self.first_losses(cause.settings)) for cause in causes()]
-        found = []
+        found: List[Explanation] = []
         for one, other in self.worth_a_try(suspects):
             if self.explained_by({**one.settings, **other.settings}):
                 found.append((one, other))
@@ -153,7 +152,7 @@ class _Evidence:
         or a cause that gives the first losses, then one that is often unusual fitted to it."""
         played, steps = self.diverging[0]
         for deviation in KNOWN:
-            settings = fit(played, steps, deviation, {}) if deviation.fitted else None
+            settings = _fit(played, steps, deviation, {}) if deviation.fitted else None
             if settings is not None and follows(played, settings, steps):
                 settings = self.rounded(settings, deviation.fitted, self.diverging[:1])
                 yield from self.completed(at(deviation, settings), KNOWN)
@@ -174,7 +173,7 @@ class _Evidence:
                     yield one, other
 
     def first_losses(self, settings: Settings) -> List[float]:
-        return [_first_loss(played, settings) for played, _ in self.cases]
+        return [first_loss(played, settings) for played, _ in self.cases]
 
 
 def _explains(settings: Settings, cases: Sequence[Case]) -> bool:
@@ -192,115 +191,8 @@ def follows(played: Played, settings: Settings, steps: int) -> bool:
         return bool(played.broke)
 
 
-def near(played: Played, settings: Settings, steps: int) -> bool:
-    """Whether it does so roughly; quick."""
-    try:
-        with np.errstate(all="ignore"):
-            return all(_is_near(played, *step) for step in _steps(played, settings, steps))
-    except ValueError:
-        return bool(played.broke)
-
-
-def _is_near(played: Played, loss: float, expected_loss: float, arrays: List[Tuple]) -> bool:
-    """One step; most elements decide, since a few may hang on the sign of what rounding left."""
-    if not np.isfinite(expected_loss):
-        return not np.isfinite(loss)
-    labels = _label_squares(played)
-    slack = FAR_LOSS * (max(abs(loss), abs(expected_loss)) + 0.1 * np.sqrt(abs(loss) * labels))
-    if not abs(loss - expected_loss) <= slack + 1e-9 * labels:
-        return False
-    if abs(expected_loss) < 1e-9 * labels:  # Adam makes full steps of what rounding left
-        return True
-    for obtained, expected, before in arrays:
-        slack = FAR_UPDATE * np.abs(obtained - before) + FAR_WEIGHT * np.abs(obtained)
-        far = ~(np.abs(obtained - expected) <= slack) & np.isfinite(expected)
-        if 2 * np.count_nonzero(far) > far.size:
-            return False
-    return True
-
-
-def mean_step_length(played: Played) -> Optional[float]:
-    """A port's steps against those of exact arithmetic with TensorFlow's hyper-parameters.
-
-    Returns:
-      The mean ratio over all weights and steps, weighted by the steps' squares; None for no steps.
-    """
-    single = {rule: float(np.float32(getattr(Rules(), rule))) for rule in HYPER_PARAMETERS}
-    product = square = 0.0
-    for _, _, arrays in _steps(played, single, len(played.losses)):
-        for obtained, expected, before in arrays:
-            product += float(((obtained - before) * (expected - before)).sum())
-            square += float(((expected - before) ** 2).sum())
-    return product / square if square else None
-
-
-def fit(played: Played, steps: int, deviation: Deviation, others: Settings) -> Optional[Settings]:
-    """The strength at which a deviation comes closest to what a port did, if it comes near it."""
-    strengths = [{**settings, **others} for settings in deviation.strengths]
-    few = max(1, steps - STEPS_AFTER + 2)
-    try:
-        with np.errstate(all="ignore"):
-            sizes = [np.abs(_off(played, settings, few)).sum() for settings in strengths]
-            settings = _fitted(played, strengths[int(np.nanargmin(sizes))], deviation.fitted, few)
-            if near(played, settings, steps):
-                return _fitted(played, settings, deviation.fitted, steps)
-    except ValueError:  # no strength gives numbers, or shapes that fit
-        pass
-    return None
-
-
-def _fitted(played: Played, settings: Settings, rule: str, steps: int) -> Settings:
-    """Gauss and Newton's least squares, for one number."""
-    for _ in range(8):
-        value = settings[rule]
-        here = _off(played, settings, steps)
-        slope = (_off(played, {**settings, rule: 1.00001 * value}, steps) - here) / (1e-5 * value)
-        change = -float((slope * here).sum() / (slope * slope).sum())
-        settings = {**settings, rule: value + np.clip(change, -0.9 * abs(value), 9 * abs(value))}
-        if not abs(change) > 1e-7 * abs(value):
-            break
-    return settings
-
-
-def _off(played: Played, settings: Settings, steps: int) -> np.ndarray:
-    """How far off all steps are, in parts of what float32 can hold."""
-    parts = []
-    for loss, expected_loss, arrays in _steps(played, settings, steps):
-        parts.append(np.array([(loss - expected_loss) / (1e-6 * abs(loss) + 1e-30)]))
-        for obtained, expected, _ in arrays:
-            parts.append(((obtained - expected) / (1e-7 * np.abs(obtained) + 1e-8)).ravel())
-    return np.concatenate(parts)
-
-
-def _steps(played: Played, settings: Settings, steps: int) -> Iterator[Tuple]:
-    """Loss and weights of each step: the port's, the deviant's from the port's weights before."""
-    golden = played.golden
-    model = Deviant(*(golden.initial[name] for name in WEIGHTS), np.float64, **settings)
-    for step in range(min(steps, len(played.shown) - 1)):
-        shown = played.shown[step]
-        model.load({name: shown[name].astype(np.float64) for name in WEIGHTS})
-        loss = float(model.step(*played.batch(step)))
-        weights = model.shown()
-        after = played.shown[step + 1]
-        yield played.losses[step], loss, [
-            (after[name].astype(np.float64), weights[name], shown[name].astype(np.float64))
-            for name in WEIGHTS
-        ]
-
-
-def _first_loss(played: Played, settings: Settings) -> float:
-    with np.errstate(all="ignore"):
-        try:
-            for _, loss, _ in _steps(played, settings, 1):
-                return loss
-        except ValueError:
-            pass
-    return np.nan
-
-
-def _label_squares(played: Played) -> float:
-    feeds = played.golden.runs[0].feeds
-    return float(sum(np.sum(np.square(feeds[name])) for name in ("Y1", "Y2") if name in feeds))
+def _fit(played: Played, steps: int, deviation: Deviation, others: Settings) -> Optional[Settings]:
+    return fit(played, steps, max(1, steps - STEPS_AFTER + 2), deviation, others)
 
 
 def _all_near(losses: Sequence[float], others: Sequence[float]) -> bool:
@@ -314,4 +206,4 @@ def _compatible(one: Cause, other: Cause) -> bool:
 
 
 def _same_settings(cause: Cause, found: List[Explanation]) -> bool:
-    return any(cause.settings == other.settings for (other,) in found)
+    return any(cause.settings == explanation[0].settings for explanation in found)

@@ -136,7 +136,9 @@ class _Array(NamedTuple):
             float(distance[index]),
             ulps_between(float(obtained[index]), float(value[index])),
             float(error[index]),
-            reason if error[index] else "0: float32 holds every number on the way to this one exactly",
+            reason
+            if error[index]
+            else "0: float32 holds every number on the way to this one exactly",
             int(self.off.sum()),
             int(self.off.size),
             agrees,
@@ -159,8 +161,12 @@ class _Steps:
         loss = np.float64(played.losses[step])
         agrees = [f"the steps before step {step}"] if step else []
         if _is_off(loss, expected_loss):
-            array = _Array("loss", loss, expected_loss, np.array(True), run.loss)
-            return array.divergence(played, step, FORWARD, _loss_reason(played, step), tuple(agrees))
+            array = _Array(
+                "loss", np.array(loss), expected_loss, np.array(True), np.array(run.loss)
+            )
+            return array.divergence(
+                played, step, FORWARD, _loss_reason(played, step), tuple(agrees)
+            )
         agrees.append("the loss of this step")
         if len(played.shown) == step + 1:
             return None
@@ -264,8 +270,9 @@ def _loss_reason(played: Played, step: int) -> str:
 
 def _update_reason(played: Played, step: int) -> str:
     """Why the weights after a step have theirs."""
-    _, X, Y1, Y2 = played.batch(step)
-    terms = sorted({len(X), X.shape[1], played.golden.initial["share_W"].shape[1], Y1.shape[1]})
+    initial = played.golden.initial
+    sizes = {size for name in WEIGHTS for size in initial[name].shape}
+    terms = sorted(sizes | {len(played.golden.runs[step].feeds["X"])})
     return (
         f"float32 rounding of the gradients (dot products of {', '.join(map(str, terms))} terms in "
         "any order) and slots up to here, of beta2 = 0.999 and its powers, of the square root, and "

@@ -1,7 +1,8 @@
-"""The model in NumPy: what one TensorFlow 1.x `session.run` computes, readable as the specification.
+"""The model in NumPy: what one TensorFlow 1.x `session.run` computes, to read as a specification.
 
 Read `Reference` from top to bottom: forward pass, loss, gradients, Adam. It runs in float32, as
-TensorFlow does, or in float64. Given the gradients, its Adam is TensorFlow's bit for bit in float32.
+TensorFlow does, or in float64. Given the gradients, its float32 Adam is TensorFlow's bit for bit
+(but for the square root, which TensorFlow takes up to 4 ulp off before 2.9).
 It is cut into small methods so that `deviations.Deviant` can change one rule at a time, and its
 arithmetic is at the end so that `bounds.BoundedReference` can run the same lines on numbers that
 carry their rounding error.
@@ -53,9 +54,9 @@ class Reference:
         for task, optimizer in OPTIMIZERS.items():
             self.slots[optimizer, "", "beta1_power"] = self.beta1
             self.slots[optimizer, "", "beta2_power"] = self.beta2
-            for variable in ("share_W",) + tuple("share_" + head for head in TRAINS[task]):
-                for slot in ("m", "v"):
-                    self.slots[optimizer, variable, slot] = self.variables[variable] * self.number(0)
+            for variable in ("share_W", *("share_" + head for head in TRAINS[task])):
+                zero = self.variables[variable] * self.number(0)
+                self.slots[optimizer, variable, "m"] = self.slots[optimizer, variable, "v"] = zero
 
     def step(self, task: str, X: np.ndarray, Y1: np.ndarray, Y2: np.ndarray) -> Any:
         """One `session.run([op, loss])`.
