@@ -5,6 +5,7 @@ A *draw* is a function that takes a task ("Y1", "Y2" or "joint") and gives the `
 `numpy.random.RandomState`, in the article's order.
 """
 
+import math
 import zipfile
 import zlib
 from typing import (
@@ -292,13 +293,13 @@ def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] 
             f"{where} is empty, {_shape_text(array.shape)}, but should have at least one row and "
             "column."
         )
-    with np.errstate(over="ignore"):
-        cast = np.asarray(array, dtype=np.float32)
-    flat = cast.ravel()
-    # One dot product is the cheapest look at every number; only a doubtful one is looked into.
-    with np.errstate(over="ignore", invalid="ignore"):
-        square = np.dot(flat, flat)
-    if not np.isfinite(square):
+    cast = array
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            cast = array.astype(np.float32)
+    # One product is the cheapest look at every number (and vdot does not warn of an overflow);
+    # only a doubtful array is looked into.
+    if not math.isfinite(np.vdot(cast, cast)):
         _refuse_non_finite(where, array, cast)
     return cast
 
