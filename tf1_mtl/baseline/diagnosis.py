@@ -70,7 +70,15 @@ def diagnose(plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> 
     """
     evidence = _Evidence(plays, divergences)
     found = evidence.singles()
-    return Diagnosis(tuple(found or evidence.pairs()))
+    if not found and all(_has_numbers(played) for played in plays):
+        found = evidence.pairs()
+    return Diagnosis(tuple(found))
+
+
+def _has_numbers(played: Played) -> bool:
+    """Whether there is enough to search for pairs in."""
+    values = [played.losses, *played.shown[-1].values()] if played.shown else []
+    return not played.wrong and all(np.isfinite(np.asarray(x, float)).all() for x in values)
 
 
 class _Evidence:

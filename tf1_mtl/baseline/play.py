@@ -118,6 +118,8 @@ def _numbers(what: str, value: Any) -> np.ndarray:
         value = value.detach()
     try:
         array = np.array(value)
+        if array.dtype == object:
+            raise TypeError("no number")
         array.astype(np.float64)
     except Exception as error:
         raise WrongReturn(what, f"{type(value).__name__} ({error})", "float32") from error
