@@ -104,7 +104,48 @@ def test_command(capsys):
         assert contenders[name]["loss_off_by"] == 0 or name == "numpy"
 
 
-@pytest.mark.parametrize("arguments", ["--peers sklearn", "--parts all,steps"])
-def test_unknown_names_are_refused(arguments, capsys):
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("--peers sklearn", "'sklearn', but should be of bare"),
+        ("--parts all,steps", "'all', but should be of steps"),
+        ("--parts memory --plot x.png", "which --parts leaves out"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, message, capsys):
     assert main(["bench", *arguments.split()]) == 2
-    assert "but should be of" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_widths_are_shares_of_the_matrix_multiply_rate():
+    timings = {name: timing(2000.0, 4000.0, 2000.0) for name in OURS}
+    timings["compiled"] = Missing("no XLA")
+    timings["products"] = timing(1000.0, 1000.0, 1000.0)
+    ((row,), text) = report.widths([(2048, 10, 3 * 10**9, timings)])
+    assert row["gigaflops"] == pytest.approx(3000)
+    assert row["session"] == {"milliseconds": pytest.approx(2), "share": pytest.approx(0.5)}
+    assert row["compiled"] == {"missing": "no XLA"}
+    assert "2 (50%)" in text
+
+
+def test_memory_and_start():
+    data, text = report.memory({"session": timing(1.0), "compiled": Missing("no XLA")}, 100_000)
+    assert data == {"session": {"peak": 100.0, "grown": 0.0, "steps": 100_000}}
+    assert "100,000 steps" in text and "no XLA" in text
+    seconds = {"first loss": np.array([3.3, 9.0]), "import tensorflow": np.array([3.0, 10.0])}
+    data, text = report.start(seconds)
+    assert data["ratio"] == pytest.approx(1.0)
+    assert "goal 1.1" in text
+
+
+def test_a_wide_problem_runs_in_a_process():
+    measured = rounds.measure(["products"], steps=1, rounds=1, batch=4, width=64)
+    assert measured["products"].seconds[0] > 0
+
+
+def test_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    timings = {name: timing(100.0) for name in OURS}
+    data, _ = report.steps(timings, CONTENDERS, GOALS)
+    report.plot({"steps": data}, str(tmp_path / "bench.png"))
+    assert (tmp_path / "bench.png").read_bytes()[:4] == b"\x89PNG"

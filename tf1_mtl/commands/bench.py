@@ -11,7 +11,7 @@ from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, PEERS
 
-_WIDTHS = (10, 64, 256, 1024, 2048)
+_WIDTHS = (10, 128, 512, 2048)
 _BATCHES = (10, 2048)
 _PARTS = ("steps", "widths", "memory", "start")
 
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
     peers = _chosen("--peers", args.peers, PEERS)
     parts = _chosen("--parts", args.parts, _PARTS)
+    if args.plot and "steps" not in parts:
+        raise InputError("--plot: draws the part 'steps', which --parts leaves out. Name it there.")
     if args.plot:
         require("matplotlib", "plot")
         from tf1_mtl.teaching import style
