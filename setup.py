@@ -6,7 +6,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     # Pictures, loss curves, and the digits that `tf1-mtl compare` trains on.
-    "plot": ["matplotlib", "scikit-learn"],
+    "plot": ["matplotlib>=3.4", "scikit-learn"],
     # The newer ports of tests/ports, and the peers of `tf1-mtl bench`.
     "ports": ["jax", "keras>=3", "optax", "torch"],
 }
@@ -15,7 +15,7 @@ EXTRAS["test"] = ["pytest>=7", *EXTRAS["plot"]]
 setup(
     name="tf1-mtl",
     version="1.0.0",
-    description="The TensorFlow 1 article 'Multi-Task Learning in Tensorflow: Part 1', bit for bit",
+    description="The TensorFlow 1 article on multi-task learning, with the same graph and numbers",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
@@ -27,10 +27,6 @@ setup(
     },
     python_requires=">=3.7",
     install_requires=["numpy", "tensorflow>=1.13.2"],
-    extras_require={
-        "plot": ["matplotlib>=3.4"],
-        "examples": ["scikit-learn"],
-        "test": ["pytest>=7"],
-    },
+    extras_require=EXTRAS,
     entry_points={"console_scripts": ["tf1-mtl = tf1_mtl.cli:main"]},
 )

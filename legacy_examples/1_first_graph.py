@@ -5,8 +5,9 @@ is a plan; a Session carries a part of it out, on data that it is fed.
 
 Differs from the published listing: `import tensorflow.compat.v1` (it says `import Tensorflow`, and
 no package has that name); a `tf.Graph` of its own and `use_resource=False`, so that it runs on
-TensorFlow 1 and 2 alike with no global switch; `global_variables_initializer`, the name since 2017;
-seeded data, so that the figures can be had again. Run it: python legacy_examples/1_first_graph.py
+TensorFlow 1 and 2 alike with no global switch; `global_variables_initializer`, the newer name of
+the listing's `initialize_all_variables`; seeded data, so that the figures can be had again.
+Run it: python legacy_examples/1_first_graph.py
 """
 
 import numpy as np

@@ -29,7 +29,7 @@ def run(capsys, *args):
 
 
 def test_alternate_prints_as_the_article_does(capsys):
-    status, out, err = run(capsys, "alternate", "--seed", 7)
+    status, out, err = run(capsys, "alternate", "--seed", 7, "--device", "cpu")
     assert status == 0
     lines = out.split("\n")
     assert len(lines) == 11

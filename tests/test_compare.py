@@ -20,7 +20,7 @@ needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
 )
 needs_scikit_learn = pytest.mark.skipif(
-    importlib.util.find_spec("sklearn") is None, reason="the examples extra is not installed"
+    importlib.util.find_spec("sklearn") is None, reason="the plot extra is not installed"
 )
 
 
@@ -350,7 +350,7 @@ def test_outputs_that_overflow_are_refused(tmp_path, capsys):
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'tf1-mtl\[examples\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install 'tf1-mtl\[plot\]'"):
         comparison_settings.digits()
 
 

@@ -225,9 +225,7 @@ def test_the_article_s_sessions_are_drawn_in_its_order():
 
 
 def test_an_unknown_golden_is_refused():
-    with pytest.raises(
-        InputError, match=r"'none', .*one of alternate, .*, two-data-sets"
-    ):
+    with pytest.raises(InputError, match=r"'none', .*one of alternate, .*, two-data-sets"):
         load_golden("none")
 
 

@@ -31,7 +31,15 @@ def placed_on(session, net):
     } & {CPU, CPU.replace("CPU:0", "CPU:1")}
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "/cpu:0", "/device:CPU:0", "/CPU:0", CPU])
+def test_automatic():
+    net = build_graph()
+    with open_session(net) as session:
+        names = [found.name for found in session.list_devices()]
+        gpus = [name for name in names if ":GPU:" in name]
+        assert session.device == (gpus or [CPU])[0]
+
+
+@pytest.mark.parametrize("device", ["cpu", "/cpu:0", "/device:CPU:0", "/CPU:0", CPU])
 def test_cpu(device):
     net = build_graph()
     with open_session(net, device) as session:

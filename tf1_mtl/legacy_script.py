@@ -26,17 +26,17 @@ _REAL_TENSORFLOW_1 = (
 #: What an uncaught error's last line matches, what is missing, and what to do.
 _HINTS: Tuple[Tuple[str, str], ...] = (
     (
-        r"tensorflow\.contrib|attribute 'contrib'",
+        r"'tensorflow\.contrib|module 'tensorflow\S* has no attribute 'contrib'",
         "tf.contrib went with TensorFlow 2.0. For slim: pip install tf_slim, and import tf_slim; "
         f"for the rest, {_REAL_TENSORFLOW_1}.",
     ),
     (
-        r"attribute 'layers'|attribute 'rnn_cell'|Keras 3|keras.*v1|tf_keras|LSTMStateTuple",
+        r"module 'tensorflow\S* has no attribute '(layers|rnn_cell)'|not available with Keras 3",
         "tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3 (TensorFlow 2.16). Use a "
         f"TensorFlow below 2.16, or {_REAL_TENSORFLOW_1}.",
     ),
     (
-        r"tensorflow\.examples|attribute 'examples'",
+        r"'tensorflow\.examples|module 'tensorflow\S* has no attribute 'examples'",
         "tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0. Read the data in "
         f"another way, or {_REAL_TENSORFLOW_1}.",
     ),

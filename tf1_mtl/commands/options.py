@@ -3,7 +3,7 @@
 import argparse
 import random
 import sys
-from typing import Iterable, Iterator, Optional, TypeVar
+from typing import Callable, Iterable, Iterator, Optional, TypeVar
 
 T = TypeVar("T")
 
@@ -53,12 +53,27 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
 
 
-def progress(items: Iterable[T], total: int, what: str, show: bool) -> Iterator[T]:
-    """Passes the items on and shows on stderr how many have gone by, if that is a terminal."""
+def progress(
+    items: Iterable[T],
+    total: int,
+    what: str,
+    show: bool,
+    number: Optional[Callable[[T], int]] = None,
+) -> Iterator[T]:
+    """Passes the items on and shows on stderr how many are done, if that is a terminal.
+
+    Args:
+      items: What is passed on.
+      total: How many there are when all is done.
+      what: Their name.
+      show: False shows nothing.
+      number: Gives an item's own number, from 0, where the first one's is not 0.
+    """
     show = show and sys.stderr.isatty()
     shown = -1
-    for done, item in enumerate(items, 1):
+    for index, item in enumerate(items):
         yield item
+        done = 1 + (index if number is None else number(item))
         percent = 100 * done // total
         if show and percent != shown:
             shown = percent

@@ -76,9 +76,10 @@ def run(args: argparse.Namespace) -> int:
 
         from tf1_mtl import build_graph, open_session
         from tf1_mtl.scale import session_config
-        from tf1_mtl.teaching import curves, style
 
         if args.plot:
+            from tf1_mtl.teaching import curves, style
+
             style.check_path(args.plot)
         net = build_graph(rng, variables=args.variables, learning_rate=args.learning_rate, **sizes)
         config = session_config(args.stepping, args.variables)
@@ -159,4 +160,4 @@ def _steps(
 def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:
     # Losses that scroll by on a terminal are progress enough.
     show = not args.quiet and (args.json or not sys.stdout.isatty())
-    return options.progress(steps, args.steps, "steps", show)
+    return options.progress(steps, args.steps, "steps", show, lambda step: step.step)

@@ -210,6 +210,11 @@ def _steps(directory: str) -> List[int]:
         matches = [_FILE.match(name) for name in os.listdir(directory)]
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise InputError(
+            f"{directory}: cannot be read ({error.strerror}), but should be a directory of "
+            "checkpoints or a new one. Give another."
+        ) from error
     return sorted({int(match.group(1)) for match in matches if match})
 
 

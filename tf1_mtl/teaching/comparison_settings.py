@@ -93,7 +93,7 @@ def digits() -> Data:
     Raises:
       MissingExtra: scikit-learn is not installed.
     """
-    bunch = require("sklearn.datasets", "examples").load_digits()
+    bunch = require("sklearn.datasets", "plot").load_digits()
     has_loop = np.isin(bunch.target, (0, 6, 8, 9)).astype(int)
     return make_data(
         {"X": bunch.data / 16, "Y1": np.eye(10)[bunch.target], "Y2": np.eye(2)[has_loop]}

@@ -1,0 +1,101 @@
+"""alternate, joint and run with what else they can do: record, plot, log, step, checkpoint."""
+
+import glob
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+from tf1_mtl import cli
+from tf1_mtl.baseline import load
+
+
+def losses(capsys, *args):
+    """The losses that a command gives."""
+    assert cli.main([*map(str, args), "--json", "--quiet"]) == 0
+    return json.loads(capsys.readouterr().out)["losses"]
+
+
+def refused(capsys, *args):
+    """The message of a command that must end with 2 and print nothing else."""
+    assert cli.main(list(map(str, args))) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_record_changes_no_loss_and_keeps_them(capsys, tmp_path):
+    path = tmp_path / "run.npz"
+    args = ("alternate", "--seed", 3, "--steps", 6)
+    assert losses(capsys, *args, "--record", path) == losses(capsys, *args)
+    recorded = load(str(path))
+    kept = [(run.task, float(run.loss)) for run in recorded.runs if run.task]
+    assert [loss for _, loss in kept] == losses(capsys, *args)
+    assert (recorded.manifest["seed"], recorded.manifest["regime"]) == (3, "alternate")
+
+
+def test_a_script_is_recorded(capsys, tmp_path):
+    script, path = tmp_path / "script.py", tmp_path / "run.npz"
+    script.write_text(
+        "import tensorflow.compat.v1 as tf\n"
+        "with tf.Graph().as_default(), tf.Session() as session:\n"
+        "    print(session.run(tf.constant(2.0) * 3.0))\n"
+    )
+    from tf1_mtl import legacy_script
+    from tf1_mtl.baseline import recording
+
+    with recording(str(path), script="script.py"):
+        assert legacy_script.run(str(script)) == 0
+    assert capsys.readouterr().out == "6.0\n"
+    (run,) = load(str(path)).runs
+    assert [float(value) for value in run.fetched.values()] == [6.0]
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
+)
+def test_plot(capsys, tmp_path):
+    losses(capsys, "alternate", "--seed", 3, "--plot", tmp_path / "losses.svg")
+    assert (tmp_path / "losses.svg").read_text().startswith("<?xml")
+    message = refused(capsys, "joint", "--plot", tmp_path / "losses.bmp")
+    assert "losses.bmp" in message
+
+
+def test_logdir(capsys, tmp_path):
+    args = ("alternate", "--seed", 3, "--steps", 6)
+    assert losses(capsys, *args, "--logdir", tmp_path / "log") == losses(capsys, *args)
+    assert len(glob.glob(str(tmp_path / "log" / "events*"))) == 1
+
+
+@pytest.mark.parametrize("stepping", ["prepared", "in-graph"])
+def test_stepping_gives_the_same_bits(capsys, stepping):
+    for regime in ("alternate", "joint"):
+        args = (regime, "--seed", 3, "--steps", 30)
+        assert losses(capsys, *args, "--stepping", stepping) == losses(capsys, *args)
+
+
+def test_a_checkpointed_run_goes_on_where_it_stopped(capsys, tmp_path):
+    whole = losses(capsys, "alternate", "--seed", 3, "--steps", 30)
+    args = ("alternate", "--checkpoint", tmp_path / "run", "--save-every", 7, "--seed", 3)
+    first = losses(capsys, *args, "--steps", 12)
+    second = losses(capsys, *args, "--steps", 30)
+    np.testing.assert_array_equal(first + second, whole)
+    message = refused(capsys, *args[:-1], 4, "--steps", 40)
+    assert "seed" in message
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--record", "{}/r.npz", "--stepping", "prepared"), "--record: watches each session.run"),
+        (("--logdir", "{}/log", "--checkpoint", "{}/run"), "--logdir: watches each session.run"),
+        (("--record", "{}/none/r.npz"), "r.npz"),
+        (("--checkpoint", "{}/file"), "file"),
+        (("--logdir", "{}/file"), "file"),
+    ],
+)
+def test_what_cannot_be(capsys, tmp_path, args, message):
+    (tmp_path / "file").write_text("not a folder")
+    assert message in refused(capsys, "joint", "--quiet", *[arg.format(tmp_path) for arg in args])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
