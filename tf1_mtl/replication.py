@@ -75,7 +75,7 @@ def run_seeds(net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]) ->
     for seed in seeds:
         rng = _start(net, session, seed)
         batches = feeds.alternate(feeds.article_draw(rng), rng, len(PUBLISHED_ALTERNATE))
-        alternate = tuple(float(step.loss) for step in train(net, session, batches))
+        alternate = tuple(float(step.loss) for step in train(net, session, batches, "in-graph"))
         rng = _start(net, session, seed)
         (joint,) = train(net, session, feeds.joint(feeds.article_draw(rng)))
         yield Run(seed, alternate, float(joint.loss))
