@@ -180,7 +180,8 @@ def load_data(path: str) -> Data:
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; should be {should}.") from error
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # NumPy takes any foreign file for a pickle, and recommends to trust it.
+        reason = "not an .npz file, or pickled objects" if "pickle" in str(error) else error
         raise InputError(
             f"{path}: cannot be read ({reason}); should be {should}, numbers only, no pickled "
             "objects. Write it again with np.savez."

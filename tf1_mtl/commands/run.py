@@ -19,7 +19,7 @@ def add_to(subparsers: Any) -> None:
     )
     _add_options(parser)
     parser.add_argument("script", metavar="SCRIPT.py")
-    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
+    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", default=[])
     parser.set_defaults(command=run)
 
 
