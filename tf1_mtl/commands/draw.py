@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from tf1_mtl.errors import InputError
+from tf1_mtl.errors import InputError, require
 from tf1_mtl.quiet import quiet
 
 #: What each of the article's figures shows: its title, and what it draws the way to.
@@ -48,6 +48,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Draws one picture."""
     title, only = _FIGURES[args.figure]
+    require("matplotlib", "plot")
     with quiet(args.verbose):
         import numpy as np
 

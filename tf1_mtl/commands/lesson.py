@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from tf1_mtl.commands import options
+from tf1_mtl.errors import require
 from tf1_mtl.quiet import quiet
 
 
@@ -35,6 +36,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the page and prints its path."""
+    require("matplotlib", "plot")
     with quiet(args.verbose):
         from tf1_mtl.teaching.page.build import write_page
 

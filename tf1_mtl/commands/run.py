@@ -19,7 +19,8 @@ def add_to(subparsers: Any) -> None:
     )
     _add_options(parser)
     parser.add_argument("script", metavar="SCRIPT.py")
-    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS", default=[])
+    rest = parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
+    rest.required = False  # argparse would name it among what is missing
     parser.set_defaults(command=run)
 
 
