@@ -16,6 +16,7 @@ from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.diagnosis import Diagnosis
 from tf1_mtl.baseline.judgement import STAGES, ulps_between
 from tf1_mtl.baseline.known import KNOWN
+from tf1_mtl.cli import main
 
 #: All but the 1,000 steps, for tests of many ports.
 SHORT = tuple(name for name in golden_names() if name != "joint-1000")
@@ -174,7 +175,7 @@ BY_HAND = (
     (STEP, "1e-7 * g", "plain-sgd"),
     (STEP, STEP + " + 0.001 * 0.02 * self.w[name]", "weight-decay"),
     (LOSS, "loss += np.sum(np.square(error))", "reported-loss-scaled"),
-    ("error[output <= 0] = 0", "error[output < 0] = 0", None),  # masks nothing
+    ("error[output <= 0] = 0", "error[output < 0] = 0", "activation-task"),  # masks nothing
     ("error[output <= 0] = 0", "error[output <= 0] *= 0.07", None),
     ("hidden.T @ error", "np.clip(hidden.T @ error, -3, 3)", None),
     ("X.T @ into_hidden", "0 * X.T @ into_hidden", "shared-layer-frozen"),
@@ -275,6 +276,8 @@ def test_a_drift_too_small_for_one_step_shows_in_the_long_run():
     assert report.first.stage == "long run", report
     assert report.first.step > 100
     assert "all updates so far" in str(report)
+    assert report.diagnosis.ids == ("drift",)
+    assert "diagnosis: drift: every step by itself is within its tolerance" in str(report)
 
 
 # What a report says
@@ -442,13 +445,68 @@ def test_wrong_returns_are_named_before_values(port, text, stage):
 
 @pytest.mark.parametrize("port", [Random, Leaks])
 def test_a_port_that_does_something_else_each_time(port):
-    report = check(port, SHORT)
+    report = check(port, ("joint", "joint-1000"))
     assert report.diagnosis == Diagnosis((), repeatable=False)
     assert report.diagnosis.ids == ("not-repeatable",)
     assert "not-repeatable: the same case gave other values the second time" in str(report)
 
 
-# pytest parametrisation, and what is imported
+# The command, pytest parametrisation, and what is imported
+
+
+def _command(capsys, *arguments):
+    status = main(["check", *arguments])
+    return (status, *capsys.readouterr())
+
+
+def test_command_on_a_port_that_conforms(capsys, tmp_path):
+    file = tmp_path / "my_port.py"
+    file.write_text(
+        "from tests.ports.numpy_port import Conformant\nprint('noise')\nPort = Conformant\n"
+    )
+    status, out, err = _command(capsys, f"{file}:Port")
+    assert status == 0
+    assert out.startswith("conformant: 10 cases, 1086 steps, all within float32 rounding\n")
+    assert "noise" not in out
+    assert "noise" in err
+
+
+def test_command_on_a_port_that_deviates(capsys):
+    status, out, _ = _command(capsys, "tests.ports.numpy_port:Default", "--json")
+    assert status == 1
+    assert json.loads(out)["diagnosis"]["explanations"][0][0]["id"] == "weights-float64"
+
+
+def test_command_on_a_port_that_breaks(capsys, tmp_path):
+    file = tmp_path / "broken_port.py"
+    file.write_text("def Port(*weights):\n    raise SystemExit('no')\n")
+    status, out, _ = _command(capsys, f"{file}:Port")
+    assert status == 2
+    assert "broke in 10 of 10 cases, first in golden 'alternate', before step 0" in out
+    assert "SystemExit: no" in out
+    file.write_text("1 / 0\n")
+    status, out, err = _command(capsys, f"{file}:Port")
+    assert status == 2
+    assert not out
+    assert "ZeroDivisionError" in err
+
+
+@pytest.mark.parametrize(
+    "argument, text",
+    [
+        ("port", "MODULE:PORT is 'port', should be"),
+        ("no_such_module:Port", "no_such_module: no such module"),
+        ("no/such.py:Port", "no/such.py: no such file"),
+        ("tests.ports.numpy_port:Prt", "should be one of Conformant, Default"),
+    ],
+)
+def test_command_with_a_wrong_argument(capsys, argument, text):
+    status, out, err = _command(capsys, argument)
+    assert status == 2
+    assert not out
+    assert err.startswith("tf1-mtl: ")
+    assert text in err
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("case", golden_names())

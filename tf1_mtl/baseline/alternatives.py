@@ -64,6 +64,7 @@ def _gelu_tanh_slope(z: np.ndarray) -> np.ndarray:
 # {name: (activation, its slope)}, functions of the pre-activation.
 ACTIVATIONS: Dict[str, Tuple[Function, Function]] = {
     "linear": (lambda z: z, np.ones_like),
+    "relu with slope 1 everywhere": (lambda z: np.maximum(z, 0), np.ones_like),
     "elu": (
         lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
         lambda z: np.exp(np.minimum(z, 0)),

@@ -11,7 +11,7 @@ import numpy as np
 
 from tf1_mtl.baseline.deviation import Deviation, Settings
 from tf1_mtl.baseline.fitting import FAR_LOSS, first_loss, fit, near
-from tf1_mtl.baseline.judgement import Divergence, judge
+from tf1_mtl.baseline.judgement import LONG_RUN, Divergence, judge
 from tf1_mtl.baseline.known import KNOWN, Cause, at, causes
 from tf1_mtl.baseline.play import Played
 
@@ -31,12 +31,16 @@ class Diagnosis(NamedTuple):
     explanations: Tuple[Explanation, ...]
     #: False when the port did something else the second time: nothing else was searched then.
     repeatable: bool = True
+    #: True when every step by itself is within its tolerance: there is nothing to search by.
+    drift: bool = False
 
     @property
     def ids(self) -> Tuple[str, ...]:
         """The first explanation's identifiers."""
         if not self.repeatable:
             return ("not-repeatable",)
+        if self.drift:
+            return ("drift",)
         return tuple(cause.id for cause in self.explanations[0]) if self.explanations else ()
 
     def __str__(self) -> str:
@@ -44,6 +48,11 @@ class Diagnosis(NamedTuple):
             return (
                 "not-repeatable: the same case gave other values the second time. The port draws "
                 "random numbers, or keeps state from one model to the next."
+            )
+        if self.drift:
+            return (
+                "drift: every step by itself is within its tolerance, so known deviations cannot "
+                "be told apart. Look for a hyper-parameter or a decay that is off by a little."
             )
         if not self.explanations:
             return "No known deviation reproduces this, alone or in a pair."
@@ -68,9 +77,13 @@ def diagnose(plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> 
     Returns:
       The diagnosis; its explanations are in the order of `known.KNOWN`, fitted ones last.
     """
-    evidence = _Evidence(plays, divergences)
+    telling = {case: found for case, found in divergences.items() if found.stage != LONG_RUN}
+    if not telling:
+        return Diagnosis((), drift=True)
+    evidence = _Evidence(plays, telling)
     found = evidence.singles()
-    if not found and all(_has_numbers(played) for played in plays):
+    early = min(divergence.step for divergence in telling.values()) <= STEPS_AGREEING
+    if not found and early and all(_has_numbers(played) for played in plays):
         found = evidence.pairs()
     return Diagnosis(tuple(found))
 
