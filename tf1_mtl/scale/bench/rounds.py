@@ -20,7 +20,7 @@ class Timing(NamedTuple):
     seconds: np.ndarray  #: float64 [rounds], of a step
     first: Optional[float]  #: the loss of the first step
     last: Optional[float]  #: the loss of the first round's last step
-    grown: float  #: megabytes, from the first timed round to the last
+    grown: float  #: megabytes, over the timed rounds
     peak: float  #: megabytes
 
 
@@ -76,7 +76,7 @@ def measure(
             np.array([answer["seconds"] for answer in timed]) / steps,
             ready.get("first"),
             ready.get("last"),
-            timed[-1]["megabytes"] - timed[0]["megabytes"],
+            timed[-1]["megabytes"] - ready["megabytes"],
             timed[-1]["peak"],
         )
     return {name: results[name] for name in names}

@@ -31,7 +31,8 @@ def main(name: str, steps: int, batch: int, width: int) -> None:
     except Exception as error:
         _answer(answers, {"missing": f"{type(error).__name__}: {error}".splitlines()[0]})
         return
-    _answer(answers, {"first": float(losses[0]), "last": float(losses[-1])} if len(losses) else {})
+    ready = {"first": float(losses[0]), "last": float(losses[-1])} if len(losses) else {}
+    _answer(answers, {**ready, "megabytes": _megabytes("VmRSS")})
     for _ in sys.stdin:
         start = time.perf_counter()
         run()
