@@ -38,6 +38,7 @@ from tf1_mtl.baseline.play import Played, Port, play
 # A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
 # float32 NumPy stay within 4e-7, a float32 Adam with 1 - beta2 taken in double is off by 5e-6.
 REMARKABLE_STEP = 2e-6
+REMARKABLE_STEPS = 1000  # that was measured over so many
 
 
 class CaseResult(NamedTuple):
@@ -172,7 +173,9 @@ def _notes(plays: Sequence[Played], deviates: bool) -> List[str]:
     if any(played.writes_to_its_arguments for played in plays):
         notes.append("the port writes into the arrays it is given; here they were copies.")
     longest = max(plays, key=lambda played: len(played.losses))
-    length = None if deviates else mean_step_length(longest)
+    # A short or broken run's mean is too rough to remark upon.
+    whole = len(longest.losses) >= REMARKABLE_STEPS and not longest.broke
+    length = mean_step_length(longest) if whole and not deviates else None
     if length is not None and abs(length - 1) > REMARKABLE_STEP:
         notes.append(
             f"the steps of golden '{longest.case}' are on average {abs(length - 1):.1e} of their "

@@ -290,7 +290,9 @@ class Deviant(Reference):
             step = OPTIMIZER_STEPS[rule.optimizer](self, optimizer, variable, g)
         if rule.weight_decay:
             rate = self.learning_rate * self.number(rule.weight_decay)
-            step = step + self.variables[variable] * rate
+            w = self.variables[variable]
+            # As frameworks compute it, w * (1 - rate): the factor is rounded before the product.
+            step = step + (w - w * (self.number(1) - rate))
         return step
 
     def denominator(self, optimizer: str, v: Any) -> Any:
