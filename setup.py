@@ -8,7 +8,7 @@ EXTRAS = {
     # Pictures, loss curves, and the digits that `tf1-mtl compare` trains on.
     "plot": ["matplotlib>=3.4", "scikit-learn"],
     # The newer ports of tests/ports, and the peers of `tf1-mtl bench`.
-    "ports": ["jax", "keras>=3", "optax", "torch"],
+    "ports": ["jax", "keras>=3", "optax", "tensorflow>=2.16", "torch>=2"],
 }
 EXTRAS["test"] = ["pytest>=7", *EXTRAS["plot"]]
 
