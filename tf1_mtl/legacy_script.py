@@ -110,8 +110,9 @@ class _V1(ModuleType):
     def __getattr__(self, name: str) -> Any:
         import tensorflow
 
-        is_version_1 = tensorflow.__version__.startswith("1.")
-        api = tensorflow if is_version_1 else tensorflow.compat.v1
+        # In 2.0 the v1 API's own compat lacks v1, which `import tensorflow.compat.v1` looks up.
+        whole = tensorflow.__version__.startswith("1.") or name == "compat"
+        api = tensorflow if whole else tensorflow.compat.v1
         try:
             return getattr(api, name)
         except AttributeError:

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from typing import Iterator
 
 _NOISE = re.compile(
@@ -46,7 +47,9 @@ def quiet(verbose: bool = False) -> Iterator[None]:
     assert filtering.stdin is not None
     os.dup2(filtering.stdin.fileno(), 2)
     try:
-        import tensorflow.compat.v1 as tf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's, about TensorFlow's own source
+            import tensorflow.compat.v1 as tf
 
         tf.logging.set_verbosity(tf.logging.ERROR)
         yield
