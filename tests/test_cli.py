@@ -201,6 +201,8 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_printed():
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
+        # A shell's background job starts with Ctrl-C ignored; this one must hear it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     first = process.stdout.readline()
     time.sleep(0.1)

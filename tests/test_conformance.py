@@ -470,9 +470,7 @@ def _command(capsys, *arguments):
 
 def test_command_on_a_port_that_conforms(capsys, tmp_path):
     file = tmp_path / "my_port.py"
-    file.write_text(
-        "from tests.ports.numpy_port import Conformant\nprint('noise')\nPort = Conformant\n"
-    )
+    file.write_text("from ports.numpy_port import Conformant\nprint('noise')\nPort = Conformant\n")
     status, out, err = _command(capsys, f"{file}:Port")
     assert status == 0
     assert out.startswith("conformant: 10 cases, 1086 steps, all within float32 rounding\n")
