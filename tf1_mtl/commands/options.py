@@ -2,8 +2,11 @@
 
 import argparse
 import random
+import signal
 import sys
 from typing import Callable, Iterable, Iterator, Optional, TypeVar
+
+from tf1_mtl.stopping import gathered
 
 T = TypeVar("T")
 
@@ -62,23 +65,32 @@ def progress(
 ) -> Iterator[T]:
     """Passes the items on and shows on stderr how many are done, if that is a terminal.
 
+    While it runs, Ctrl-C ends it after the item at hand.
+
     Args:
       items: What is passed on.
       total: How many there are when all is done.
       what: Their name.
       show: False shows nothing.
       number: Gives an item's own number, from 0, where the first one's is not 0.
+
+    Raises:
+      KeyboardInterrupt: After Ctrl-C.
     """
     show = show and sys.stderr.isatty()
     shown = -1
-    for index, item in enumerate(items):
-        yield item
-        done = 1 + (index if number is None else number(item))
-        percent = 100 * done // total
-        if show and percent != shown:
-            shown = percent
-            end = "\n" if done == total else ""
-            print(f"\r{done}/{total} {what} ({percent} %)", end=end, file=sys.stderr, flush=True)
+    with gathered(signal.SIGINT) as received:
+        for index, item in enumerate(items):
+            yield item
+            if received:
+                raise KeyboardInterrupt
+            done = 1 + (index if number is None else number(item))
+            percent = 100 * done // total
+            if show and percent != shown:
+                shown = percent
+                end = "\n" if done == total else ""
+                text = f"\r{done}/{total} {what} ({percent} %)"
+                print(text, end=end, file=sys.stderr, flush=True)
 
 
 def _whole(text: str, low: int, high: Optional[int], should: str) -> int:

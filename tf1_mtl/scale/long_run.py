@@ -7,10 +7,8 @@ saved as one: when a checkpoint is written, the weights have seen just the batch
 """
 
 import collections
-import contextlib
 import os
 import signal
-import threading
 from typing import Any, Callable, Deque, Dict, Iterator, List
 
 import numpy as np
@@ -20,6 +18,7 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.checkpoints import Store
+from tf1_mtl.stopping import gathered
 from tf1_mtl.training import Step, train
 
 
@@ -57,7 +56,7 @@ def train_long(
       SystemExit: After SIGTERM, likewise, with status 143.
     """
     step = store.restore(rng)
-    with _stop_signals() as received:
+    with gathered(signal.SIGINT, signal.SIGTERM) as received:
         while step < steps and not received:
             stretch = min(save_every - step % save_every, steps - step)
             drawn: Deque[Batch] = collections.deque()
@@ -97,21 +96,3 @@ def _not_finite(directory: str, step: int, batch: Batch, loss: np.float32) -> In
         f"step {step}: the loss of task {batch.task!r} is {loss}, so the run ends here, and "
         f"nothing after the last checkpoint is saved. What was fed is in {path}."
     )
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[List[int]]:
-    """Gathers SIGINT and SIGTERM in a list instead of ending the process at once."""
-    received: List[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # only the main thread may handle signals
-        return
-    before = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
