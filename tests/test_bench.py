@@ -62,8 +62,25 @@ def test_a_peer_that_is_not_there_is_listed(monkeypatch, capsys):
     }
 
 
+def test_a_contender_that_dies_is_listed_and_the_others_go_on(monkeypatch):
+    asked = []
+
+    def dies_in_the_second_round(worker):
+        asked.append(worker)
+        if len(asked) == 3:
+            worker.kill()
+        return answer(worker)
+
+    answer = rounds._answer
+    monkeypatch.setattr(rounds, "_answer", dies_in_the_second_round)
+    measured = rounds.measure(["numpy", "c"], steps=5, rounds=3)
+    dead, alive = sorted(measured.values(), key=lambda result: isinstance(result, Timing))
+    assert dead == Missing("its process ended with status -9")
+    assert alive.seconds.shape == (3,) and alive.steps >= 15
+
+
 def timing(*microseconds, last=1.0):
-    return Timing(np.array(microseconds) / 1e6, 2.0, last, 0.0, 100.0)
+    return Timing(np.array(microseconds) / 1e6, 100_000, 2.0, last, 0.0, 100.0)
 
 
 def test_ratios_are_of_the_same_round():
@@ -110,6 +127,7 @@ def test_command(capsys):
         ("--peers sklearn", "'sklearn', but should be of bare"),
         ("--parts all,steps", "'all', but should be of steps"),
         ("--parts memory --plot x.png", "which --parts leaves out"),
+        ("--parts none", "none, but should be of steps"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message, capsys):
@@ -129,9 +147,9 @@ def test_widths_are_shares_of_the_matrix_multiply_rate():
 
 
 def test_memory_and_start():
-    data, text = report.memory({"session": timing(1.0), "compiled": Missing("no XLA")}, 100_000)
+    data, text = report.memory({"session": timing(1.0), "compiled": Missing("no XLA")})
     assert data == {"session": {"peak": 100.0, "grown": 0.0, "steps": 100_000}}
-    assert "100,000 steps" in text and "no XLA" in text
+    assert "100,000" in text and "no XLA" in text
     seconds = {"first loss": np.array([3.3, 9.0]), "import tensorflow": np.array([3.0, 10.0])}
     data, text = report.start(seconds)
     assert data["ratio"] == pytest.approx(1.0)

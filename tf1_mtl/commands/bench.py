@@ -25,7 +25,7 @@ def add_to(subparsers: Any) -> None:
         "by round, each in a process of its own, on the same weights and batches.",
     )
     parser.add_argument(
-        "--steps", type=options.count, default=1000, metavar="K", help="in a round (%(default)s)"
+        "--steps", type=options.count, default=1000, metavar="K", help="batches (%(default)s)"
     )
     parser.add_argument(
         "--rounds", type=options.count, default=20, metavar="R", help="timed (%(default)s)"
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
     peers = _chosen("--peers", args.peers, PEERS)
     parts = _chosen("--parts", args.parts, _PARTS)
+    if not parts:
+        raise InputError(f"--parts: none, but should be of {', '.join(_PARTS)}. Name one, or all.")
     if args.plot and "steps" not in parts:
         raise InputError("--plot: draws the part 'steps', which --parts leaves out. Name it there.")
     if args.plot:
@@ -100,8 +102,7 @@ def _widths(args: argparse.Namespace, peers: List[str]) -> Any:
 def _memory(args: argparse.Namespace, peers: List[str]) -> Any:
     from tf1_mtl.scale.bench import report, rounds
 
-    timings = rounds.measure(list(OURS), 10_000, 10, progress=_progress(args))
-    return report.memory(timings, 100_000)
+    return report.memory(rounds.measure(list(OURS), 10_000, 10, progress=_progress(args)))
 
 
 def _start(args: argparse.Namespace, peers: List[str]) -> Any:

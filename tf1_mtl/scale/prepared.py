@@ -5,15 +5,18 @@ is Python looking up the fetches, checking and handing over three arrays, and th
 other for operations that take a microsecond. Here
 
   - a chunk of batches is put into variables of the graph by one run, a counter beside them;
-  - `Session.make_callable` prepares the fetches once, so that a step is one call without arguments;
+  - `Session.make_callable` prepares the fetch once, so that a step is one call without arguments.
+    It is given one tensor, the loss, which waits for the update: of a list it would look up each
+    element, and put the results together, in Python and at every call;
   - the step gathers the counter's batch, trains on it, and then moves the counter;
   - the session runs a step's operations in the calling thread (`config`).
 
 The trained nodes are copies of the article's own, on the same variables: the bits are the same.
 """
 
-from typing import Any, Callable, Dict, Iterable, Iterator
+from typing import Callable, Dict, Iterable, Iterator
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.feeds import NEEDS, Batch
@@ -33,8 +36,8 @@ def config(variables: str) -> tf.ConfigProto:
     if variables == "resource":
         settings.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
     else:
-        # -1: in the thread that calls run. TensorFlow 1.13 cannot and needs a thread to wake.
-        settings.inter_op_parallelism_threads = -1 if tf.__version__ >= "1.14" else 1
+        # -1: in the thread that calls run. TensorFlow 1.13 aborts on it and has a thread to wake.
+        settings.inter_op_parallelism_threads = 1 if tf.__version__.startswith("1.13.") else -1
     return settings
 
 
@@ -43,7 +46,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
 
     Up to a chunk of batches is drawn ahead of the step that is yielded.
     """
-    calls: Dict[str, Callable[[], Any]] = {}
+    calls: Dict[str, Callable[[], np.float32]] = {}
     step = 0
     for chunk in in_chunks(net, batches):
         for task, arrays in chunk.arrays.items():
@@ -51,11 +54,12 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
             if not is_built(net.graph, f"{scope}/load"):
                 _build(net, task, scope)
             if task not in calls:
-                calls[task] = session.make_callable([f"{scope}/loss:0", f"{scope}/advance"])
+                loss = net.graph.get_tensor_by_name(f"{scope}/loss:0")
+                calls[task] = session.make_callable(loss)
             feed_dict = {f"{scope}/{name}:0": array for name, array in arrays.items()}
             session.run(f"{scope}/load", feed_dict)
         for task in chunk.tasks:
-            yield Step(step, task, calls[task]()[0])
+            yield Step(step, task, calls[task]())
             step += 1
 
 
@@ -75,5 +79,6 @@ def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
         tf.group(*initializers, name="load")
         op, loss = copy_step(net, task, inputs, name="step")
         with tf.control_dependencies([op, loss]):
-            tf.group(tf.assign_add(counter, 1), name="advance")
-        tf.identity(loss, name="loss")
+            advance = tf.assign_add(counter, 1)
+        with tf.control_dependencies([advance]):
+            tf.identity(loss, name="loss")

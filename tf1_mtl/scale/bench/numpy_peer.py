@@ -1,4 +1,4 @@
-"""The step in NumPy, and the rate at which NumPy multiplies."""
+"""The step in NumPy."""
 
 from typing import Callable, List
 
@@ -39,25 +39,5 @@ def by_hand(problem: Problem) -> Callable[[], np.ndarray]:
         for X, Y1, Y2 in zip(problem.X, problem.Y1, problem.Y2):
             losses.append(step(X, Y1, Y2))
         return np.array(losses, np.float32)
-
-    return run
-
-
-def products(problem: Problem) -> Callable[[], np.ndarray]:
-    """The eight matrix products of a step and nothing else, by NumPy's BLAS."""
-    shared_W, Y1_W, Y2_W = problem.weights
-    shared, layer = problem.X[0] @ shared_W, problem.Y1[0]
-
-    def run() -> np.ndarray:
-        for X in problem.X:
-            np.matmul(X, shared_W)
-            np.matmul(shared, Y1_W)
-            np.matmul(shared, Y2_W)
-            np.matmul(layer, Y1_W.T)
-            np.matmul(layer, Y2_W.T)
-            np.matmul(shared.T, layer)
-            np.matmul(shared.T, layer)
-            np.matmul(X.T, shared)
-        return np.zeros(0, np.float32)
 
     return run

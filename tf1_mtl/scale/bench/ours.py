@@ -1,9 +1,10 @@
-"""Our four ways of stepping, and the bare loop that they are held against."""
+"""Our four ways of stepping, and what they are held against: a bare loop, bare products."""
 
 import functools
 from typing import Any, Callable, List
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from tf1_mtl import build_graph, open_session, train
 from tf1_mtl.feeds import Batch
@@ -60,5 +61,36 @@ def bare(problem: Problem) -> Run:
             )
             losses.append(Joint_Loss_value)
         return np.array(losses)
+
+    return run
+
+
+def products(problem: Problem) -> Run:
+    """The eight matrix products of a step and nothing else, on arrays that lie in the graph."""
+    with tf.Graph().as_default() as graph:
+        X, layer = tf.Variable(problem.X[0]), tf.Variable(problem.Y1[0])
+        shared_W, Y1_W, Y2_W = map(tf.Variable, problem.weights)
+        shared = tf.Variable(problem.X[0] @ problem.weights[0])
+        step = tf.group(
+            tf.matmul(X, shared_W),
+            tf.matmul(shared, Y1_W),
+            tf.matmul(shared, Y2_W),
+            tf.matmul(layer, Y1_W, transpose_b=True),
+            tf.matmul(layer, Y2_W, transpose_b=True),
+            tf.matmul(shared, layer, transpose_a=True),
+            tf.matmul(shared, layer, transpose_a=True),
+            tf.matmul(X, shared, transpose_a=True),
+        )
+        # Two of the products are the same, and TensorFlow would make one of them.
+        as_written = tf.ConfigProto()
+        as_written.graph_options.rewrite_options.disable_meta_optimizer = True
+        session = tf.Session(graph=graph, config=as_written)
+        session.run(tf.global_variables_initializer())
+    call = session.make_callable(step)
+
+    def run() -> np.ndarray:
+        for _ in range(problem.steps):
+            call()
+        return np.zeros(0, np.float32)
 
     return run

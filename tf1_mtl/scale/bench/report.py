@@ -4,7 +4,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.errors import require
+from tf1_mtl.scale.bench import OURS
 from tf1_mtl.scale.bench.rounds import Missing, Timing, ratio
 
 Table = Tuple[Any, str]  # what goes into JSON, and the text
@@ -52,7 +52,7 @@ def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table
     names = [name for name in measured[0][3] if name != "products"]
     lines = [
         "milliseconds a step, and in brackets the share of it that the step's eight matrix",
-        "products take when NumPy's BLAS does nothing else",
+        "products take by themselves, by TensorFlow's own matmul on all cores",
         f"{'width':>6}{'batch':>7}{'GFLOP/s':>9}" + "".join(f"{name:>19}" for name in names),
     ]
     rows: List[Any] = []
@@ -75,16 +75,16 @@ def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table
     return rows, "\n".join(lines)
 
 
-def memory(timings: Mapping[str, Any], total: int) -> Table:
+def memory(timings: Mapping[str, Any]) -> Table:
     """Memory of each way over many steps."""
-    lines = [f"{'':12}{'peak MB':>9}{'growth in MB over ' + format(total, ',') + ' steps':>40}"]
+    lines = [f"{'':12}{'peak MB':>9}{'steps':>12}{'growth in MB':>14}"]
     rows = {}
     for name, timing in timings.items():
         if isinstance(timing, Missing):
             lines.append(f"{name:12}{'-':>9}  {timing.why}")
             continue
-        rows[name] = {"peak": timing.peak, "grown": timing.grown, "steps": total}
-        lines.append(f"{name:12}{timing.peak:9.0f}{timing.grown:40.2f}")
+        rows[name] = {"peak": timing.peak, "grown": timing.grown, "steps": timing.steps}
+        lines.append(f"{name:12}{timing.peak:9.0f}{timing.steps:12,}{timing.grown:14.2f}")
     return rows, "\n".join(lines)
 
 
@@ -98,17 +98,18 @@ def start(seconds: Mapping[str, np.ndarray]) -> Table:
 
 def plot(result: Mapping[str, Any], path: str) -> None:
     """Bars of the steps' times, on a logarithmic scale."""
+    from tf1_mtl.teaching import style  # imports TensorFlow, which the tables do without
+
     rows = result["steps"]["contenders"]
     times = {name: row["microseconds"] for name, row in rows.items() if "microseconds" in row}
     names = sorted(times, key=times.__getitem__, reverse=True)
-    figure = require("matplotlib.figure", "plot").Figure(figsize=(7, 0.35 * len(names) + 1.2))
+    figure = style.new_figure(7, 0.35 * len(names) + 1.2)
     axes = figure.add_subplot()
-    ours = ("session", "prepared", "in-graph", "compiled")
-    colours = ["#0072b2" if name in ours else "#999999" for name in names]
+    colours = [style.BLUE if name in OURS else "#999999" for name in names]
     bars = axes.barh(names, [times[name] for name in names], color=colours)
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_xscale("log")
     axes.set_xlabel("microseconds a joint step (log scale); blue: this package")
     axes.margins(x=0.15)
     figure.tight_layout()
-    figure.savefig(path)
+    style.save(figure, path, "Microseconds a joint step")

@@ -18,6 +18,7 @@ class Timing(NamedTuple):
     """One contender's rounds."""
 
     seconds: np.ndarray  #: float64 [rounds], of a step
+    steps: int  #: in all timed rounds
     first: Optional[float]  #: the loss of the first step
     last: Optional[float]  #: the loss of the first round's last step
     grown: float  #: megabytes, over the timed rounds
@@ -38,11 +39,11 @@ def measure(
     width: int = 0,
     progress: Callable[[str], None] = lambda done: None,
 ) -> Dict[str, Any]:
-    """Times the contenders; in each round each of them runs once, alone.
+    """Times the contenders; in each round each of them runs once, alone, in an order of its own.
 
     Args:
       names: Of `CONTENDERS`, or "products".
-      steps: In a round.
+      steps: Batches; a round goes over them at least once.
       rounds: Timed; one before them is not, since it compiles.
       batch: Rows.
       width: Of all layers; 0 takes the article's sizes.
@@ -51,6 +52,7 @@ def measure(
     Returns:
       By name, a `Timing` or a `Missing`.
     """
+    order = np.random.RandomState(0)  # who comes after whom leaves warm caches and busy threads
     results: Dict[str, Any] = {}
     answers: Dict[str, List[Dict[str, Any]]] = {}
     with contextlib.ExitStack() as stack:
@@ -59,7 +61,7 @@ def measure(
             why = _why_not(name)
             if why is None:
                 worker = stack.enter_context(_worker(name, steps, batch, width))
-                ready = _answer(worker)
+                ready = _heard(worker)
                 why = ready.get("missing")
             if why is not None:
                 results[name] = Missing(why)
@@ -67,13 +69,18 @@ def measure(
             progress(f"{name} started")
             workers[name], answers[name] = worker, [ready]
         for number in range(rounds):
-            for name, worker in workers.items():
-                print(file=worker.stdin, flush=True)
-                answers[name].append(_answer(worker))
+            for name in order.permutation(sorted(workers)):
+                answer = _answer(workers[name])
+                if "missing" in answer:
+                    results[name] = Missing(answer["missing"])
+                    del workers[name], answers[name]
+                else:
+                    answers[name].append(answer)
             progress(f"round {number + 1} of {rounds}")
     for name, (ready, *timed) in answers.items():
         results[name] = Timing(
-            np.array([answer["seconds"] for answer in timed]) / steps,
+            np.array([answer["seconds"] for answer in timed]),
+            sum(answer["steps"] for answer in timed),
             ready.get("first"),
             ready.get("last"),
             timed[-1]["megabytes"] - ready["megabytes"],
@@ -128,10 +135,18 @@ def _worker(name: str, *sizes: int) -> Iterator[Any]:
     try:
         yield process
     finally:
-        process.communicate()  # the end of its input ends it
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate()  # the end of its input ends it
 
 
 def _answer(worker: Any) -> Dict[str, Any]:
+    """One more round."""
+    with contextlib.suppress(BrokenPipeError):  # it has died; what is heard says so
+        print(file=worker.stdin, flush=True)
+    return _heard(worker)
+
+
+def _heard(worker: Any) -> Dict[str, Any]:
     line = worker.stdout.readline()
     if not line:
         return {"missing": f"its process ended with status {worker.wait()}"}
