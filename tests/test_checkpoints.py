@@ -18,6 +18,7 @@ import tensorflow.compat.v1 as tf
 from long_runs import SEED, long_run
 
 from tf1_mtl import InputError, build_graph, feeds
+from tf1_mtl.data import load_data
 from tf1_mtl.feeds import Batch
 from tf1_mtl.scale.checkpoints import newest_intact
 
@@ -267,7 +268,7 @@ def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
     with pytest.raises(InputError, match=r"step 35: the loss of task 'Y[12]' is inf"):
         long_run(tmp_path, 120, stepping=stepping, make_draw=spoilt_at(35, 1e30))
     assert newest_intact(str(tmp_path), print).step == 30
-    fed = feeds.load_data(str(tmp_path / "step-35-feed.npz"))
+    fed = load_data(str(tmp_path / "step-35-feed.npz"))
     assert fed.Y1[3, 4] == np.float32(1e30) and fed.X1.shape == (10, 10)
     assert_same_end(long_run(tmp_path, 120), uninterrupted)
 

@@ -9,7 +9,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from tf1_mtl import cli, feeds
+from tf1_mtl import cli
+from tf1_mtl.data import make_data
 from tf1_mtl.errors import InputError, MissingExtra
 from tf1_mtl.teaching import comparison, comparison_report, comparison_settings, comparison_text
 from tf1_mtl.teaching.comparison import Outcome, schedule
@@ -44,7 +45,7 @@ def two_sets(rows_1=80, rows_2=20):
 
 
 def compare(arrays, steps=4, seeds=2):
-    settings = settings_of(feeds.make_data(arrays), "data")
+    settings = settings_of(make_data(arrays), "data")
     return settings, list(comparison.trainings(settings, steps, seeds))
 
 
@@ -68,7 +69,7 @@ def recorded(monkeypatch):
 
 
 def test_all_regimes_start_from_the_same_weights_and_feed_a_task_the_same_rows(recorded):
-    setting = settings_of(feeds.make_data(one_set()), "data")[0]._replace(last_task=False)
+    setting = settings_of(make_data(one_set()), "data")[0]._replace(last_task=False)
     list(comparison.trainings([setting], steps=6, seeds=1))
     assert len(recorded) == 5  # each task alone, by coin, in turns, jointly
     for batches, start in recorded:
@@ -82,7 +83,7 @@ def test_all_regimes_start_from_the_same_weights_and_feed_a_task_the_same_rows(r
 
 
 def test_seeds_differ_in_start_and_rows(recorded):
-    setting = settings_of(feeds.make_data(one_set()), "data")[0]
+    setting = settings_of(make_data(one_set()), "data")[0]
     list(comparison.trainings([setting._replace(regimes=("alone",))], steps=2, seeds=2))
     (first, start), (other, other_start) = recorded[0], recorded[2]
     assert not np.array_equal(start[0], other_start[0])
@@ -90,7 +91,7 @@ def test_seeds_differ_in_start_and_rows(recorded):
 
 
 def test_the_start_is_the_articles_or_small_and_centred(recorded):
-    settings = settings_of(feeds.make_data(one_set()), "data")
+    settings = settings_of(make_data(one_set()), "data")
     assert {(s.start, s.learning_rate) for s in settings} == {
         ("centred", 0.001),
         ("centred", 0.01),
@@ -121,7 +122,7 @@ def test_schedules_take_each_task_as_often_as_said():
 
 def test_rows_held_out_are_never_trained_on():
     for arrays in (one_set(), two_sets()):
-        data = feeds.make_data(arrays)
+        data = make_data(arrays)
         seen, unseen = comparison_settings.held_out(data)(np.random.RandomState(0))
         for name in ("X1", "X2"):
             ours = {row.tobytes() for row in getattr(seen, name)}
@@ -134,7 +135,7 @@ def test_rows_held_out_are_never_trained_on():
 
 
 def test_unequal_sets_share_no_row():
-    data = feeds.make_data(one_set(100))
+    data = make_data(one_set(100))
     for larger, sizes in (("Y1", (60, 15)), ("Y2", (15, 60))):
         seen, unseen = comparison_settings.unequal_sets(data, larger)(np.random.RandomState(0))
         assert not seen.one_set and (len(seen.X1), len(seen.X2)) == sizes
@@ -177,7 +178,7 @@ def test_regimes_and_accuracy_follow_the_data():
 
 def test_training_lowers_the_loss_and_the_last_task_gains():
     """From one state, 50 more steps of a task make it better than 50 of the other would."""
-    setting = settings_of(feeds.make_data(one_set(200)), "data")[0]
+    setting = settings_of(make_data(one_set(200)), "data")[0]
     setting = setting._replace(regimes=("turns",), learning_rate=0.01)
     short, long = (next(comparison.trainings([setting], n, 1)) for n in (1, 100))
     assert long.loss["Y1"] < short.loss["Y1"]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf1_mtl import InputError, feeds
+from tf1_mtl.data import as_float32, load_data, make_data
 
 X = np.ones((4, 3))
 Y1 = np.ones((4, 2))
@@ -30,7 +31,7 @@ def test_joint_draws_in_the_articles_order():
 
 
 def test_one_set_of_rows_feeds_all_three():
-    data = feeds.make_data({"X": X, "Y1": Y1, "Y2": Y2})
+    data = make_data({"X": X, "Y1": Y1, "Y2": Y2})
     assert data.one_set
     assert (data.inputs, data.tasks) == (3, (2, 5))
     batch = feeds.data_draw(data, np.random.RandomState(0))("Y1")
@@ -40,7 +41,7 @@ def test_one_set_of_rows_feeds_all_three():
 
 
 def test_two_sets_feed_only_the_tasks_own():
-    data = feeds.make_data({"X1": X, "Y1": Y1, "X2": np.zeros((6, 3)), "Y2": np.zeros((6, 5))})
+    data = make_data({"X1": X, "Y1": Y1, "X2": np.zeros((6, 3)), "Y2": np.zeros((6, 5))})
     draw = feeds.data_draw(data, np.random.RandomState(0))
     first, second = draw("Y1"), draw("Y2")
     assert first.Y2 is None
@@ -52,7 +53,7 @@ def test_two_sets_feed_only_the_tasks_own():
 
 def test_a_batch_of_rows_is_drawn_without_replacement_and_keeps_rows_together():
     rows = np.arange(4.0).reshape(4, 1)
-    data = feeds.make_data({"X": rows, "Y1": rows * 10, "Y2": rows * 100})
+    data = make_data({"X": rows, "Y1": rows * 10, "Y2": rows * 100})
     draw = feeds.data_draw(data, np.random.RandomState(0), batch=3)
     seen = set()
     for _ in range(50):
@@ -95,14 +96,14 @@ def with_value(value, dtype=float):
 @pytest.mark.filterwarnings("ignore:Creating an ndarray from ragged")
 def test_what_cannot_be_fed(value, message):
     with pytest.raises(InputError) as raised:
-        feeds.as_float32("Y1", value, (None, 2))
+        as_float32("Y1", value, (None, 2))
     assert str(raised.value).startswith("Y1")
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "float32", "float64"])
 def test_numbers_are_cast(dtype):
-    cast = feeds.as_float32("Y1", np.ones((4, 2), dtype), (4, 2))
+    cast = as_float32("Y1", np.ones((4, 2), dtype), (4, 2))
     assert cast.dtype == np.float32
     np.testing.assert_array_equal(cast, 1)
 
@@ -110,7 +111,7 @@ def test_numbers_are_cast(dtype):
 def test_large_numbers_that_float32_holds_pass():
     # Their squares overflow, so that they are looked at one by one.
     value = np.full((4, 2), 3e38)
-    np.testing.assert_array_equal(feeds.as_float32("Y1", value), value.astype(np.float32))
+    np.testing.assert_array_equal(as_float32("Y1", value), value.astype(np.float32))
 
 
 SHAPES = {"X": (None, 3), "Y1": (None, 2), "Y2": (None, 5)}
@@ -167,7 +168,7 @@ def test_data_files_that_are_refused(tmp_path, arrays, message):
     path = tmp_path / "data.npz"
     save(path, **arrays)
     with pytest.raises(InputError) as raised:
-        feeds.load_data(str(path))
+        load_data(str(path))
     assert str(raised.value).startswith(str(path))
     assert message in str(raised.value)
 
@@ -189,15 +190,15 @@ def test_files_that_are_no_data(tmp_path):
     np.save(str(single), X)
     for path in (truncated, flipped, empty, text, single, tmp_path, tmp_path / "missing.npz"):
         with pytest.raises(InputError) as raised:
-            feeds.load_data(str(path))
+            load_data(str(path))
         assert str(raised.value).startswith(str(path)), raised.value
         assert "should be an .npz file with X, Y1, Y2" in str(raised.value)
-    assert feeds.load_data(str(good)).tasks == (2, 5)
+    assert load_data(str(good)).tasks == (2, 5)
 
 
 @pytest.mark.parametrize("batch", [0, 5, -1])
 def test_batches_larger_than_the_data(batch):
-    data = feeds.make_data({"X": X, "Y1": Y1, "Y2": Y2})
+    data = make_data({"X": X, "Y1": Y1, "Y2": Y2})
     with pytest.raises(InputError, match="but should be from 1 to 4, the rows of the data"):
         feeds.data_draw(data, np.random.RandomState(0), batch)
 

@@ -9,6 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import InputError, build_graph, feeds, open_session, train
+from tf1_mtl.data import make_data
 from tf1_mtl.feeds import Batch
 from tf1_mtl.scale import STEPPINGS, chunks, compiled, in_graph, session_config
 
@@ -95,7 +96,7 @@ def test_compiled_leaves_alone_what_a_task_does_not_train():
 def test_two_data_sets_of_different_rows(stepping):
     rng = np.random.RandomState(0)
     arrays = {"X1": (30, 4), "Y1": (30, 3), "X2": (12, 4), "Y2": (12, 5)}
-    data = feeds.make_data({name: rng.rand(*shape) for name, shape in arrays.items()})
+    data = make_data({name: rng.rand(*shape) for name, shape in arrays.items()})
     draw = feeds.data_draw(data, rng)
     batches = list(feeds.alternate(draw, rng, 60))
     sizes = {"batch": None, "inputs": 4, "shared": 6, "tasks": (3, 5)}

@@ -7,6 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import InputError, Step, build_graph, feeds, open_session, train
+from tf1_mtl.data import make_data
 
 TRUTH = os.path.join(os.path.dirname(__file__), "truth")
 RUNTIMES = ("0.12.1", "1.0.1", "1.10.0", "1.15.5")
@@ -102,7 +103,7 @@ def test_feeding_only_what_the_task_needs_gives_the_same_bits():
 
 def test_two_data_sets_of_different_rows():
     rng = np.random.RandomState(0)
-    data = feeds.make_data(
+    data = make_data(
         {"X1": rng.rand(7, 3), "Y1": rng.rand(7, 2), "X2": rng.rand(5, 3), "Y2": rng.rand(5, 4)}
     )
     net = build_graph(rng, batch=None, inputs=data.inputs, tasks=data.tasks)

@@ -18,7 +18,7 @@ _HOME = {
     "Step": "tf1_mtl.training",
     "train": "tf1_mtl.training",
 }
-_MODULES = ("baseline", "feeds")
+_MODULES = ("baseline", "data", "feeds")
 
 __all__ = sorted([*_HOME, *_MODULES])
 

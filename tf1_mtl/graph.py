@@ -5,7 +5,7 @@
 """
 
 import numbers
-from typing import Any, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -33,6 +33,15 @@ class MultiTaskGraph(NamedTuple):
     Y1_op: tf.Operation  #: one Adam step on Y1_Loss ("Adam_1")
     Y2_op: tf.Operation  #: one Adam step on Y2_Loss ("Adam_2")
     init: tf.Operation  #: the initializer of all 23 variables
+
+    @property
+    def weights(self) -> Dict[str, tf.Variable]:
+        """The three weights by the names they have in the graph."""
+        return {
+            "share_W": self.shared_layer_weights,
+            "share_Y1": self.Y1_layer_weights,
+            "share_Y2": self.Y2_layer_weights,
+        }
 
 
 def build_graph(

@@ -18,6 +18,7 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl import feeds
 from tf1_mtl.errors import InputError
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.session import initialize
 from tf1_mtl.training import train
 
 #: What the notebook of the original article shows (un-seeded; J. Godwin, July 2016).
@@ -84,9 +85,7 @@ def run_seeds(net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]) ->
 def _start(net: MultiTaskGraph, session: tf.Session, seed: int) -> np.random.RandomState:
     """Initializes every variable, the weights with this seed's draws instead of the graph's."""
     rng = np.random.RandomState(seed)
-    weights = (net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights)
-    drawn = {variable.initial_value: rng.rand(*variable.shape.as_list()) for variable in weights}
-    session.run(net.init, feed_dict=drawn)
+    initialize(net, session, [(w, rng.rand(*w.shape.as_list())) for w in net.weights.values()])
     return rng
 
 

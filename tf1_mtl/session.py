@@ -1,7 +1,8 @@
-"""One Session on the available device."""
+"""One Session on the available device, and its variables' first values."""
 
-from typing import Any, List, Optional
+from typing import Any, Iterable, List, Optional, Tuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
@@ -42,6 +43,13 @@ def open_session(
         session.close()
         raise
     return session
+
+
+def initialize(
+    net: MultiTaskGraph, session: tf.Session, values: Iterable[Tuple[tf.Variable, np.ndarray]]
+) -> None:
+    """Initializes all variables, these with other values than the graph's."""
+    session.run(net.init, {variable.initial_value: value for variable, value in values})
 
 
 class DeviceSession(tf.Session):

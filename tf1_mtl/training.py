@@ -40,7 +40,7 @@ def train(
     """
     if stepping == "session":
         return _session_steps(net, session, batches)
-    from tf1_mtl import scale
+    from tf1_mtl import scale  # only here: the faster ways are themselves built on this module
 
     return scale.way(stepping).steps(net, session, batches)
 

@@ -12,13 +12,13 @@ from typing import Any, Dict, FrozenSet, Iterable, List, NamedTuple, Optional, S
 
 from tf1_mtl.baseline.reference import OPTIMIZERS
 from tf1_mtl.baseline.trajectory import SlotKey
+from tf1_mtl.walk import VARIABLES, variable_read
 
 _MOVES = {
     frozenset({"share_W", "share_Y1", "share_Y2"}): "joint",
     frozenset({"share_W", "share_Y1"}): "Y1",
     frozenset({"share_W", "share_Y2"}): "Y2",
 }
-_VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 _TRAINING = ("Apply", "SparseApply", "ResourceApply", "ResourceSparseApply")
 _CONTROL_FLOW = ("Enter", "Switch", "While", "StatelessWhile", "If", "StatelessIf")
 
@@ -57,28 +57,9 @@ def recognise(operations: Iterable[Any]) -> Recognised:
         feeds, losses, names = {}, {}, {}
         adams, slots = _adams(operations, names)
     weights = {
-        op: names.get(op, op.name) for op in operations if op.type in _VARIABLES and op not in slots
+        op: names.get(op, op.name) for op in operations if op.type in VARIABLES and op not in slots
     }
     return Recognised(bool(names), feeds, losses, weights, slots, adams)
-
-
-def executed(fetched: Iterable[Any], fed: Iterable[Any]) -> Set[Any]:
-    """The operations that a run executes: back from the fetches, as far as the feeds.
-
-    Args:
-      fetched: Operations.
-      fed: Tensors.
-    """
-    stop = {_key(tensor) for tensor in fed}
-    found: Set[Any] = set()
-    waiting = list(fetched)
-    while waiting:
-        op = waiting.pop()
-        if op not in found:
-            found.add(op)
-            waiting += op.control_inputs
-            waiting += [tensor.op for tensor in op.inputs if _key(tensor) not in stop]
-    return found
 
 
 def trains(operations: Set[Any]) -> bool:
@@ -92,14 +73,6 @@ def task_of(recognised: Recognised, operations: Set[Any]) -> str:
         return ""  # a loop may make many steps, a condition none
     driven = [adam for adam in recognised.adams if adam.ops & operations]
     return driven[0].task if len(driven) == 1 and driven[0].ops <= operations else ""
-
-
-def variable_of(tensor: Any) -> Optional[Any]:
-    """The variable operation whose value or handle a tensor is, or None."""
-    op = tensor.op
-    while op.type in ("Identity", "ReadVariableOp"):
-        op = op.inputs[0].op
-    return op if op.type in _VARIABLES else None
 
 
 def _article(operations: List[Any]) -> Tuple[Dict[Any, str], Dict[Any, str], Dict[Any, str]]:
@@ -138,8 +111,8 @@ def _tower(loss: Any) -> Optional[Tuple[Any, ...]]:
         op = op.inputs[onward].op
     label, head, shared = (
         found["label"].op,
-        variable_of(found["head"]),
-        variable_of(found["shared"]),
+        variable_read(found["head"]),
+        variable_read(found["shared"]),
     )
     if op.type != "Placeholder" or label.type != "Placeholder" or None in (head, shared):
         return None
@@ -155,7 +128,7 @@ def _adams(operations: List[Any], names: Dict[Any, str]) -> Tuple[List[Adam], Di
     updates: Dict[Any, List[Any]] = {}  # of each optimizer, known by its beta1 power
     for op in operations:
         if op.type in ("ApplyAdam", "ResourceApplyAdam"):
-            of_this = [variable_of(tensor) for tensor in op.inputs[:5]]
+            of_this = [variable_read(tensor) for tensor in op.inputs[:5]]
             if None not in of_this:
                 updates.setdefault(of_this[3], []).append((op, of_this))
     adams: List[Adam] = []
@@ -171,8 +144,3 @@ def _adams(operations: List[Any], names: Dict[Any, str]) -> Tuple[List[Adam], Di
             slots[m], slots[v] = (name, weight, "m"), (name, weight, "v")
             slots[beta2_power] = (name, "", "beta2_power")
     return adams, slots
-
-
-def _key(tensor: Any) -> Tuple[Any, int]:
-    """Tensors of newer TensorFlows compare by value, so they are told apart by their place."""
-    return tensor.op, tensor.value_index

@@ -23,9 +23,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.baseline.machine import recorded_by
-from tf1_mtl.baseline.recognition import Recognised, executed, recognise, task_of, trains
+from tf1_mtl.baseline.recognition import Recognised, recognise, task_of, trains
 from tf1_mtl.baseline.trajectory import Run, Writer
 from tf1_mtl.errors import InputError
+from tf1_mtl.walk import needed
 
 Arrays = Dict[str, np.ndarray]
 
@@ -164,7 +165,7 @@ class _Watched:
         self.variables = self._values()
         fetched = list(_leaves(self._graph, fetches, values))
         fed = _feeds(self._graph, feed_dict)
-        operations = executed(
+        operations = needed(
             [getattr(element, "op", element) for _, element, _ in fetched if element is not None],
             [tensor for tensor, _ in fed],
         )

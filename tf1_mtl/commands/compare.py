@@ -6,8 +6,8 @@ import json
 import os
 from typing import Any
 
-from tf1_mtl import feeds
 from tf1_mtl.commands import options
+from tf1_mtl.data import load_data
 from tf1_mtl.quiet import quiet
 
 
@@ -41,13 +41,13 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--plot", metavar="FILE", help="draw the losses, .png or .svg")
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    options.add_verbose(parser)
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compares, prints and draws."""
-    data = None if args.data is None else feeds.load_data(args.data)
+    data = None if args.data is None else load_data(args.data)
     with quiet(args.verbose):
         from tf1_mtl.teaching import (
             comparison,

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.quiet import quiet
 
@@ -41,7 +42,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="where to: .png or .svg"
     )
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    options.add_verbose(parser)
     parser.set_defaults(command=run)
 
 

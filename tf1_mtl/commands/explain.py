@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from tf1_mtl.commands import options
 from tf1_mtl.quiet import quiet
 
 
@@ -30,13 +31,8 @@ def add_to(subparsers: Any) -> None:
         help="a placeholder not to feed; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument(
-        "--variables",
-        choices=("ref", "resource"),
-        default="ref",
-        help="TensorFlow 1's own variables (default) or TensorFlow 2's",
-    )
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    options.add_variables(parser)
+    options.add_verbose(parser)
     parser.set_defaults(command=run)
 
 

@@ -30,7 +30,7 @@ def add_to(subparsers: Any) -> None:
         metavar="N",
         help="of weights and data; default: %(default)s",
     )
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    options.add_verbose(parser)
     parser.set_defaults(command=run)
 
 

@@ -39,6 +39,21 @@ def fresh_seed() -> int:
     return random.SystemRandom().randint(0, LARGEST_SEED)
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """Adds --verbose."""
+    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+
+
+def add_variables(parser: argparse.ArgumentParser) -> None:
+    """Adds --variables."""
+    parser.add_argument(
+        "--variables",
+        choices=("ref", "resource"),
+        default="ref",
+        help="TensorFlow 1's own variables (default) or TensorFlow 2's",
+    )
+
+
 def add_session_options(parser: argparse.ArgumentParser) -> None:
     """Adds --device, --variables and --verbose."""
     parser.add_argument(
@@ -47,13 +62,8 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="auto (the first GPU, else the CPU), cpu, gpu or a TensorFlow device string",
     )
-    parser.add_argument(
-        "--variables",
-        choices=("ref", "resource"),
-        default="ref",
-        help="TensorFlow 1's own variables (default) or TensorFlow 2's",
-    )
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+    add_variables(parser)
+    add_verbose(parser)
 
 
 def progress(

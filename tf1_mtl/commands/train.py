@@ -10,6 +10,7 @@ import numpy as np
 
 from tf1_mtl import feeds
 from tf1_mtl.commands import options, stepping
+from tf1_mtl.data import load_data
 from tf1_mtl.quiet import quiet
 
 _DESCRIPTION = (
@@ -121,7 +122,7 @@ def _sizes_and_draw(
     if args.data is None:
         batch = args.batch or 10
         return {"batch": batch}, feeds.article_draw(rng, batch)
-    data = feeds.load_data(args.data)
+    data = load_data(args.data)
     if args.name == "joint":
         data.need_one_set()
     sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}

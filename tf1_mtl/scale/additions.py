@@ -10,15 +10,13 @@ another tensor in each placeholder's place. The formulas are not written a secon
 cannot drift; variables and slots are not copied, so all ways train the same ones.
 """
 
-from typing import Dict, List, Mapping, Tuple
+from typing import Mapping, Tuple
 
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.training import fetches
-
-#: The operations that are a variable.
-VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+from tf1_mtl.walk import VARIABLES, needed
 
 
 def copy_step(
@@ -36,7 +34,8 @@ def copy_step(
       The copies of the task's minimize op and of its loss (before the update).
     """
     op, loss = fetches(net)[task]
-    nodes = nodes_behind([op, loss.op])
+    behind = needed([op, loss])
+    nodes = [node for node in net.graph.get_operations() if node in behind]
     graph_def = tf.GraphDef(versions=net.graph.graph_def_versions)
     input_map = {f"{placeholder}:0": tensor for placeholder, tensor in inputs.items()}
     for node in nodes:
@@ -75,15 +74,3 @@ def is_built(graph: tf.Graph, name: str) -> bool:
     except KeyError:
         return False
     return True
-
-
-def nodes_behind(targets: List[tf.Operation]) -> List[tf.Operation]:
-    """All that must run for the targets, up to placeholders and variables."""
-    found: Dict[str, tf.Operation] = {}
-    waiting = list(targets)
-    while waiting:
-        node = waiting.pop()
-        if node.name not in found:
-            found[node.name] = node
-            waiting += [tensor.op for tensor in node.inputs] + list(node.control_inputs)
-    return list(found.values())

@@ -230,8 +230,7 @@ def _sweep(directory: str) -> None:
 
 
 def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
-    tensors = (net.X, net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights)
-    return [tensor.shape.as_list() for tensor in tensors]
+    return [tensor.shape.as_list() for tensor in (net.X, *net.weights.values())]
 
 
 def _lock(directory: str) -> Any:

@@ -9,8 +9,9 @@ from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Opt
 
 import numpy as np
 
+from tf1_mtl.data import as_float32
 from tf1_mtl.errors import InputError
-from tf1_mtl.feeds import NEEDS, Batch, as_float32, checked
+from tf1_mtl.feeds import NEEDS, Batch, checked
 from tf1_mtl.graph import MultiTaskGraph
 
 #: A chunk has as many steps at most, and its batches take as much memory at most.

@@ -23,9 +23,10 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
 from tf1_mtl.graph import MultiTaskGraph
-from tf1_mtl.scale.additions import is_built, nodes_behind
+from tf1_mtl.scale.additions import is_built
 from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
 from tf1_mtl.training import Step, fetches
+from tf1_mtl.walk import needed, variable_read
 
 #: The tasks in the order of their optimizers' rows.
 _TASKS = ("joint", "Y1", "Y2")
@@ -106,7 +107,7 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
             widths, axis=1
         )  # by row of _TASKS
 
-        weights = [net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights]
+        weights = list(net.weights.values())
         adams = [_adam_of(net, task) for task in _TASKS]
         shapes = [variable.shape.as_list() for variable in weights]
         losses, *state = tf.xla.experimental.compile(
@@ -178,20 +179,18 @@ class _Adam(NamedTuple):
 
 
 def _adam_of(net: MultiTaskGraph, task: str) -> _Adam:
-    variables = {v.op.name: v for v in net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
+    variables = {v.op: v for v in net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)}
     updates = {}
-    for node in nodes_behind([fetches(net)[task][0]]):
+    for node in needed([fetches(net)[task][0]]):
         if node.type in ("ApplyAdam", "ResourceApplyAdam"):
             # Inputs: variable, m, v, both powers, learning rate, beta1, beta2, epsilon, gradient.
             updates[node.inputs[0].op.name] = list(node.inputs)
-    weights = [net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights]
-    own = [updates.get(variable.op.name) for variable in weights]
+    own = [updates.get(name) for name in net.weights]
     (first, *_) = updates.values()
-    reads = [nodes_behind([power.op]) for power in first[3:5]]
     return _Adam(
-        m=[inputs and variables[inputs[1].op.name] for inputs in own],
-        v=[inputs and variables[inputs[2].op.name] for inputs in own],
-        powers=[variables[nodes[-1].name] for nodes in reads],
+        m=[inputs and variables[inputs[1].op] for inputs in own],
+        v=[inputs and variables[inputs[2].op] for inputs in own],
+        powers=[variables[variable_read(power)] for power in first[3:5]],
         hyper=tf.stack(first[5:9]),
     )
 

@@ -17,10 +17,11 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.graph import build_graph
 from tf1_mtl.teaching import groups
 from tf1_mtl.teaching.explanation import Explanation
-from tf1_mtl.teaching.walk import PLACEHOLDERS, VARIABLES, Element, accesses, needed, variable_of
+from tf1_mtl.walk import PLACEHOLDERS, VARIABLES, accesses, needed, variable_of
 
 #: A graph, or a NamedTuple of handles with a field "graph", such as MultiTaskGraph.
 AnyGraph = Union[tf.Graph, Tuple[Any, ...]]
+Element = Union[tf.Operation, tf.Tensor]
 Feeds = Union[Mapping[Any, Any], Iterable[Any]]
 Values = List[Tuple[tf.Variable, np.ndarray]]  # TensorFlow 2's variables are no dict keys
 

@@ -7,7 +7,7 @@ weights and the coin, and the regimes are compared within a seed.
 """
 
 import time
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -15,7 +15,7 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch, data_draw
 from tf1_mtl.graph import MultiTaskGraph, build_graph
-from tf1_mtl.session import open_session
+from tf1_mtl.session import initialize, open_session
 from tf1_mtl.teaching.comparison_settings import (
     ALONE,
     JOINT,
@@ -64,7 +64,7 @@ def trainings(settings: Sequence[Setting], steps: int, seeds: int) -> Iterator[O
     for setting in settings:
         seen, _ = setting.split(np.random.RandomState(0))
         net = build_graph(
-            np.random.RandomState(0),  # the weights are fed to the initializer, see _restore
+            np.random.RandomState(0),  # these weights are never used, see `initialize`
             batch=None,
             inputs=seen.inputs,
             tasks=seen.tasks,
@@ -89,9 +89,8 @@ class _Trial:
         self.steps, self.seed = steps, seed
         rng = np.random.RandomState(seed)
         self.seen, self.unseen = setting.split(rng)
-        weights = (net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights)
         first = {"centred": centred, "article": uniform}[setting.start]
-        self.start = [(w, first(rng, *w.shape.as_list())) for w in weights]
+        self.start = [(w, first(rng, *w.shape.as_list())) for w in net.weights.values()]
         self.rows = {"Y1": len(self.seen.Y1), "Y2": len(self.seen.Y2)}
 
     def outcome(self, regime: str) -> Outcome:
@@ -101,7 +100,7 @@ class _Trial:
         last: Dict[int, Dict[str, float]] = {}
         seconds = 0.0
         for which in TASKS if regime == ALONE else (regime,):
-            _restore(self.net, self.session, self.start)
+            initialize(self.net, self.session, self.start)
             began = time.perf_counter()
             trained += self._train(schedule(which, self.steps, self.rows, self.seed))
             seconds += time.perf_counter() - began
@@ -156,7 +155,7 @@ class _Trial:
         for steps in LAST_STEPS:
             after = {}
             for task in TASKS:
-                _restore(self.net, self.session, reached)
+                initialize(self.net, self.session, reached)
                 self._train([task] * steps)
                 after[task] = self._measure()
             ratios[steps] = {
@@ -225,10 +224,3 @@ def centred(rng: np.random.RandomState, inputs: int, outputs: int) -> np.ndarray
 def uniform(rng: np.random.RandomState, inputs: int, outputs: int) -> np.ndarray:
     """The article's first weights: uniform on [0, 1)."""
     return rng.rand(inputs, outputs)
-
-
-def _restore(
-    net: MultiTaskGraph, session: tf.Session, values: Sequence[Tuple[tf.Variable, np.ndarray]]
-) -> None:
-    """Initializes all variables, these with other values than the graph's."""
-    session.run(net.init, {variable.initial_value: value for variable, value in values})

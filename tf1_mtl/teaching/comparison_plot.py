@@ -6,12 +6,6 @@ from tf1_mtl.errors import require
 from tf1_mtl.teaching import style
 from tf1_mtl.teaching.comparison_settings import WORDS
 
-# Colour and marker differ together, so that grey print tells the tasks apart too.
-_LOOKS = {
-    "Y1": {"color": style.BLUE, "marker": "o"},
-    "Y2": {"color": style.VERMILLION, "marker": "s"},
-}
-
 
 def plot(found: Dict[str, Any], path: str) -> None:
     """Draws a report's losses against training alone into a PNG or SVG file.
@@ -51,15 +45,12 @@ def plot(found: Dict[str, Any], path: str) -> None:
 def _draw(axes: Any, setting: Dict[str, Any]) -> None:
     regimes = [name for name in setting["regimes"] if name != "alone"]
     for task, offset in (("Y1", -0.16), ("Y2", 0.16)):
+        look = {**style.LOOKS[task], "linestyle": "none"}
         for place, name in enumerate(regimes):
             ratio = setting["regimes"][name]["against_alone"][task]
-            axes.plot(
-                [ratio["low"], ratio["high"]], [place + offset] * 2, color=_LOOKS[task]["color"]
-            )
-            axes.plot(
-                ratio["median"], place + offset, linestyle="none", **_LOOKS[task],
-                label=f"task {task}" if place == 0 else None,
-            )  # fmt: skip
+            axes.plot([ratio["low"], ratio["high"]], [place + offset] * 2, color=look["color"])
+            label = f"task {task}" if place == 0 else None
+            axes.plot(ratio["median"], place + offset, label=label, **look)
     axes.axvline(1, color="#666666", linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.set_yticks(range(len(regimes)))

@@ -4,8 +4,8 @@ from typing import Callable, List, NamedTuple, Tuple
 
 import numpy as np
 
+from tf1_mtl.data import Data, make_data
 from tf1_mtl.errors import InputError, require
-from tf1_mtl.feeds import Data, make_data
 
 ALONE, RANDOM, TURNS, PROPORTIONAL, JOINT = "alone", "random", "turns", "proportional", "joint"
 

@@ -8,12 +8,6 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.teaching import style
 from tf1_mtl.training import Step
 
-#: Colour, marker and line differ together, so that grey print tells the tasks apart too.
-_LOOKS = {
-    "Y1": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-    "Y2": {"color": style.VERMILLION, "marker": "s", "linestyle": "--"},
-    "joint": {"color": style.GREEN, "marker": "^", "linestyle": "-."},
-}
 _NAMES = {"Y1": "task Y1", "Y2": "task Y2", "joint": "both tasks (joint)"}
 #: So many points a line can still be told apart from another line's.
 _POINTS = 60
@@ -47,8 +41,8 @@ def paint(steps: Iterable[Step]) -> Any:
 
     figure = style.new_figure(8, 4.5)
     axes = figure.add_subplot()
-    for task in sorted(by_task, key=list(_LOOKS).index):
-        look, label = _LOOKS[task], _NAMES[task]
+    for task in sorted(by_task, key=list(_NAMES).index):
+        look, label = style.LOOKS[task], _NAMES[task]
         points = np.array(by_task[task])
         together = -(-len(points) // _POINTS)
         if together > 1:

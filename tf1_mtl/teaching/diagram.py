@@ -12,10 +12,9 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl.teaching.anatomy import AnyGraph, Names
 from tf1_mtl.teaching.groups import Optimizer, Structure, structure
-from tf1_mtl.teaching.walk import PLACEHOLDERS, VARIABLES, needed
+from tf1_mtl.walk import PLACEHOLDERS, READS, VARIABLES, needed
 
 _SOURCES = (*PLACEHOLDERS, *VARIABLES)
-_READS = ("Identity", "ReadVariableOp")
 #: So many letters fit on a line of a box.
 LETTERS = 25
 #: Rounds of moving each box towards the boxes it is joined to.
@@ -99,7 +98,7 @@ def _chains(
         last = chains[min(before)][-1] if len(before) == 1 else None
         if op.type == "Const":
             continue
-        if last is not None and last.type in VARIABLES and op.type in _READS:
+        if last is not None and last.type in VARIABLES and op.type in READS:
             home[op] = min(before)
         elif last is not None and last.type not in _SOURCES and users[last] == {op}:
             home[op] = min(before)

@@ -11,7 +11,7 @@ from typing import Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tup
 
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.teaching.walk import PLACEHOLDERS, VARIABLES, accesses, needed, variable_of
+from tf1_mtl.walk import PLACEHOLDERS, READS, VARIABLES, accesses, needed, variable_of
 
 _GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?)/")
 _APPLY = re.compile(r"(Resource)?(Sparse)?Apply")
@@ -153,7 +153,7 @@ def _families(ops: Sequence[tf.Operation]) -> Dict[tf.Operation, tf.Operation]:
 
 def _is_value(op: tf.Operation) -> bool:
     """A variable itself or its value read, rather than what gives it its first value."""
-    return op.type in (*VARIABLES, "Identity", "ReadVariableOp") and "/Initializer/" not in op.name
+    return op.type in (*VARIABLES, *READS) and "/Initializer/" not in op.name
 
 
 def _gradients(ops: Sequence[tf.Operation]) -> Tuple[Gradients, ...]:

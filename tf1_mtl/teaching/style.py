@@ -8,6 +8,7 @@ import os
 from typing import Any, Dict
 
 from tf1_mtl.errors import InputError, require
+from tf1_mtl.files import replacing
 
 #: Okabe, M. and Ito, K., "Color Universal Design" (2008).
 BLUE = "#0072B2"
@@ -16,6 +17,14 @@ GREEN = "#009E73"
 VERMILLION = "#D55E00"
 SKY = "#56B4E9"
 PURPLE = "#CC79A7"
+
+#: How each task's losses are drawn. Colour, marker and line differ together, so that grey print
+#: tells the tasks apart too.
+LOOKS = {
+    "Y1": {"color": BLUE, "marker": "o", "linestyle": "-"},
+    "Y2": {"color": VERMILLION, "marker": "s", "linestyle": "--"},
+    "joint": {"color": GREEN, "marker": "^", "linestyle": "-."},
+}
 
 FORMATS = (".png", ".svg")
 
@@ -68,15 +77,7 @@ def save(figure: Any, path: str, title: str) -> None:
     about: Dict[str, Any] = {"Title": title}
     if kind == "svg":
         about["Date"] = None
-    temporary = f"{path}.{os.getpid()}.partial"
-    try:
-        with matplotlib.rc_context(_SETTINGS):
-            figure.savefig(
-                temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=about, facecolor="white"
-            )
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
+    with replacing(path) as temporary, matplotlib.rc_context(_SETTINGS):
+        figure.savefig(
+            temporary, format=kind, dpi=_DOTS_PER_INCH, metadata=about, facecolor="white"
+        )

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
+from tf1_mtl.files import replacing
 from tf1_mtl.teaching import explain, figures
 from tf1_mtl.teaching.explanation import Explanation
 from tf1_mtl.teaching.first_graph import build_first_graph
@@ -98,15 +99,12 @@ def write_page(folder: str, language: str = "en", seed: int = 2016) -> str:
     """
     try:
         os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, f"lesson.{language}.html")
-        html = _Page(language, seed).html()
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".partial")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(html)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}).") from error
+    path = os.path.join(folder, f"lesson.{language}.html")
+    html = _Page(language, seed).html()
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(html)
     return path
 
 

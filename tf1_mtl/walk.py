@@ -1,21 +1,24 @@
-"""Reading a graph without running it: what a run needs, and which ops touch which variables."""
+"""Reading a graph without running it: what a run needs, and which ops touch which variables.
 
-from typing import Iterable, Iterator, List, NamedTuple, Optional, Set, Union
+Operations and tensors are only asked for what they are; no TensorFlow is imported here.
+"""
 
-import tensorflow.compat.v1 as tf
+from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Set
+
+Operation = Any  # tf.Operation
+Tensor = Any  # tf.Tensor
 
 PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
 VARIABLES = ("Variable", "VariableV2", "VarHandleOp")
+READS = ("Identity", "ReadVariableOp")
 
 _LOOKS_ONLY = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
 _OVERWRITES = {"Assign", "AssignVariableOp"}
 _TOUCHES_NO_VALUE = {"IsVariableInitialized", "VarIsInitializedOp", "VariableShape"}
 _PASSES_ON = {"Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"}
 
-Element = Union[tf.Operation, tf.Tensor]
 
-
-def needed(fetches: Iterable[Element], fed: Iterable[tf.Tensor] = ()) -> Set[tf.Operation]:
+def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]:
     """The ops that `Session.run` executes: backward from the fetches, stopping at the feeds.
 
     Where v1 control flow (`tf.cond`) takes one of two branches at run time, both are counted.
@@ -26,13 +29,9 @@ def needed(fetches: Iterable[Element], fed: Iterable[tf.Tensor] = ()) -> Set[tf.
     """
     given = {tensor.name for tensor in fed}
     replaced = {tensor.op for tensor in fed if tensor.op.type in PLACEHOLDERS}
-    ops: Set[tf.Operation] = set()
-    waiting: List[tf.Operation] = []
-    for fetch in fetches:
-        if isinstance(fetch, tf.Operation):
-            waiting.append(fetch)
-        elif fetch.name not in given:
-            waiting.append(fetch.op)
+    ops: Set[Operation] = set()
+    # A tensor has an op; an operation is one.
+    waiting = [getattr(fetch, "op", fetch) for fetch in fetches if fetch.name not in given]
     while waiting:
         op = waiting.pop()
         if op in ops:
@@ -46,13 +45,13 @@ def needed(fetches: Iterable[Element], fed: Iterable[tf.Tensor] = ()) -> Set[tf.
 class Access(NamedTuple):
     """One op touches one variable."""
 
-    op: tf.Operation
-    variable: tf.Operation  #: the op that holds it: VariableV2 (ref) or VarHandleOp (resource)
+    op: Operation
+    variable: Operation  #: the op that holds it: VariableV2 (ref) or VarHandleOp (resource)
     reads: bool
     writes: bool
 
 
-def accesses(op: tf.Operation) -> Iterator[Access]:
+def accesses(op: Operation) -> Iterator[Access]:
     """What an op does to the variables among its inputs.
 
     Of ref variables the op's own definition says whether it takes the variable itself (and may
@@ -63,7 +62,7 @@ def accesses(op: tf.Operation) -> Iterator[Access]:
         passes_on = op.type.startswith("Ref") or op.type in _PASSES_ON
         if variable is None or op.type in _TOUCHES_NO_VALUE:
             continue
-        if tensor.dtype == tf.resource:
+        if _is_handle(tensor):
             if not passes_on:
                 reads, writes = op.type not in _OVERWRITES, op.type not in _LOOKS_ONLY
                 yield Access(op, variable, reads, writes)
@@ -73,10 +72,10 @@ def accesses(op: tf.Operation) -> Iterator[Access]:
             yield Access(op, variable, reads=op.type not in _OVERWRITES, writes=True)
 
 
-def variable_of(tensor: tf.Tensor) -> Optional[tf.Operation]:
+def variable_of(tensor: Tensor) -> Optional[Operation]:
     """The variable that a ref or resource tensor stands for; None for any other tensor."""
-    seen: Set[tf.Operation] = set()
-    while tensor.dtype == tf.resource or tensor.dtype != tensor.dtype.base_dtype:
+    seen: Set[Operation] = set()
+    while _is_handle(tensor) or tensor.dtype != tensor.dtype.base_dtype:
         op = tensor.op
         if op.type in VARIABLES:
             return op
@@ -88,7 +87,19 @@ def variable_of(tensor: tf.Tensor) -> Optional[tf.Operation]:
     return None
 
 
-def _takes_ref(op: tf.Operation) -> List[bool]:
+def variable_read(tensor: Tensor) -> Optional[Operation]:
+    """The variable whose value a tensor is, or that it stands for, with only reads in between."""
+    op = tensor.op
+    while op.type in READS:
+        op = op.inputs[0].op
+    return op if op.type in VARIABLES else None
+
+
+def _is_handle(tensor: Tensor) -> bool:
+    return tensor.dtype.name == "resource"
+
+
+def _takes_ref(op: Operation) -> List[bool]:
     """For each input, whether the op's definition asks for the variable itself."""
     flags: List[bool] = []
     for arg in op.op_def.input_arg:
