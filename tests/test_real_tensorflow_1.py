@@ -10,6 +10,7 @@ import subprocess
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from long_runs import long_run
 from test_training import LOSS_ULP, WEIGHT_DISTANCE, run, ulp_distance
 
 from tf1_mtl import build_graph, feeds, open_session, train
@@ -83,7 +84,17 @@ def test_our_checkpoint_restores_there_bit_for_bit(real, tmp_path, variables):
         list(train(net, session, map(draw, ("joint", "Y1", "Y2"))))
         path = saver.save(session, str(tmp_path / "model.ckpt"))
         ours = session.run(all_variables)
-    theirs = real(RESTORE, path)
+    assert_same_bits(real(RESTORE, path), ours)
+
+
+def test_a_long_run_s_checkpoint_restores_there_bit_for_bit(real, tmp_path):
+    values = long_run(tmp_path / "run", 30).values
+    values.pop("random stream")  # read by nobody but us
+    ours = {name.replace(".", "/"): value for name, value in values.items()}
+    assert_same_bits(real(RESTORE, tmp_path / "run" / "model.ckpt-30"), ours)
+
+
+def assert_same_bits(theirs, ours):
     assert set(theirs.files) == set(ours)
     assert len(ours) == 23
     for name, value in ours.items():

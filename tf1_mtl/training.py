@@ -59,7 +59,7 @@ def _session_steps(
 ) -> Iterator[Step]:
     runs = fetches(net)
     placeholders = {"X": net.X, "Y1": net.Y1, "Y2": net.Y2}
-    shapes = {name: tensor.shape.as_list() for name, tensor in placeholders.items()}
+    shapes = {name: tuple(tensor.shape.as_list()) for name, tensor in placeholders.items()}
     for step, batch in enumerate(batches):
         arrays = checked(batch, shapes, where=f"step {step}")
         feed_dict = {placeholders[name]: array for name, array in arrays.items()}

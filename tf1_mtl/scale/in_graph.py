@@ -1,7 +1,9 @@
 """Stepping inside the graph: hundreds of steps in one `session.run`.
 
 `tf.while_loop` makes the loop itself part of the graph, so Python is called once a chunk instead of
-once a step. The coin that picks each step's task has been tossed before; `tf.cond` obeys it.
+once a step. The coin that picks each step's task is tossed by NumPy beforehand, since the run's
+draws are NumPy's stream, which TensorFlow's own random operations cannot continue; `tf.cond` in the
+loop obeys it.
 
 Two things have to be said to TensorFlow, which else runs whatever has its inputs:
 
