@@ -229,6 +229,25 @@ def test_a_reader_that_goes_away_is_no_error():
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_waits_for_the_step_at_hand():
+    """Within a step it could crash TensorFlow."""
+    ended = []
+
+    def steps():
+        for number in range(5):
+            os.kill(os.getpid(), signal.SIGINT)
+            ended.append(number)
+            yield number
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in options.progress(steps(), 5, "steps", show=False):
+            pass
+    assert ended == [0]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 class Terminal:
     """A stderr that says it is a terminal."""
 
