@@ -40,6 +40,11 @@ def _sigmoid(z: np.ndarray) -> np.ndarray:
     return 0.5 * (1 + np.tanh(z / 2))
 
 
+def _single(y: np.ndarray) -> np.ndarray:
+    """Where float32 has reached 1, a slope that is taken from the output is 0."""
+    return y.astype(np.float32).astype(y.dtype)
+
+
 def _softplus(z: np.ndarray) -> np.ndarray:
     return np.logaddexp(z, 0)
 
@@ -80,6 +85,8 @@ ACTIVATIONS: Dict[str, Tuple[Function, Function]] = {
         lambda z: np.clip(z, 0, 6),
         lambda z: ((z > 0) & (z < 6)).astype(z.dtype),
     ),
+    "tanh": (np.tanh, lambda z: 1 - _single(np.tanh(z)) ** 2),
+    "sigmoid": (_sigmoid, lambda z: _single(_sigmoid(z)) * (1 - _single(_sigmoid(z)))),
 }
 
 
@@ -90,12 +97,17 @@ def leaky(leak: float) -> Tuple[Function, Function]:
 
 # {name: (loss, its slope)}, functions of each difference; Rules.loss_factor / 0.5 comes on top.
 LOSSES: Dict[str, Tuple[Function, Function]] = {
-    "absolute": (np.abs, np.sign),
-    "huber": (
+    "the absolute error": (np.abs, np.sign),
+    "Huber's": (
         lambda d: np.where(np.abs(d) < 1, d * d / 2, np.abs(d) - 0.5),
         lambda d: np.clip(d, -1, 1),
     ),
+    "log-cosh": (lambda d: np.logaddexp(d, -d) - math.log(2), np.tanh),
 }
+
+
+# Those that lose most digits of float32: near 1 a slope, near 0 a loss is what is left of two ones.
+ROUGH = {"tanh", "sigmoid", "log-cosh"}
 
 
 def _larger(model: Any, a: Any, b: Any) -> Any:
@@ -156,6 +168,22 @@ def _amsgrad(model: Any, optimizer: str, variable: str, g: Any) -> Any:
     return m * model.alpha(optimizer) / model.denominator(optimizer, model.slots[key])
 
 
+def _adam_by(size: Function, root: bool) -> Function:
+    """Adam whose v is the mean of another size of the gradient, with or without its root."""
+
+    def step(model: Any, optimizer: str, variable: str, g: Any) -> Any:
+        m = _moved(model, optimizer, variable, "m", g, model.rules.beta1)
+        v = _moved(model, optimizer, variable, "v", size(model, g), model.rules.beta2)
+        below = model.denominator(optimizer, v) if root else v + model.epsilon
+        return m * model.alpha(optimizer) / below
+
+    return step
+
+
+def _magnitude(model: Any, g: Any) -> Any:
+    return model.pointwise(np.abs, g)
+
+
 def _adamax(model: Any, optimizer: str, variable: str, g: Any) -> Any:
     m = _moved(model, optimizer, variable, "m", g, model.rules.beta1)
     key, size = (optimizer, variable, "largest g"), model.pointwise(np.abs, g)
@@ -176,6 +204,23 @@ def _nadam(model: Any, optimizer: str, variable: str, g: Any) -> Any:
     return ahead * model.learning_rate / (root + model.epsilon)
 
 
+def _simple_nadam(hat: bool) -> Function:
+    """Nesterov's step ahead with both bias corrections those of this step (Dozat, 2016).
+
+    With "epsilon hat" it is `tf.contrib.opt.NadamOptimizer`.
+    """
+
+    def step(model: Any, optimizer: str, variable: str, g: Any) -> Any:
+        one = model.number(1)
+        m = _moved(model, optimizer, variable, "m", g, model.rules.beta1)
+        v = _moved(model, optimizer, variable, "v", g * g, model.rules.beta2)
+        ahead = (m * model.beta1 + g * (one - model.beta1)) * model.alpha(optimizer)
+        second = model.sqrt(one - model.slots[optimizer, "", "beta2_power"])
+        return ahead / (model.sqrt(v) + (model.epsilon if hat else model.epsilon * second))
+
+    return step
+
+
 # {name: step(model, optimizer, variable, gradient) -> what to subtract}
 OPTIMIZER_STEPS: Dict[str, Function] = {
     "sgd": _sgd,
@@ -189,4 +234,9 @@ OPTIMIZER_STEPS: Dict[str, Function] = {
     "amsgrad": _amsgrad,
     "adamax": _adamax,
     "nadam": _nadam,
+    "nadam of TensorFlow 1": _simple_nadam(hat=True),
+    "simple nadam": _simple_nadam(hat=False),
+    "the root of the mean |g|": _adam_by(_magnitude, root=True),
+    "the mean |g|": _adam_by(_magnitude, root=False),
+    "the mean square": _adam_by(lambda model, g: g * g, root=False),
 }

@@ -1,4 +1,4 @@
-"""The reference with rules changed, so that it does what wrong ports do.
+"""The reference with rules changed, so that it does what wrong ports do: the model.
 
 The rules and their defaults, which are TensorFlow's, are in `rules.py`; what frameworks and people
 do instead is in `known.py`, which gives every deviation its identifier.
@@ -11,19 +11,19 @@ import numpy as np
 from tf1_mtl.baseline.alternatives import (
     ACTIVATIONS,
     LOSSES,
-    OPTIMIZER_STEPS,
     ROUNDINGS,
     Function,
     leaky,
 )
 from tf1_mtl.baseline.bounds import BoundedReference
-from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS, Layers, Reference
+from tf1_mtl.baseline.deviant_optimizers import DeviantOptimizers
+from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS, Layers
 from tf1_mtl.baseline.rules import Rules
 
 OTHER = {"Y1": "Y2", "Y2": "Y1", "joint": "joint"}
 
 
-class Deviant(Reference):
+class Deviant(DeviantOptimizers):
     """The reference with rules changed: `Deviant(share_W, share_Y1, share_Y2, epsilon=1e-7)`.
 
     Args:
@@ -39,28 +39,16 @@ class Deviant(Reference):
         dtype: Any = np.float32,
         **rules: Any,
     ) -> None:
-        self.rules = rule = Rules(**rules)
+        rule = Rules(**rules)
         if rule.transposed == "inside":
             share_Y1, share_Y2 = share_Y1.T, share_Y2.T
-        betas = {"beta1": rule.beta1, "beta2": rule.beta2, "epsilon": rule.epsilon}
-        super().__init__(share_W, share_Y1, share_Y2, dtype, rule.learning_rate, **betas)
+        super().__init__(share_W, share_Y1, share_Y2, dtype, rule)
         self.joint = False
-        self.kept: Dict[Any, Any] = {}  # what a deviation carries from step to step
         self.load(self.shown())
         outputs = {"shared": share_W.shape[1], "Y1": share_Y1.shape[1], "Y2": share_Y2.shape[1]}
         for layer in rule.bias:
             self.variables["bias_" + layer] = self.array(np.zeros((1, outputs[layer])))
-        self.steps_of = dict.fromkeys(OPTIMIZERS.values(), 0)
-        if rule.shared == "slots by variable":
-            self.steps_of = dict.fromkeys(("Optimiser/" + name for name in self.variables), 0)
-        zeros = {name: value * self.number(0) for name, value in self.variables.items()}
-        for optimizer in self.steps_of:
-            self.slots[optimizer, "", "beta1_power"] = self.beta1
-            self.slots[optimizer, "", "beta2_power"] = self.beta2
-            for name, zero in zeros.items():
-                self.slots[optimizer, name, "m"] = self.slots[optimizer, name, "v"] = zero
-            for _ in range(rule.first_step - 1):
-                super().advance(optimizer)
+        self.start_optimizers()
 
     def weights(self) -> Dict[str, np.ndarray]:
         """The three weight matrices as they stand, copied."""
@@ -112,7 +100,8 @@ class Deviant(Reference):
         gradients = self.changed(optimizer, gradients)
         self.kept["forward"] = tasks, X, labels, layers, from_loss
         self.update(optimizer, gradients)
-        self.load(self.shown())
+        if self.rules.stored_as:
+            self.load(self.shown())
         self.kept["variables"] = before
         if self.rules.reported == "after":
             loss = self.loss(self.forward(tasks, X), labels)[0]
@@ -205,8 +194,9 @@ class Deviant(Reference):
 
     def changed(self, optimizer: str, gradients: Dict[str, Any]) -> Dict[str, Any]:
         """What is done to gradients before an optimizer gets them."""
-        rule = self.rules
-        changed = {k: g * self.number(rule.gradient_factor) for k, g in gradients.items()}
+        rule, changed = self.rules, gradients
+        if rule.gradient_factor != 1:
+            changed = {k: g * self.number(rule.gradient_factor) for k, g in gradients.items()}
         if rule.l2:
             regularized = self.variables if rule.l2_in_loss else changed
             zero, l2 = self.number(0), self.number(rule.l2)
@@ -239,70 +229,6 @@ class Deviant(Reference):
         """A gradient whose norm, the root of these squares, is brought down to the limit."""
         above = self.pointwise(lambda norm: np.maximum(norm - limit, 0), self.sqrt(squares))
         return g * (self.number(limit) / (above + self.number(limit)))
-
-    def update(self, optimizer: str, gradients: Dict[str, Any]) -> None:
-        shared = self.rules.shared
-        if shared == "slots with zeros":
-            absent = [
-                k for k in self.variables if k not in gradients and k not in self.rules.frozen
-            ]
-            zeros = {k: self.variables[k] * self.number(0) for k in absent}
-            gradients = dict(gradients, **zeros)
-        if shared == "slots by variable":
-            for variable, g in gradients.items():
-                super().update("Optimiser/" + variable, {variable: g})
-        else:
-            super().update("Optimiser" if shared.startswith("slots") else optimizer, gradients)
-
-    def apply(self, optimizer: str, gradients: Dict[str, Any]) -> None:
-        if not self.rules.head_first or "share_W" not in gradients:
-            return super().apply(optimizer, gradients)
-        super().apply(optimizer, {name: g for name, g in gradients.items() if name != "share_W"})
-        tasks, X, labels, layers, from_loss = self.kept["forward"]
-        if self.rules.head_first == "forward and backward":
-            layers = self.forward(tasks, X)
-            from_loss = self.loss(layers, labels)[1]
-        super().apply(optimizer, {"share_W": self.gradients(layers, from_loss)["share_W"]})
-
-    def advance(self, optimizer: str) -> None:
-        super().advance("Optimiser" if self.rules.shared == "powers" else optimizer)
-        self.steps_of[optimizer] += 1
-
-    def corrections(self, optimizer: str) -> Tuple[Any, Any]:
-        """1 - beta1^t and 1 - beta2^t, or 1 where a correction is left out."""
-        owner = "Optimiser" if self.rules.shared == "powers" else optimizer
-        one, which = self.number(1), self.rules.bias_correction
-        return (
-            one - self.slots[owner, "", "beta1_power"] if which in ("both", "first") else one,
-            one - self.slots[owner, "", "beta2_power"] if which in ("both", "second") else one,
-        )
-
-    def alpha(self, optimizer: str) -> Any:
-        first, second = self.corrections(optimizer)
-        decay = 1 + self.rules.learning_rate_decay * self.steps_of[optimizer]
-        return self.learning_rate * self.sqrt(second) / (first * self.number(decay))
-
-    def adam(self, optimizer: str, variable: str, g: Any, alpha: Any) -> Any:
-        rule = self.rules
-        if rule.optimizer == "adam":
-            step = super().adam(optimizer, variable, g, alpha)
-        else:
-            step = OPTIMIZER_STEPS[rule.optimizer](self, optimizer, variable, g)
-        if rule.weight_decay:
-            rate = self.learning_rate * self.number(rule.weight_decay)
-            w = self.variables[variable]
-            # As frameworks compute it, w * (1 - rate): the factor is rounded before the product.
-            step = step + (w - w * (self.number(1) - rate))
-        return step
-
-    def denominator(self, optimizer: str, v: Any) -> Any:
-        place = self.rules.epsilon_place
-        second = self.corrections(optimizer)[1]
-        if place == "hat":
-            return super().denominator(optimizer, v)
-        if place == "outside":
-            return self.sqrt(v) + self.epsilon * self.sqrt(second)
-        return self.sqrt(v + (self.epsilon * second if place == "root outside" else self.epsilon))
 
 
 class BoundedDeviant(Deviant, BoundedReference):

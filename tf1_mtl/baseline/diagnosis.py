@@ -11,9 +11,10 @@ import numpy as np
 
 from tf1_mtl.baseline.deviation import Deviation, Settings
 from tf1_mtl.baseline.fitting import FAR_LOSS, first_loss, fit, near
-from tf1_mtl.baseline.judgement import LONG_RUN, Divergence, judge
+from tf1_mtl.baseline.judgement import Divergence, judge
 from tf1_mtl.baseline.known import KNOWN, Cause, at, causes
 from tf1_mtl.baseline.play import Played
+from tf1_mtl.baseline.stages import LONG_RUN
 
 # How many steps of a case decide; those after a divergence tell causes apart.
 STEPS_AGREEING, STEPS_AFTER = 30, 10
@@ -33,6 +34,8 @@ class Diagnosis(NamedTuple):
     repeatable: bool = True
     #: True when every step by itself is within its tolerance: there is nothing to search by.
     drift: bool = False
+    #: Why pairs were not searched too, where they were not.
+    no_pairs: str = ""
 
     @property
     def ids(self) -> Tuple[str, ...]:
@@ -55,6 +58,8 @@ class Diagnosis(NamedTuple):
                 "be told apart. Look for a hyper-parameter or a decay that is off by a little."
             )
         if not self.explanations:
+            if self.no_pairs:
+                return f"No known deviation reproduces this. Pairs were not tried: {self.no_pairs}."
             return "No known deviation reproduces this, alone or in a pair."
         first, others = self.explanations[0], self.explanations[1:]
         text = f"This is what the reference does with {_words(first)}."
@@ -82,16 +87,23 @@ def diagnose(plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> 
         return Diagnosis((), drift=True)
     evidence = _Evidence(plays, telling)
     found = evidence.singles()
-    early = min(divergence.step for divergence in telling.values()) <= STEPS_AGREEING
-    if not found and early and all(_has_numbers(played) for played in plays):
-        found = evidence.pairs()
-    return Diagnosis(tuple(found))
+    if found:
+        return Diagnosis(tuple(found))
+    no_pairs = _no_pairs(plays, min(divergence.step for divergence in telling.values()))
+    return Diagnosis((), no_pairs=no_pairs) if no_pairs else Diagnosis(tuple(evidence.pairs()))
 
 
-def _has_numbers(played: Played) -> bool:
-    """Whether there is enough to search for pairs in."""
-    values = [played.losses, *played.shown[-1].values()] if played.shown else []
-    return not played.wrong and all(np.isfinite(np.asarray(x, float)).all() for x in values)
+def _no_pairs(plays: Sequence[Played], first_step: int) -> str:
+    """Why there is nothing to search for pairs in."""
+    if any(played.wrong for played in plays):
+        return "the port does not return what a port should"
+    for played in plays:
+        last = [played.losses, *(x for shown in played.shown[-1:] for x in shown.values())]
+        if not all(np.isfinite(np.asarray(x, float)).all() for x in last):
+            return "the port's numbers are not finite"
+    if first_step > STEPS_AGREEING:
+        return f"the first {first_step} steps are right"
+    return ""
 
 
 class _Evidence:

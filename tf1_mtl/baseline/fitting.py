@@ -7,6 +7,7 @@ from typing import Iterator, List, Optional, Tuple
 
 import numpy as np
 
+from tf1_mtl.baseline.alternatives import ROUGH
 from tf1_mtl.baseline.deviation import Deviation, Settings
 from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.play import Played
@@ -15,6 +16,7 @@ from tf1_mtl.baseline.rules import Rules
 
 # Relative to loss, update and weight: far above rounding, far below what most deviations do.
 FAR_LOSS, FAR_UPDATE, FAR_WEIGHT = 1e-4, 1e-4, 3e-7
+ROUGH_SLACK = 1000.0  # times these, where float32 itself is far from float64
 HYPER_PARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon")
 
 
@@ -22,23 +24,26 @@ def near(played: Played, settings: Settings, steps: int) -> bool:
     """Whether it does so roughly; quick."""
     try:
         with np.errstate(all="ignore"):
-            return all(_is_near(played, *step) for step in _steps(played, settings, steps))
+            rough = ROUGH_SLACK if ROUGH.intersection(settings.values()) else 1.0
+            labels = _label_squares(played)
+            return all(_is_near(labels, rough, *step) for step in _steps(played, settings, steps))
     except ValueError:
         return bool(played.broke)
 
 
-def _is_near(played: Played, loss: float, expected_loss: float, arrays: List[Tuple]) -> bool:
+def _is_near(
+    labels: float, rough: float, loss: float, expected_loss: float, arrays: List[Tuple]
+) -> bool:
     """One step; most elements decide, since a few may hang on the sign of what rounding left."""
     if not np.isfinite(expected_loss):
         return not np.isfinite(loss)
-    labels = _label_squares(played)
     slack = FAR_LOSS * (max(abs(loss), abs(expected_loss)) + 0.1 * np.sqrt(abs(loss) * labels))
-    if not abs(loss - expected_loss) <= slack + 1e-9 * labels:
+    if not abs(loss - expected_loss) <= rough * slack + 1e-9 * labels:
         return False
     if abs(expected_loss) < 1e-9 * labels:  # Adam makes full steps of what rounding left
         return True
     for obtained, expected, before in arrays:
-        slack = FAR_UPDATE * np.abs(obtained - before) + FAR_WEIGHT * np.abs(obtained)
+        slack = rough * FAR_UPDATE * np.abs(obtained - before) + FAR_WEIGHT * np.abs(obtained)
         far = ~(np.abs(obtained - expected) <= slack) & np.isfinite(expected)
         if 2 * np.count_nonzero(far) > far.size:
             return False
@@ -85,10 +90,15 @@ def fit(
 
 
 def _fitted(played: Played, settings: Settings, rule: str, steps: int) -> Settings:
-    """Gauss and Newton's least squares, for one number."""
+    """Gauss and Newton's least squares, for one number; given up where it does not converge."""
+    before = np.inf
     for _ in range(8):
         value = settings[rule]
         here = _off(played, settings, steps)
+        squares = float((here * here).sum())
+        if squares > 0.9 * before:
+            break
+        before = squares
         slope = (_off(played, {**settings, rule: 1.00001 * value}, steps) - here) / (1e-5 * value)
         change = -float((slope * here).sum() / (slope * slope).sum())
         settings = {**settings, rule: value + np.clip(change, -0.9 * abs(value), 9 * abs(value))}

@@ -13,16 +13,8 @@ import numpy as np
 from tf1_mtl.baseline.bounds import UNIT, Bounded
 from tf1_mtl.baseline.deviations import BoundedDeviant
 from tf1_mtl.baseline.play import Played, Weights, place
-from tf1_mtl.baseline.reference import WEIGHTS
-
-RETURNED, FORWARD, GRADIENTS, OPTIMIZER, LONG_RUN = STAGES = (
-    "dtype and shape",
-    "forward and loss",
-    "gradients",
-    "optimizer",
-    "long run",
-)
-
+from tf1_mtl.baseline.reference import TRAINS, WEIGHTS
+from tf1_mtl.baseline.stages import FORWARD, LONG_RUN, RETURNED, Move, stage_of_update
 
 # The long run. Rounding errors that are independent and as often up as down add up like a random
 # walk: beyond 6 standard deviations lies one element in 5e8 (N. Higham and T. Mary, "A New Approach
@@ -38,9 +30,11 @@ class Divergence(NamedTuple):
     case: str
     step: int  #: -1: before step 0
     where: str  #: "golden 'joint', step 3 (joint), share_W[2, 7]"
-    stage: str  #: one of STAGES
+    stage: str  #: one of `stages.STAGES`
     obtained: Any  #: a float; a dtype or shape in the stage "dtype and shape"
     expected: Any  #: what TensorFlow's rules give from the port's own weights before the step
+    array: str = ""  #: "loss", "share_W", "share_Y1" or "share_Y2"
+    element: Tuple[int, ...] = ()  #: its index
     recorded: Optional[float] = None  #: what TensorFlow's trajectory has there, where it has it
     distance: Optional[float] = None
     ulps: Optional[int] = None
@@ -78,7 +72,7 @@ def judge(
         found = _dtype(played, model) or _given(played, model)
         if found:
             return found
-    judged = _Steps(played, model, recorded=not rules)
+    judged = Steps(played, model, recorded=not rules)
     for step in range(len(played.losses) if steps is None else min(steps, len(played.losses))):
         found = judged.step(step)
         if found:
@@ -108,12 +102,12 @@ def _given(played: Played, model: BoundedDeviant) -> Optional[Divergence]:
         if off.any():
             reason = "they were given, nothing was computed"
             initial = played.golden.initial[name]
-            at = _Array(name, played.shown[0][name], expected, off, initial)
+            at = Array(name, played.shown[0][name], expected, off, initial)
             return at.divergence(played, -1, RETURNED, reason, ())
     return None
 
 
-class _Array(NamedTuple):
+class Array(NamedTuple):
     """One array of a step, obtained and expected."""
 
     name: str
@@ -140,6 +134,8 @@ class _Array(NamedTuple):
             stage,
             float(obtained[index]),
             float(value[index]),
+            self.name,
+            tuple(int(i) for i in index),
             None if self.recorded is None else float(self.recorded[index]),
             float(distance[index]),
             ulps_between(float(obtained[index]), float(value[index])),
@@ -153,10 +149,16 @@ class _Array(NamedTuple):
         )
 
 
-class _Steps:
+class Steps:
     """Judges the steps of one case in turn."""
 
     def __init__(self, played: Played, model: BoundedDeviant, recorded: bool) -> None:
+        """
+        Args:
+          played: What the port did.
+          model: The rules to hold it against, at the case's initial weights.
+          recorded: Whether the recorded trajectory counts too.
+        """
         self.played, self.model, self.recorded = played, model, recorded
         self.tasks_seen: Set[str] = set()
         # Since the start, for the long run: the tolerances' squares and the lengths of the steps.
@@ -164,33 +166,57 @@ class _Steps:
         self.lengths: Dict[str, Any] = dict.fromkeys(WEIGHTS, 0.0)
 
     def step(self, step: int) -> Optional[Divergence]:
-        played, model, run = self.played, self.model, self.played.golden.runs[step]
-        before = self._load(step)
-        expected_loss = model.step(*played.batch(step))
-        loss = np.float64(played.losses[step])
+        """The divergence of this step; all before it have been judged."""
+        played, run = self.played, self.played.golden.runs[step]
+        loss, *arrays = self.arrays(step)
         agrees = [f"the steps before step {step}"] if step else []
-        if _is_off(loss, expected_loss):
-            array = _Array(
-                "loss", np.array(loss), expected_loss, np.array(True), np.array(run.loss)
-            )
-            return array.divergence(
-                played, step, FORWARD, _loss_reason(played, step), tuple(agrees)
-            )
+        if loss.off:
+            return loss.divergence(played, step, FORWARD, _loss_reason(played, step), tuple(agrees))
         agrees.append("the loss of this step")
-        if len(played.shown) == step + 1:
-            return None
-        arrays = self._arrays(step, before)
         off = [array for array in arrays if array.off.any()]
         if off:
             agrees += [array.name for array in arrays if not array.off.any()]
-            stage, more = self._stage(run.task, before, arrays)
+            stage, more = stage_of_update(
+                [self._move(step, array) for array in arrays],
+                run.task not in self.tasks_seen,
+                not self.tasks_seen,
+            )
             reason = _update_reason(played, step)
             found = [a.divergence(played, step, stage, reason, tuple(agrees + more)) for a in off]
             return max(found, key=lambda divergence: divergence.times)
         self.tasks_seen.add(run.task)
-        if self.recorded and run.weights is not None:
+        if self.recorded and run.weights is not None and arrays:
             return self._long_run(step, run.weights, tuple(agrees))
         return None
+
+    def arrays(self, step: int) -> List[Array]:
+        """The loss of this step and the weights after it, if the port gave some."""
+        run, before = self.played.golden.runs[step], self._load(step)
+        expected_loss = self.model.step(*self.played.batch(step))
+        loss = np.array(self.played.losses[step])
+        off = np.asarray(_is_off(loss, expected_loss))
+        found = [Array("loss", loss, expected_loss, off, np.array(run.loss))]
+        if len(self.played.shown) == step + 1:
+            return found
+        recorded, shown = run.weights or {}, self.model.shown()
+        for name in WEIGHTS:
+            obtained, expected = self.played.shown[step + 1][name], shown[name]
+            self.squares[name] = self.squares[name] + expected.error**2
+            self.lengths[name] = self.lengths[name] + np.abs(expected.value - before[name])
+            off = _is_off(obtained, expected)
+            found.append(Array(name, obtained, expected, off, recorded.get(name)))
+        return found
+
+    def _move(self, step: int, array: Array) -> Move:
+        before = self.played.shown[step][array.name].astype(np.float64)
+        trained = (name for task in self.tasks_seen for name in ("W", *TRAINS[task]))
+        return Move(
+            before,
+            array.expected.value - before,
+            array.obtained - before,
+            np.broadcast_to(array.expected.error, before.shape),
+            first=array.name not in {"share_" + name for name in trained},
+        )
 
     def _load(self, step: int) -> Dict[str, np.ndarray]:
         """Puts the port's weights before this step into the model.
@@ -207,32 +233,6 @@ class _Steps:
         )
         return before
 
-    def _arrays(self, step: int, before: Dict[str, np.ndarray]) -> List[_Array]:
-        found = []
-        recorded = self.played.golden.runs[step].weights or {}
-        for name, expected in self.model.shown().items():
-            obtained = self.played.shown[step + 1][name]
-            self.squares[name] = self.squares[name] + expected.error**2
-            self.lengths[name] = self.lengths[name] + np.abs(expected.value - before[name])
-            off = _is_off(obtained, expected)
-            found.append(_Array(name, obtained, expected, off, recorded.get(name)))
-        return sorted(found, key=lambda array: WEIGHTS.index(array.name))
-
-    def _stage(
-        self, task: str, before: Dict[str, np.ndarray], arrays: List[_Array]
-    ) -> Tuple[str, List[str]]:
-        """An Adam's first update goes by the learning rate against the gradient's sign."""
-        if task in self.tasks_seen:
-            return OPTIMIZER, ["the first update of this task"]
-        for array in arrays:
-            expected = array.expected.value - before[array.name]
-            moved = np.abs(expected) > array.expected.error
-            obtained = array.obtained - before[array.name]
-            stays = np.abs(np.where(moved, 0, obtained)) > array.expected.error
-            if (np.sign(expected) != np.sign(obtained))[moved].any() or stays.any():
-                return GRADIENTS, []
-        return OPTIMIZER, ["every gradient's sign, as this task's first update shows it"]
-
     def _long_run(
         self, step: int, recorded: Weights, agrees: Tuple[str, ...]
     ) -> Optional[Divergence]:
@@ -247,7 +247,7 @@ class _Steps:
                     "port's and TensorFlow's, as rounding errors add up that are as often up as "
                     f"down; and {BETA2:.1e} of all steps for beta2 in double"
                 )
-                array = _Array(name, obtained, expected, off, recorded[name])
+                array = Array(name, obtained, expected, off, recorded[name])
                 return array.divergence(self.played, step, LONG_RUN, reason, agrees)
         return None
 

@@ -23,7 +23,8 @@ class Cause(NamedTuple):
 
 def at(deviation: Deviation, settings: Settings) -> Cause:
     """The deviation at this strength."""
-    return Cause(deviation.id, deviation.words.format(**settings), settings)
+    words = {k: " and ".join(v) if k in ("bias", "frozen") else v for k, v in settings.items()}
+    return Cause(deviation.id, deviation.words.format(**words), settings)
 
 
 def causes() -> Iterator[Cause]:

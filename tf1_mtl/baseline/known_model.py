@@ -155,10 +155,10 @@ MODEL = (
     ),
     Deviation(
         "other-loss",
-        "the loss is {loss}, TensorFlow's is squares",
+        "the loss is {loss}, tf.nn.l2_loss is the sum of squares / 2",
         tuple(
             {"loss": loss, "mean_over": mean}
-            for loss in ("absolute", "huber")
+            for loss in ("the absolute error", "Huber's", "log-cosh")
             for mean in ("", "all", "batch")
         ),
     ),
@@ -216,6 +216,11 @@ MODEL = (
         "heads-move-first",
         "share_W's gradient is taken through heads that have already moved ({head_first})",
         each("head_first", "backward", "forward and backward"),
+    ),
+    Deviation(
+        "shared-layer-moves-first",
+        "the heads' gradients are taken after share_W has moved, through a new forward pass",
+        each("shared_first", True),
     ),
     Deviation(
         "clip-by-value",

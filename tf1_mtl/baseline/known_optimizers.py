@@ -13,7 +13,7 @@ OPTIMIZER = (
     Deviation(
         "adam-epsilon",
         "Adam's epsilon is {epsilon:.4g}, TensorFlow's is 1e-8",
-        each("epsilon", *(10.0**-k for k in (3, 4, 5, 6, 9, 10, 12, 1, 2))),
+        each("epsilon", *(10.0**-k for k in (3, 4, 5, 6, 9, 10, 12, 1, 2)), 0.0),
         fitted="epsilon",
     ),
     Deviation(
@@ -34,8 +34,10 @@ OPTIMIZER = (
     ),
     Deviation(
         "adam-bias-correction",
-        "Adam's bias correction is done for: {bias_correction} (of first and second moment)",
-        each("bias_correction", "none", "first", "second"),
+        "Adam corrects the bias of {bias_correction}, TensorFlow's of both",
+        each(
+            "bias_correction", "neither moment", "the first moment only", "the second moment only"
+        ),
     ),
     Deviation(
         "adam-step-count",
@@ -55,6 +57,16 @@ OPTIMIZER = (
         fitted="beta2",
     ),
     Deviation(
+        "adam-betas-swapped",
+        "Adam's beta1 is {beta1:.6g} and its beta2 {beta2:.6g}: they are swapped",
+        each("beta1", 0.999, beta2=0.9),
+    ),
+    Deviation(
+        "adam-second-moment",
+        "Adam divides by {optimizer}, TensorFlow's by the root of the mean square",
+        each("optimizer", "the root of the mean |g|", "the mean |g|", "the mean square"),
+    ),
+    Deviation(
         "learning-rate",
         "the learning rate is {learning_rate:.6g}, TensorFlow's is 0.001",
         each("learning_rate", 0.01, 0.0001, 0.002, 0.1, 0.0003, -0.001),
@@ -69,7 +81,7 @@ OPTIMIZER = (
     Deviation(
         "shared-slots",
         "the three ops share one optimizer's {shared}, the article's three have their own",
-        each("shared", "slots", "slots by variable", "slots with zeros"),
+        each("shared", "slots", "slots by variable", "slots with zeros", "moments"),
     ),
     Deviation(
         "shared-beta-powers",
@@ -107,6 +119,8 @@ OPTIMIZER = (
             "amsgrad",
             "adamax",
             "nadam",
+            "nadam of TensorFlow 1",
+            "simple nadam",
         )
     ),
 )

@@ -11,6 +11,10 @@ from tf1_mtl.baseline.trajectory import Run, Trajectory
 
 Weights = Dict[str, np.ndarray]
 Port = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+CONTRACT = (
+    "A port is called with share_W, share_Y1, share_Y2 and returns an object with the methods "
+    "step(task, X, Y1, Y2) and weights()."
+)
 
 
 class Played(NamedTuple):
@@ -59,12 +63,12 @@ def batch(golden: Trajectory, run: Run) -> Tuple[str, np.ndarray, np.ndarray, np
 
 def play(port: Port, case: str, golden: Trajectory) -> Played:
     """Builds the port from the golden's initial weights and runs every step."""
-    player = _Player()
+    player, given = _Player(), [golden.initial[name].copy() for name in WEIGHTS]
     shown: List[Weights] = []
     losses: List[float] = []
     wrong, broke = None, ""
     try:
-        model = player.call(port, *(golden.initial[name] for name in WEIGHTS))
+        model = port(*given)
         shown.append(_weights(model.weights(), golden.initial))
         for run in golden.runs:
             losses.append(_loss(player.call(model.step, *batch(golden, run))))
@@ -73,7 +77,9 @@ def play(port: Port, case: str, golden: Trajectory) -> Played:
         wrong = error
     except (Exception, SystemExit):
         broke = _traceback()
-    return Played(case, golden, shown, losses, wrong, broke, player.writes)
+    # A port may keep what it was built from, and train in it: that shows at the end.
+    writes = any(not np.array_equal(golden.initial[n], x) for n, x in zip(WEIGHTS, given))
+    return Played(case, golden, shown, losses, wrong, broke, player.writes or writes)
 
 
 class _Player:
@@ -107,6 +113,8 @@ def _weights(returned: Any, initial: Weights) -> Weights:
 
 def _loss(returned: Any) -> float:
     """What step() returned: any real number will do, as frameworks hand it out in many types."""
+    if returned is None:
+        raise WrongReturn("step()", "None", "one number, the loss before this update")
     array = _numbers("step()", returned)
     if array.shape:
         raise WrongReturn("shape of step()", str(list(array.shape)), "[], one number")
@@ -131,6 +139,7 @@ def _numbers(what: str, value: Any) -> np.ndarray:
 def _traceback() -> str:
     """The traceback from the port's own frame on."""
     kind, error, trace = sys.exc_info()
-    while trace and trace.tb_next and trace.tb_frame.f_code.co_filename == __file__:
+    while trace and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
-    return "".join(traceback.format_exception(kind, error, trace)).rstrip()
+    text = "".join(traceback.format_exception(kind, error, trace)).rstrip()
+    return text if trace else f"{text}\n{CONTRACT}"  # none of the port's lines ran

@@ -41,6 +41,7 @@ class Rules(NamedTuple):
     turn_slots: str = "own"  # of these two steps: "own" (Y1_op's, Y2_op's) or "joint"
     late: str = ""  # "weights", "gradients": one step old
     head_first: str = ""  # heads move before share_W's gradient: "backward", "forward and backward"
+    shared_first: bool = False  # share_W moves before the heads' gradients
     accumulated: bool = False  # gradients are added to those of all steps before
     clip_value: float = np.inf
     clip_norm: float = np.inf
@@ -56,9 +57,10 @@ class Rules(NamedTuple):
     beta2: float = 0.999
     epsilon: float = 1e-8
     epsilon_place: str = "hat"  # "outside" the bias correction, inside the "root", "root outside"
-    bias_correction: str = "both"  # "none", "first", "second"
+    bias_correction: str = "both moments"  # "neither moment", "the first moment only", "... second"
     first_step: int = 1  # the t of the first bias correction
     momentum: float = 0.9
     # Among the three optimizers: "powers", "slots" (and powers), "slots by variable" (each variable
-    # counts its own steps), "slots with zeros" (a variable without a gradient moves on)
+    # counts its own steps), "slots with zeros" (a variable without a gradient moves on), "moments"
+    # (m and v, with beta powers of their own)
     shared: str = ""
