@@ -12,8 +12,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import build_graph, feeds, open_session, train
-from tf1_mtl.baseline import load, load_golden, recording
-from tf1_mtl.baseline.reference import OPTIMIZERS
+from tf1_mtl.baseline import load, load_golden, recording, save
+from tf1_mtl.baseline.reference import OPTIMIZERS, WEIGHTS
 from tf1_mtl.errors import InputError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -204,6 +204,54 @@ def test_any_script_of_several_sessions_and_other_optimizers(path):
     assert run.loss is None
     assert trajectory.initial["w"] == 2
     assert trajectory.manifest["sessions"][0]["article"] is False
+
+
+@both_kinds
+def test_every_session_has_the_weights_before_its_first_step(path, tmp_path, variables):
+    """A script of three: trained anew, restored from the first one's checkpoint, and begun
+    before the recording."""
+    net = build_graph(np.random.RandomState(0), variables=variables)
+    draw = feeds.article_draw(np.random.RandomState(1))
+    with net.graph.as_default():
+        saver = tf.train.Saver()
+    begun = open_session(net, "cpu")
+    begun.run(net.init)
+    list(train(net, begun, [draw("Y2")]))
+    weights = net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights
+    before = dict(zip(WEIGHTS, begun.run(weights)))
+    with recording(path):
+        with open_session(net, "cpu") as session:
+            session.run(net.init)
+            list(train(net, session, [draw("joint"), draw("Y1")]))
+            checkpoint = saver.save(session, str(tmp_path / "model.ckpt"), write_meta_graph=False)
+        with open_session(net, "cpu") as session:
+            saver.restore(session, checkpoint)
+            list(train(net, session, [draw("Y1"), draw("Y2")]))
+        list(train(net, begun, [draw("joint")]))
+    begun.close()
+    trajectory = load(path)
+    assert sorted(trajectory.initial_of) == [0, 1, 2]
+    expected = trajectory.initial, trajectory.steps(0)[-1].weights, before
+    for session, weights in enumerate(expected):
+        assert set(trajectory.initial_of[session]) == set(WEIGHTS)
+        for name in WEIGHTS:
+            assert np.array_equal(trajectory.initial_of[session][name], weights[name])
+            assert not np.array_equal(
+                trajectory.steps(session)[-1].weights["share_W"], weights["share_W"]
+            )
+    save(str(tmp_path / "again.npz"), trajectory)
+    again = load(str(tmp_path / "again.npz"))
+    assert np.array_equal(again.initial_of[1]["share_Y2"], trajectory.initial_of[1]["share_Y2"])
+
+
+def test_a_session_that_does_not_train_has_no_first_step(path):
+    with recording(path):
+        article(steps=0)
+        article(steps=2)
+    trajectory = load(path)
+    assert list(trajectory.initial_of) == [1]
+    assert np.array_equal(trajectory.initial_of[1]["share_W"], trajectory.initial["share_W"])
+    assert load_golden("joint").initial_of == {}
 
 
 def test_a_failed_run_is_recorded_with_what_it_moved(path):

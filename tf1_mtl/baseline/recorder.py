@@ -17,7 +17,7 @@ import contextlib
 import functools
 import threading
 import weakref
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Set, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -92,7 +92,7 @@ class _Recorder:
         self._lock = threading.Lock()
         self._watched: Any = weakref.WeakKeyDictionary()  # session: _Watched
         self._sessions: List[Dict[str, Any]] = []  # for the manifest
-        self._started = False
+        self._started: Set[int] = set()  # the sessions that have trained
 
     def wrapped(self, original: Any) -> Any:
         """`Session.run` that records."""
@@ -136,9 +136,11 @@ class _Recorder:
             if self._sessions[watched.number] != description:
                 self._sessions[watched.number] = description
                 self._writer.describe({"sessions": self._sessions})
-            if is_training and not self._started:
-                self._started = True
-                self._writer.start(watched.weights(before))
+            if is_training and watched.number not in self._started:
+                if not self._started:
+                    self._writer.start(watched.weights(before))
+                self._writer.start_session(watched.number, watched.weights(before))
+                self._started.add(watched.number)
             self._writer.add(run)
 
 

@@ -5,6 +5,7 @@ the order in which they were recorded:
 
     manifest.json                     who recorded what, and with what; the schema version
     initial.json                      the weights before the first step
+    sessions/000001/initial.json ...  the same for each session that a recording saw train
     000000/weights/share_W.npy ...    each different array once, named after where it first occurs
     runs/000000.json ...              one run: its task, and for every array where it is stored
     manifest-1.json ...               what a recording learnt about itself later
@@ -54,6 +55,8 @@ class Trajectory(NamedTuple):
     manifest: Dict[str, Any]  #: JSON values
     initial: Dict[str, np.ndarray]  #: the weights before the first step
     runs: Tuple[Run, ...]
+    #: Of a recording, the same for each session that trained, by `Run.session`.
+    initial_of: Mapping[int, Dict[str, np.ndarray]] = {}
 
     def steps(self, session: int = 0) -> Tuple[Run, ...]:
         """The training steps of one session; a script's other runs are left out."""
@@ -69,6 +72,8 @@ def save(path: str, trajectory: Trajectory) -> None:
     writer = Writer(path, trajectory.manifest)
     try:
         writer.start(trajectory.initial)
+        for session, initial in trajectory.initial_of.items():
+            writer.start_session(session, initial)
         for run in trajectory.runs:
             writer.add(run)
     except BaseException:
@@ -148,6 +153,11 @@ class Writer:
     def start(self, initial: Mapping[str, np.ndarray]) -> None:
         """Writes the weights before the first step."""
         self._put_json("initial.json", self._references("initial", initial))
+
+    def start_session(self, session: int, initial: Mapping[str, np.ndarray]) -> None:
+        """Writes the weights before a session's first step."""
+        where = f"sessions/{session:06d}/initial"
+        self._put_json(f"{where}.json", self._references(where, initial))
 
     def add(self, run: Run) -> None:
         """Writes one run."""
@@ -237,6 +247,7 @@ def _assemble(archive: Archive) -> Trajectory:
     """Puts the members together."""
     manifest: Dict[str, Any] = {}
     initial: Dict[str, np.ndarray] = {}
+    initial_of: Dict[int, Dict[str, np.ndarray]] = {}
     runs: List[Run] = []
     arrays: Dict[str, np.ndarray] = {}
     for name, content in archive.members:
@@ -248,9 +259,11 @@ def _assemble(archive: Archive) -> Trajectory:
             manifest.update(entry)
         elif name.startswith("initial"):
             initial = _resolve_all(entry, arrays)
+        elif name.startswith("sessions/"):
+            initial_of[int(name.split("/")[1])] = _resolve_all(entry, arrays)
         else:
             runs.append(_run(entry, arrays))
-    return Trajectory(manifest, initial, tuple(runs))
+    return Trajectory(manifest, initial, tuple(runs), initial_of)
 
 
 def _run(entry: Dict[str, Any], arrays: Mapping[str, np.ndarray]) -> Run:
