@@ -4,8 +4,8 @@ Use it, says the article, when each task has data of its own: no row needs both 
 
 Differs from the published listing: `import tensorflow.compat.v1`, a `tf.Graph` of its own and
 `use_resource=False`, so that it runs on TensorFlow 1 and 2 alike; a seed; the joint loss and its
-optimizer, which the listing leaves out here, are in the graph (the same 216 nodes in every lesson)
-and are not used. Run it: python legacy_examples/3_alternate_training.py
+optimizer, which the listing leaves out here, are in the graph (the same 216 nodes as in lessons 2
+and 4) and are not used. Run it: python legacy_examples/3_alternate_training.py
 """
 
 import numpy as np

@@ -1,104 +1,441 @@
-"""The first four lessons run, say the truth, and build the graph that `build_graph` builds."""
+"""Lessons 1 to 4: they build `build_graph`'s graph, and every sentence they state as fact is true.
 
-import os
-import runpy
+The rules that all lessons keep, and what their index says, are tested here, too.
+"""
 
+import ast
+import inspect
+import re
+
+import lessons
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import build_graph, feeds, open_session, train
 from tf1_mtl.graph_versions import node_differences
-
-LESSONS = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "legacy_examples"
-)
+from tf1_mtl.teaching import explain
+from tf1_mtl.walk import needed
 
 
-def lesson(name, capsys):
-    """Runs a lesson by its path: (its globals, the lines it printed)."""
-    before = tf.get_default_graph() if not tf.executing_eagerly() else None
-    values = runpy.run_path(os.path.join(LESSONS, name))
-    if before is not None:
-        assert before.get_operations() == []  # nothing was added outside its own graph
-    return values, capsys.readouterr().out.splitlines()
+def session_of(lesson):
+    """A new session on a lesson's graph, its variables initialized."""
+    session = tf.Session(graph=lesson.graph)
+    session.run(lesson.initialize)
+    return session
 
 
-def test_every_lesson_is_short_and_stands_alone():
-    names = sorted(name for name in os.listdir(LESSONS) if name.endswith(".py"))
-    assert [name[:2] for name in names] == [f"{number}_" for number in range(1, len(names) + 1)]
-    for name in names:
-        with open(os.path.join(LESSONS, name)) as file:
-            source = file.read()
-        assert len(source.splitlines()) < 100, name
-        assert "# %%" in source
-        assert "tf1_mtl" not in source
-        assert "Differs from the published listing" in source
-        assert f"Run it: python legacy_examples/{name}" in source.replace("\n", " ")
+def feed_of(lesson, *names):
+    """Other data than the lesson's, for these placeholders, by the lesson's names."""
+    rng = np.random.RandomState(0)
+    data = {name: rng.rand(*lesson.names[name].shape.as_list()) * 10 for name in ("X", "Y1", "Y2")}
+    return {lesson.names[name]: data[name] for name in names}
 
 
-def test_1_first_graph(capsys):
-    values, out = lesson("1_first_graph.py", capsys)
+# All of them
+
+
+def it_gives_the_same_again(lesson):
+    again = lessons.Lesson(next(p for p in lessons.PATHS if p.read_text() == lesson.source))
+    assert again.output == lesson.output
+
+
+# Lesson 1
+
+
+def the_loss_is_a_squared_difference(lesson):
+    W, rng = np.random.RandomState(1).rand(10, 1), np.random.RandomState(2)
+    x, y = rng.rand(10, 10), rng.rand(10, 1)
+    with tf.Session(graph=lesson.graph) as session:
+        session.run(lesson.W.initializer, {lesson.W.initial_value: W})
+        loss = session.run(lesson.Loss, {lesson.X: x, lesson.Y: y})
+    np.testing.assert_allclose(loss, (y - x.dot(W)) ** 2, rtol=1e-4)  # float32: sums of ten
+
+
+def a_session_carries_out_a_part(lesson):
+    ran = explain("Loss", graph=lesson.graph).measured
+    assert {"MatMul", "Loss"} <= set(ran)
+    assert not {"init", "W/Assign"} & set(ran)
+
+
+def no_package_has_that_name(lesson):
+    with pytest.raises(ImportError):
+        __import__("Tensorflow")
+
+
+def both_initializers_do_the_same(lesson):
+    with tf.Graph().as_default():
+        tf.Variable(0.0), tf.Variable(1.0)
+        new, old = tf.global_variables_initializer(), tf.initialize_all_variables()
+    assert (new.type, set(new.control_inputs)) == (old.type, set(old.control_inputs))
+    assert len(new.control_inputs) == 2
+    assert "DEPRECATED" in tf.initialize_all_variables.__doc__
+
+
+def the_arrays_are_not_there_yet(lesson):
+    with session_of(lesson) as session, pytest.raises(tf.errors.InvalidArgumentError):
+        session.run(lesson.Loss)
+
+
+def placeholders_take_ten_rows(lesson):
+    assert lesson.X.shape.as_list() == [10, 10] and lesson.Y.shape.as_list() == [10, 1]
+    with session_of(lesson) as session, pytest.raises(ValueError, match="Cannot feed value"):
+        session.run(lesson.Loss, {lesson.X: np.ones((9, 10)), lesson.Y: np.ones((9, 1))})
+
+
+def a_variable_keeps_its_value_and_a_placeholder_does_not(lesson):
+    with tf.Session(graph=lesson.graph) as session:
+        session.run(lesson.W.initializer, {lesson.W.initial_value: np.full((10, 1), 7.0)})
+        session.run(lesson.Loss, {lesson.X: np.ones((10, 10)), lesson.Y: np.ones((10, 1))})
+        assert (session.run(lesson.W) == 7.0).all()
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            session.run(lesson.Loss)
+
+
+def the_initial_value_is_a_constant(lesson):
+    assert lesson.W.initial_value.op.type == "Const"
+
+
+def a_loss_for_each_row(lesson):
+    assert lesson.Loss.shape.as_list() == [10, 1]
+    assert lesson.line("Fetched") == "Fetched: float32 (10, 1)"
+
+
+def a_tensor_has_a_name_a_dtype_and_a_shape_but_no_value(lesson):
+    assert isinstance(lesson.Loss, tf.Tensor)
+    told = 'Loss is Tensor("Loss:0", shape=(10, 1), dtype=float32'
+    assert lesson.line("Loss is").startswith(told)
+    with pytest.raises((TypeError, NotImplementedError)):
+        np.asarray(lesson.Loss).astype(float)
+
+
+def nothing_runs_before_the_session(lesson):
+    """A node that counts how often it runs."""
+    ran = []
+    with tf.Graph().as_default() as graph:
+        counted = tf.py_func(lambda x: ran.append(1) or x, [tf.constant(2.0)], tf.float32)
+        squared = counted * counted
+    assert ran == []
+    with tf.Session(graph=graph) as session:
+        assert ran == []
+        assert session.run(squared) == 4.0
+    assert ran == [1]
+
+
+def run_takes_fetches_then_feeds(lesson):
+    assert list(inspect.signature(tf.Session.run).parameters)[1:3] == ["fetches", "feed_dict"]
+
+
+def zero_weights_give_squares(lesson):
     rng = np.random.RandomState(1)
     rng.rand(10, 10)
-    y = rng.rand(10, 1).astype(np.float32)
-    np.testing.assert_array_equal(values["Model_Loss"], y * y)
-    assert values["Model_Loss"].dtype == np.float32
-    assert out[0].startswith('Loss is Tensor("Loss:0", shape=(10, 1), dtype=float32)')
-    assert (
-        "X, Y, W/initial_value, W, W/Assign, W/read, MatMul, Neg, Add, Loss/y, Loss, init"
-        in out[1].replace("AddV2", "Add")
-    )
-    assert out[2] == "Fetched: float32 (10, 1)"
-    assert out[-1] == "Is y * y: True"
+    np.testing.assert_array_equal(lesson.Model_Loss, np.square(rng.rand(10, 1).astype("float32")))
+    assert lesson.output.splitlines()[-1] == "Is y * y: True"
 
 
-def test_2_shared_layer(capsys):
-    _, out = lesson("2_shared_layer.py", capsys)
-    assert out[0] == "216 nodes, from X to init"
-    assert out[1] == "Some of them: MatMul, Relu, L2Loss, L2Loss_1"
-    assert out[2].startswith('shared_layer is Tensor("Relu:0", shape=(10, 20), dtype=float32)')
-    assert out[3:] == [
-        "Variables without a value: 23",
-        "After the initializer:     0",
-        "share_W is what NumPy drew: True",
-    ]
+# Lesson 2
 
 
-@pytest.mark.parametrize(
-    ("name", "seed"),
-    [("2_shared_layer.py", 2), ("3_alternate_training.py", 3), ("4_joint_training.py", 4)],
-)
-def test_the_graphs_are_build_graphs(capsys, name, seed):
-    graph = lesson(name, capsys)[0]["graph"]
+def nothing_has_run(lesson):
+    nothing_runs_before_the_session(lesson)
+    assert lesson.line("Variables without a value:").endswith(" 23")
+    assert lesson.line("After the initializer:").endswith(" 0")
+    with tf.Session(graph=lesson.graph) as session:
+        for variable in lesson.graph.get_collection("variables"):
+            with pytest.raises(tf.errors.FailedPreconditionError):
+                session.run(variable)
+
+
+def two_tasks_share_the_first_layer_only(lesson):
+    ops = [{op.name for op in needed([loss])} for loss in (lesson.Y1_Loss, lesson.Y2_Loss)]
+    own = [{"share_Y1", "Y1"}, {"share_Y2", "Y2"}]
+    assert {"X", "share_W", lesson.shared_layer.op.name} <= ops[0] & ops[1]
+    assert own[0] <= ops[0] - ops[1] and own[1] <= ops[1] - ops[0]
+
+
+def there_are_no_biases(lesson):
+    types = {op.type for op in needed([lesson.Y1_layer, lesson.Y2_layer])}
+    assert types == {"Placeholder", "VariableV2", "Identity", "MatMul", "Relu"}
+    with session_of(lesson) as session:
+        assert not session.run(lesson.Y1_layer, {lesson.X: np.zeros((10, 10))}).any()
+
+
+def the_graph_is_build_graphs(lesson):
+    """But for the drawn constants, and for what lesson 2 looks at the variables with, later."""
+    seed = int(re.search(r"RandomState\((\d)\)", lesson.source).group(1))
     own = build_graph(np.random.RandomState(seed)).graph.as_graph_def()
-    built = graph.as_graph_def()
-    # Lesson 2 looks at the variables afterwards, with nodes that it adds in its session.
-    del built.node[len(own.node) :]
+    built = lesson.graph.as_graph_def()
+    del built.node[216:]
     assert node_differences(own, built) == []
 
 
-def test_3_alternate_training(capsys):
-    _, out = lesson("3_alternate_training.py", capsys)
+def one_input_and_two_labels(lesson):
+    kinds = [op.name for op in lesson.graph.get_operations() if op.type == "Placeholder"]
+    assert kinds == ["X", "Y1", "Y2"]
+
+
+def the_graph_keeps_the_draws_as_constants(lesson):
+    constant = lesson.shared_layer_weights.initial_value.op
+    assert constant.type == "Const"
+    kept = tf.make_ndarray(constant.get_attr("value"))
+    assert np.array_equal(kept, lesson.initial_shared_layer_weights.astype("float32"))
+    assert lesson.line("share_W is what NumPy drew") == "share_W is what NumPy drew: True"
+
+
+def the_fork_is_at_the_shared_layer(lesson):
+    forward = needed([lesson.Joint_Loss])
+    users = [op.type for op in lesson.shared_layer.consumers() if op in forward]
+    assert users == ["MatMul", "MatMul"]
+
+
+def l2_loss_is_half_the_sum_of_squares(lesson):
+    with session_of(lesson) as session:
+        feed = feed_of(lesson, "X", "Y1")
+        loss, layer = session.run([lesson.Y1_Loss, lesson.Y1_layer], feed)
+    squares = (feed[lesson.Y1] - layer.astype(np.float64)) ** 2
+    assert loss == pytest.approx(squares.sum() / 2, rel=1e-5)  # float32: a sum of 200
+    assert loss > 50 * squares.mean()
+
+
+def each_op_trains_its_own(lesson):
+    layers = [lesson.shared_layer_weights, lesson.Y1_layer_weights, lesson.Y2_layer_weights]
+    for op, expected in (
+        (lesson.Optimiser, [True, True, True]),
+        (lesson.Y1_op, [True, True, False]),
+        (lesson.Y2_op, [True, False, True]),
+    ):
+        with session_of(lesson) as session:
+            before = session.run(layers)
+            session.run(op, feed_of(lesson, "X", "Y1", "Y2"))
+            after = session.run(layers)
+        assert [not np.array_equal(old, new) for old, new in zip(before, after)] == expected
+
+
+def most_of_216_nodes_are_made_by_minimize(lesson):
+    assert lesson.line("216 nodes") == "216 nodes, from X to init"
+    ops = lesson.graph.get_operations()[:216]
+    first = ops.index(lesson.Joint_Loss.op) + 1  # what the first minimize call makes
+    assert ops[first].name.startswith("gradients/") and ops[-2] is lesson.Y2_op
+    assert len(ops[first:-1]) > 216 / 2
+
+
+# Lessons 3 and 4
+
+
+def one_task_a_step(lesson):
+    """The lesson's losses are those of `feeds.alternate` and `train`, from the same seed."""
     rng = np.random.RandomState(3)
     net = build_graph(rng)
     with open_session(net) as session:
         session.run(net.init)
         batches = feeds.alternate(feeds.article_draw(rng), rng)
         steps = [f"{step.step} {step.task} {step.loss!s}" for step in train(net, session, batches)]
-    assert out == steps
-    assert {line.split()[1] for line in out} == {"Y1", "Y2"}
+    assert lesson.output.splitlines() == steps and len(steps) == 10
+    assert {line.split()[1] for line in steps} == {"Y1", "Y2"}
+    for op, other in ((lesson.Y1_op, "Adam_2"), (lesson.Y2_op, "Adam_1")):
+        ran = explain(op, graph=lesson.graph).measured
+        assert op.name in ran and other not in ran and "Adam" not in ran
 
 
-def test_4_joint_training(capsys):
-    _, out = lesson("4_joint_training.py", capsys)
+def each_task_trains_on_rows_of_its_own(lesson):
+    with session_of(lesson) as session:
+        session.run(lesson.Y1_op, feed_of(lesson, "X", "Y1"))
+        session.run(lesson.Y2_op, feed_of(lesson, "X", "Y2"))
+
+
+def the_joint_loss_is_there_and_not_used(lesson):
+    the_graph_is_build_graphs(lesson)
+    assert len(lesson.graph.get_operations()) == 216
+    assert lesson.source.count("Optimiser") == 1
+
+
+def the_other_task_does_not_run(lesson):
+    found = explain(["Adam_1", "L2Loss"], feeds=["X", "Y1"], graph=lesson.graph)
+    assert found.error is None and found.not_needed == ("Y2",)
+    assert not {"Y2", "share_Y2", "MatMul_2", "Relu_2", "L2Loss_1"} & set(found.measured)
+
+
+def fetching_an_op_runs_it_and_gives_none(lesson):
+    with session_of(lesson) as session:
+        before = session.run(lesson.shared_layer_weights)
+        assert session.run(lesson.Y1_op, feed_of(lesson, "X", "Y1")) is None
+        assert not np.array_equal(before, session.run(lesson.shared_layer_weights))
+
+
+def the_loss_is_from_before_the_update(lesson):
+    feed = feed_of(lesson, "X", "Y1")
+    with session_of(lesson) as session:
+        alone = session.run(lesson.Y1_Loss, feed)
+        assert session.run([lesson.Y1_op, lesson.Y1_Loss], feed)[1] == alone
+        assert session.run(lesson.Y1_Loss, feed) < alone
+
+
+def every_step_is_on_the_sum(lesson):
     rng = np.random.RandomState(4)
     net = build_graph(rng)
     with open_session(net) as session:
         session.run(net.init)
         batches = feeds.joint(feeds.article_draw(rng), 3)
         joint = [step.loss for step in train(net, session, batches)]
-    for line, loss in zip(out, joint):
+    lines = lesson.output.splitlines()
+    assert len(lines) == 3
+    for line, loss in zip(lines, joint):
         whole, first, second = (np.float32(word) for word in line[8:].replace("=", "+").split("+ "))
         assert whole == loss == first + second
-    assert len(out) == 3
+    each_op_trains_its_own(lesson)
+
+
+def every_row_needs_both_labels(lesson):
+    for label in ("Y1", "Y2"):
+        fed = feed_of(lesson, "X", label)
+        with session_of(lesson) as session, pytest.raises(tf.errors.InvalidArgumentError):
+            session.run(lesson.Optimiser, fed)
+
+
+def the_listings_second_run_fails(lesson):
+    """As published: `_, Joint_Loss = session.run([Optimiser, Joint_Loss], ...)`."""
+    feed, Joint_Loss = feed_of(lesson, "X", "Y1", "Y2"), lesson.Joint_Loss
+    with session_of(lesson) as session:
+        _, Joint_Loss = session.run([lesson.Optimiser, Joint_Loss], feed)
+        assert isinstance(Joint_Loss, np.float32)
+        with pytest.raises(TypeError, match="invalid type"):
+            session.run([lesson.Optimiser, Joint_Loss], feed)
+
+
+def the_other_optimizers_cost_memory_but_do_not_run(lesson):
+    names = ("Adam", "Adam_1", "Adam_2")
+    slots = [
+        {name for name in explain(op, graph=lesson.graph).writes if "Adam" in name} for op in names
+    ]
+    assert [len(own) for own in slots] == [6, 4, 4]
+    assert not (slots[0] & slots[1] or slots[0] & slots[2] or slots[1] & slots[2])
+    assert not {"Adam_1", "Adam_2"} & set(explain("Adam", graph=lesson.graph).measured)
+
+
+def the_first_loss_depends_on_no_training(lesson):
+    rng = np.random.RandomState(4)
+    for shape in ((10, 20), (20, 20), (20, 20)):  # the weights' draws
+        rng.rand(*shape)
+    feed = {
+        lesson.X: rng.rand(10, 10) * 10,
+        lesson.Y1: rng.rand(10, 20) * 10,
+        lesson.Y2: rng.rand(10, 20) * 10,
+    }
+    with session_of(lesson) as session:
+        untrained = session.run(lesson.Joint_Loss, feed)
+    assert lesson.line("0 joint").startswith(f"0 joint {untrained} = ")
+
+
+FACTS = [
+    (1, "what a Session is for", nothing_runs_before_the_session),
+    (1, "a linear map of X, compared with Y by a squared", the_loss_is_a_squared_difference),
+    (1, "a Session carries a part of it out, on data", a_session_carries_out_a_part),
+    (1, "`import Tensorflow`, and no package has that name", no_package_has_that_name),
+    (1, "1 and 2 alike with no global switch", lessons.it_runs_on_both_with_no_global_switch),
+    (1, "`global_variables_initializer`, the newer name", both_initializers_do_the_same),
+    (1, "seeded data, so that the figures can be had again", it_gives_the_same_again),
+    (1, "operations on arrays that are not there yet", the_arrays_are_not_there_yet),
+    (1, "10 rows of 10 numbers, and one number", placeholders_take_ten_rows),
+    (1, "keeps its value from one run", a_variable_keeps_its_value_and_a_placeholder_does_not),
+    (1, "Its initial value is a constant", the_initial_value_is_a_constant),
+    (1, "one for each row: a loss that nobody has summed up yet", a_loss_for_each_row),
+    (1, "the promise of an array", a_tensor_has_a_name_a_dtype_and_a_shape_but_no_value),
+    (1, "The session: only now does anything run", nothing_runs_before_the_session),
+    (1, "first argument says what to fetch, the second what to feed", run_takes_fetches_then_feeds),
+    (1, "so each row's loss is the square of its Y", zero_weights_give_squares),
+    (1, "nothing is computed; then a session runs it", nothing_runs_before_the_session),
+    (2, "two task layers, and that nothing has run", nothing_has_run),
+    (2, "Two tasks look at the same X", two_tasks_share_the_first_layer_only),
+    (2, "each has a second layer of its own", two_tasks_share_the_first_layer_only),
+    (2, "There are no biases", there_are_no_biases),
+    (2, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
+    (2, "seeded weights", it_gives_the_same_again),
+    (2, "The graph is the one of the joint listing", the_graph_is_build_graphs),
+    (2, "one input, and a label for each task", one_input_and_two_labels),
+    (2, "the graph keeps them as constants", the_graph_keeps_the_draws_as_constants),
+    (2, "share_Y1 and share_Y2 belong to one task each", two_tasks_share_the_first_layer_only),
+    (2, "where shared_layer is used twice", the_fork_is_at_the_shared_layer),
+    (2, "the sum of squares / 2, not a mean", l2_loss_is_half_the_sum_of_squares),
+    (2, "for both tasks together, and one for each alone", each_op_trains_its_own),
+    (2, "most of them made by the three minimize calls", most_of_216_nodes_are_made_by_minimize),
+    (2, "What there is not: a value", nothing_has_run),
+    (2, "Even the variables have none before the initializer", nothing_has_run),
+    (2, "NumPy's draws, rounded to float32", the_graph_keeps_the_draws_as_constants),
+    (2, "one shared layer, two tasks, their losses", two_tasks_share_the_first_layer_only),
+    (3, "A coin picks each step's task, and only its op is run", one_task_a_step),
+    (3, "no row needs both labels", each_task_trains_on_rows_of_its_own),
+    (3, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
+    (3, "as in lessons 2 and 4) and are not used", the_joint_loss_is_there_and_not_used),
+    (3, "The graph of lesson 2", the_graph_is_build_graphs),
+    (3, "ten steps", one_task_a_step),
+    (3, "does not need its label, and does not run", the_other_task_does_not_run),
+    (3, "its own result is None", fetching_an_op_runs_it_and_gives_none),
+    (3, "The loss is that before the update", the_loss_is_from_before_the_update),
+    (3, "one task or the other, step by step", one_task_a_step),
+    (4, "Both tasks in every step, on the sum of their losses", every_step_is_on_the_sum),
+    (4, "when every row has both labels", every_row_needs_both_labels),
+    (4, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
+    (4, "so that a second run fails", the_listings_second_run_fails),
+    (4, "here three steps run", every_step_is_on_the_sum),
+    (4, "The graph of lesson 2", the_graph_is_build_graphs),
+    (4, "makes all three ops and uses the first", every_step_is_on_the_sum),
+    (4, "cost memory, but no time", the_other_optimizers_cost_memory_but_do_not_run),
+    (4, "its first update depends on no training", the_first_loss_depends_on_no_training),
+]
+
+#: Sentences that state nothing which TensorFlow could prove wrong.
+PLAIN = (
+    "Variables.",
+    "Lesson 3: alternate training.",
+    "The article feeds all three.",
+    "Lesson 4: joint training.",
+)
+
+
+@pytest.mark.parametrize("number, words, check", FACTS, ids=lessons.names(FACTS))
+def test_what_a_lesson_says_is_so(number, words, check):
+    lessons.holds(number, words, check)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_every_sentence_has_its_check(number):
+    assert lessons.without_check(number, FACTS, PLAIN) == []
+
+
+def test_what_the_first_lessons_print_of_their_graphs():
+    made = lessons.lesson(1).line("The graph's nodes:").replace("AddV2", "Add")
+    assert made.endswith(
+        "X, Y, W/initial_value, W, W/Assign, W/read, MatMul, Neg, Add, Loss/y, Loss, init"
+    )
+    second = lessons.lesson(2)
+    assert second.line("Some of them:") == "Some of them: MatMul, Relu, L2Loss, L2Loss_1"
+    told = 'shared_layer is Tensor("Relu:0", shape=(10, 20), dtype=float32'
+    assert second.line("shared_layer is").startswith(told)
+
+
+# The rules, and the index
+
+
+@pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
+def test_the_rules_of_lessons(path):
+    source = path.read_text(encoding="utf-8")
+    assert len(source.splitlines()) < 100
+    assert source.count("# %% ") >= 2
+    assert "\nimport tensorflow.compat.v1 as tf\n" in source
+    assert "iffers from the published listing" in source.split('"""')[1]
+    assert f"Run it: python legacy_examples/{path.name}" in source.replace("\n", " ")
+    assert not re.search(r"disable_\w+\(|enable_\w+\(|tf1_mtl", source)
+    imported = {
+        alias.name.split(".")[0]
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert imported <= {"numpy", "tensorflow", "contextlib", "collections", "tempfile", "os"}
+
+
+def test_the_index_names_every_lesson_in_reading_order():
+    listed = re.findall(r"^\d\. \[`(\S+)`\]\(\1\): \S", lessons.INDEX, flags=re.M)
+    assert listed == [path.name for path in lessons.PATHS]
+    assert [name[:2] for name in listed] == [f"{number}_" for number in range(1, 10)]
+    assert lessons.INDEX.split("\n\n")[1].startswith("Nine scripts, in reading order. ")

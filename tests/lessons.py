@@ -1,0 +1,101 @@
+"""A lesson that has been run, and the sentences that it is made of, each with its check.
+
+A *fact* is (lesson, words, check): the words stand in the lesson, and the check, a function of the
+`Lesson`, would fail if they were false. What is no fact is said to be none, so that no sentence
+can be added or changed unnoticed.
+"""
+
+import ast
+import contextlib
+import functools
+import io
+import pathlib
+import re
+import runpy
+import tokenize
+
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl.walk import VARIABLES
+
+FOLDER = pathlib.Path(__file__).parent.parent / "legacy_examples"
+PATHS = sorted(FOLDER.glob("*.py"))
+INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+class Lesson:
+    """A lesson that has been run: its sentences, its output and the names it leaves behind."""
+
+    def __init__(self, path):
+        self.source = path.read_text(encoding="utf-8")
+        self.sentences = sentences(self.source)
+        self.sentences += re.findall(rf"^\d\. \[`{path.name}`\]\S+: (.*)$", INDEX, flags=re.M)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            self.names = runpy.run_path(str(path), run_name="__main__")
+        self.output = printed.getvalue()
+
+    def __getattr__(self, name):
+        return self.names[name]
+
+    def line(self, start):
+        return next(line for line in self.output.splitlines() if line.strip().startswith(start))
+
+    def floats(self, start):
+        return [float(x) for x in re.findall(r"-?\d+\.\d+(?:e[+-]?\d+)?", self.line(start))]
+
+
+@functools.lru_cache(maxsize=None)
+def lesson(number):
+    return Lesson(PATHS[number - 1])
+
+
+def sentences(source):
+    """Every sentence of the docstrings and the comments, in order; a cell's title is one, too."""
+    blocks, last = [], None
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        text, row = token.string, token.start[0]
+        if token.type == tokenize.COMMENT:
+            own_line = token.line.lstrip().startswith("#")
+            if own_line and last == row - 1 and not text.startswith("# %%"):
+                blocks[-1] += text[1:]
+            else:
+                blocks.append(re.sub(r"^# (%% )?", "", text))
+            last = row if own_line and not text.startswith("# %%") else None
+        elif token.type == tokenize.STRING and text.startswith('"""'):
+            blocks += ast.literal_eval(text).split("\n\n")
+    joined = [" ".join(block.split()) for block in blocks]
+    return [one for block in joined for one in re.split(r"(?<=[.?]) (?=[A-Z`])", block)]
+
+
+def holds(number, words, check):
+    """The lesson says so, and it is so."""
+    told = lesson(number)
+    assert words.lower() in " ".join([*told.sentences, told.output]).lower()
+    check(told)
+
+
+def it_runs_on_both_with_no_global_switch(told):
+    """Eager mode is as it was, no variable is of the kind that only one of the two makes itself."""
+    assert tf.executing_eagerly() == (not tf.__version__.startswith("1."))
+    if not tf.executing_eagerly():
+        assert tf.get_default_graph().get_operations() == []
+    assert "use_resource=False" in told.source
+    ops = told.graph.get_operations()
+    assert {op.type for op in ops if op.type in VARIABLES} == {"VariableV2"}
+
+
+def without_check(number, facts, plain):
+    """The lesson's sentences that hold none of the facts' words and are not among the plain."""
+    told = [words.lower() for of, words, _ in facts if of == number]
+    return [
+        sentence
+        for sentence in lesson(number).sentences
+        if not any(words in sentence.lower() for words in told)
+        and not any(sentence.startswith(start) for start in (*plain, "Run it: "))
+    ]
+
+
+def names(facts):
+    """A test's name for each fact."""
+    return [f"{of}-{check.__name__}-{number}" for number, (of, _, check) in enumerate(facts)]
