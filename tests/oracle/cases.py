@@ -2,7 +2,7 @@
 
 Each case is one function of its seed. Seeds were chosen so that no sum is decided by rounding (a
 pre-activation or a first gradient close to zero, where the order of a sum would pick the branch),
-and `tests/test_oracle.py` holds them to that. Python 3.6 syntax, since TensorFlow 0.12.1 has
+and `tests/test_goldens.py` holds them to that. Python 3.6 syntax, since TensorFlow 0.12.1 has
 nothing newer.
 """
 

@@ -1,8 +1,10 @@
 """The model in NumPy: what one TensorFlow 1.x `session.run` computes, to read as a specification.
 
 Read `Reference` from top to bottom: forward pass, loss, gradients, Adam. It runs in float32, as
-TensorFlow does, or in float64. Given the gradients, its float32 Adam is TensorFlow's bit for bit
-(but for the square root, which TensorFlow takes up to 4 ulp off before 2.9).
+TensorFlow does, or in float64. In float32, given the gradients, slots and beta powers are
+TensorFlow's bit for bit, and so are the weights, given the square root of v: TensorFlow before 2.9
+takes it up to 4 ulp off. The forward pass and the gradients are sums, whose last bits hang on the
+order of summation, in TensorFlow as here.
 It is cut into small methods so that `deviations.Deviant` can change one rule at a time, and its
 arithmetic is at the end so that `bounds.BoundedReference` can run the same lines on numbers that
 carry their rounding error.
