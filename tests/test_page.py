@@ -416,7 +416,7 @@ def test_a_folder_that_cannot_be(tmp_path, capsys):
     (tmp_path / "file").write_text("here")
     assert cli.main(["lesson", "-o", str(tmp_path / "file")]) == 2
     captured = capsys.readouterr()
-    assert captured.out == "" and "cannot be written" in captured.err
+    assert captured.out == "" and "cannot be written to" in captured.err
     assert (tmp_path / "file").read_text() == "here"
 
 

@@ -1,4 +1,4 @@
-"""Writing a file: all of it or nothing."""
+"""Writing: a file as a whole or not at all, a folder made where it is wanted."""
 
 import contextlib
 import os
@@ -25,3 +25,19 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)
+
+
+def make_folder(path: str) -> None:
+    """Makes a folder, unless it is there.
+
+    Raises:
+      InputError: It cannot be made, or nothing can be written in it.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+        if not os.access(path, os.W_OK):
+            raise PermissionError(0, "no permission")
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written to ({error.strerror}). Choose another folder."
+        ) from error

@@ -1,12 +1,11 @@
 """Event files for TensorBoard: the graph, the losses, and what one step of each kind ran."""
 
-import os
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
+from tf1_mtl.files import make_folder
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.training import Step, train
 
@@ -59,7 +58,8 @@ class _Recorder:
         self.traced: Set[tf.Operation] = set()
         self.metadata: Optional[tf.RunMetadata] = None  # of the last step, when it was traced
         self.values: Dict[str, Any] = {}  # the last step's losses
-        _make_folder(logdir)
+        # TensorFlow's writer works in a thread of its own; some versions lose its errors there.
+        make_folder(logdir)
         # The writer refuses to be made where TensorFlow 2 would run eagerly.
         with net.graph.as_default():
             self.writer = tf.summary.FileWriter(logdir, net.graph)
@@ -86,16 +86,3 @@ class _Recorder:
             ]
         )
         self.writer.add_summary(summary, global_step=step.step)
-
-
-def _make_folder(logdir: str) -> None:
-    # TensorFlow's writer works in a thread of its own; some versions lose its errors there.
-    try:
-        os.makedirs(logdir, exist_ok=True)
-        if not os.access(logdir, os.W_OK):
-            raise PermissionError("no permission")
-    except OSError as error:
-        raise InputError(
-            f"logdir: {logdir!r} cannot be written to ({error.strerror or error}). "
-            "Choose another folder."
-        ) from error

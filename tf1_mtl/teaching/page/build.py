@@ -10,8 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.errors import InputError
-from tf1_mtl.files import replacing
+from tf1_mtl.files import make_folder, replacing
 from tf1_mtl.teaching import explain, figures
 from tf1_mtl.teaching.explanation import Explanation
 from tf1_mtl.teaching.first_graph import build_first_graph
@@ -97,10 +96,7 @@ def write_page(folder: str, language: str = "en", seed: int = 2016) -> str:
       MissingExtra: matplotlib is not installed.
       ClaimError: A sentence is not so on this TensorFlow; nothing is written.
     """
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}).") from error
+    make_folder(folder)
     path = os.path.join(folder, f"lesson.{language}.html")
     html = _Page(language, seed).html()
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
