@@ -27,7 +27,7 @@ class Lesson:
     """A lesson that has been run: its sentences, its output and the names it leaves behind."""
 
     def __init__(self, path):
-        self.source = path.read_text(encoding="utf-8")
+        self.path, self.source = path, path.read_text(encoding="utf-8")
         self.sentences = sentences(self.source)
         self.sentences += re.findall(rf"^\d\. \[`{path.name}`\]\S+: (.*)$", INDEX, flags=re.M)
         printed = io.StringIO()
