@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 from ports.numpy_port import Conformant as NumPyPort
 
-from tf1_mtl.baseline import Reference, Report, check, check_case, golden_names
+from tf1_mtl.baseline import (
+    Reference,
+    Report,
+    Run,
+    Trajectory,
+    check,
+    check_case,
+    golden_names,
+    load_golden,
+    save,
+)
 from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.diagnosis import Diagnosis
 from tf1_mtl.baseline.judgement import ulps_between
@@ -518,6 +528,54 @@ def test_command_with_a_wrong_argument(capsys, argument, text):
     assert err.startswith("tf1-mtl: ")
     assert text in err
     assert "Traceback" not in err
+
+
+def _recorded(path, session, runs, article=True, **replaced):
+    """A recording as the recorder writes it, of two sessions; one of them trains."""
+    golden = load_golden("alternate")
+    runs = tuple(run._replace(session=session, **replaced) for run in runs)
+    evaluation = Run("", {}, None, session=1 - session)
+    sessions = [{"article": article}, {"article": article}]
+    initial_of = {session: golden.initial}
+    save(path, Trajectory({"sessions": sessions}, {}, (evaluation, *runs), initial_of))
+
+
+def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
+    path = str(tmp_path / "mine.npz")
+    _recorded(path, 1, load_golden("alternate").runs)
+    port = "tests.ports.numpy_port:"
+    assert _command(capsys, port + "Conformant", "--golden", path)[:2] == (
+        0,
+        "conformant: 1 cases, 10 steps, all within float32 rounding\n"
+        "  mine.npz  conforms, 10 steps\n",
+    )
+    _recorded(path, 0, load_golden("alternate").runs, loss=None)
+    status, out, _ = _command(capsys, port + "Default", "--golden", path)
+    assert status == 1
+    assert "golden 'mine.npz', before step 0, dtype of weights()['share_W']: float64" in out
+    assert "weights-float64" in out
+
+
+def test_a_golden_of_one_s_own_must_be_the_article_s(capsys, tmp_path):
+    path, runs = str(tmp_path / "mine.npz"), load_golden("alternate").runs
+    no_label = {"feeds": {"X": runs[0].feeds["X"]}}
+    for told, arguments in (
+        ("no session in it trains the article's graph", {"runs": runs, "article": False}),
+        ("no session in it trains the article's graph", {"runs": ()}),
+        ("was not fed", dict(no_label, runs=runs)),
+        ("a weight is missing", {"runs": runs, "weights": None}),
+        # Steps that an earlier one, which was not recorded, has given momentum.
+        ("not what the article's graph and Adam give", {"runs": runs[1:]}),
+    ):
+        _recorded(path, 1, **arguments)
+        status, out, err = _command(capsys, "tests.ports.numpy_port:Default", "--golden", path)
+        assert (status, out) == (2, "")
+        assert err.startswith(f"tf1-mtl: {path}")
+        assert told in err
+        assert "Traceback" not in err
+    status, _, err = _command(capsys, "tests.ports.numpy_port:Default", "--golden", path + "no")
+    assert status == 2
+    assert "no such file" in err
 
 
 @pytest.mark.parametrize("case", golden_names())

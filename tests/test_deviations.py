@@ -224,9 +224,7 @@ BY_HAND = (
     ("clip-by-norm", (UPDATE, clipped("[g]"))),
     ("clip-by-global-norm", (UPDATE, clipped("gradients.values()"))),
     # What nobody has listed
-    (None, (DEAD_OUTPUT, "error[output <= 0] *= 0.07")),
     (None, (HEAD, "gradients[head] = np.clip(hidden.T @ error, -3, 3)")),
-    (None, (KEEP, KEEP.replace("step", "np.float16(step)"))),
 )
 
 
@@ -360,11 +358,8 @@ def test_known_deviations_fail_and_are_named(deviation):
 
 PAIRS = (
     ({"epsilon": 1e-7}, {"loss_factor": 1.0, "mean_over": "all"}),
-    ({"loss_factor": 1.0}, {"learning_rate": 0.01}),
     ({"bias": ("shared", "Y1", "Y2")}, {"epsilon": 1e-7}),
-    ({"shared": "slots"}, {"reported": "after"}),
     ({"task_activation": "linear"}, {"epsilon_place": "outside"}),
-    ({"joint_factors": (0.5, 0.5)}, {"beta2": 0.99}),
     ({"swapped": "labels"}, {"weight_decay": 0.01}),
     ({"learning_rate": 0.0007}, {"epsilon": 3e-6}),
     ({"shared": "slots"}, {"beta1": 0.85}),

@@ -26,7 +26,7 @@ A label that a case does not feed is zeros. The same as tests, one a case:
 """
 
 import json
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from tf1_mtl.baseline.judgement import Divergence, judge
 from tf1_mtl.baseline.play import Played, Port, play
 from tf1_mtl.baseline.repetition import repeats
 from tf1_mtl.baseline.stages import STAGES
+from tf1_mtl.baseline.trajectory import Trajectory
 
 # A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
 # float32 NumPy stay within 4e-7, a float32 Adam with 1 - beta2 taken in double is off by 5e-6.
@@ -120,7 +121,11 @@ class Report(NamedTuple):
         return json.dumps(_plain(report), indent=2, allow_nan=False)
 
 
-def check(port: Port, cases: Optional[Sequence[str]] = None) -> Report:
+def check(
+    port: Port,
+    cases: Optional[Sequence[str]] = None,
+    goldens: Optional[Mapping[str, Trajectory]] = None,
+) -> Report:
     """Runs a port on every golden and judges it.
 
     Args:
@@ -128,17 +133,21 @@ def check(port: Port, cases: Optional[Sequence[str]] = None) -> Report:
         `step(task, X, Y1, Y2)`, which returns the loss before the update, and `weights()`, which
         returns the three float32 arrays by name; see the module's docstring.
       cases: Names of goldens; None for all.
+      goldens: Others to use in their place, by the name that the report should give them; see
+        `own_golden`.
 
     Returns:
       The report. A port that raises is reported, with its traceback, and raises nothing here.
     """
-    plays = [play(port, case, load_golden(case)) for case in cases or golden_names()]
+    if goldens is None:
+        goldens = {case: load_golden(case) for case in cases or golden_names()}
+    plays = [play(port, case, golden) for case, golden in goldens.items()]
     results = tuple(_result(played) for played in plays)
     divergences = {result.case: result.divergence for result in results if result.divergence}
     diagnosis = None
     if divergences:
         earliest = min(divergences.values(), key=lambda found: (found.step, -found.times))
-        same = repeats(port, earliest)
+        same = repeats(port, goldens[earliest.case], earliest)
         diagnosis = diagnose(plays, divergences) if same else Diagnosis((), repeatable=False)
     return Report(results, diagnosis, tuple(_notes(plays, bool(divergences))))
 

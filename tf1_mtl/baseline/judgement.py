@@ -195,7 +195,8 @@ class Steps:
         expected_loss = self.model.step(*self.played.batch(step))
         loss = np.array(self.played.losses[step])
         off = np.asarray(_is_off(loss, expected_loss))
-        found = [Array("loss", loss, expected_loss, off, np.array(run.loss))]
+        recorded_loss = None if run.loss is None else np.array(run.loss)
+        found = [Array("loss", loss, expected_loss, off, recorded_loss)]
         if len(self.played.shown) == step + 1:
             return found
         recorded, shown = run.weights or {}, self.model.shown()

@@ -5,17 +5,17 @@ from typing import Any, List
 import numpy as np
 
 from tf1_mtl.baseline.deviations import BoundedDeviant
-from tf1_mtl.baseline.goldens import load_golden
 from tf1_mtl.baseline.judgement import Array, Divergence, Steps, judge
 from tf1_mtl.baseline.play import Played, Port, play
 from tf1_mtl.baseline.reference import WEIGHTS
 from tf1_mtl.baseline.stages import LONG_RUN, RETURNED
+from tf1_mtl.baseline.trajectory import Trajectory
 
 # By chance a port that draws random numbers may be off by nearly the same once more.
 TIMES = 2
 
 
-def repeats(port: Port, found: Divergence) -> bool:
+def repeats(port: Port, golden: Trajectory, found: Divergence) -> bool:
     """Plays the diverging case again, up to where it diverged, and looks there.
 
     A port that sums in another order each time is off by almost the same there, since all rounding
@@ -23,9 +23,9 @@ def repeats(port: Port, found: Divergence) -> bool:
 
     Args:
       port: As for `check`.
+      golden: The case's.
       found: What its first play showed.
     """
-    golden = load_golden(found.case)
     golden = golden._replace(runs=golden.runs[: found.step + 1])
     return all(_is_again(play(port, found.case, golden), found) for _ in range(TIMES))
 

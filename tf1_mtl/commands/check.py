@@ -28,6 +28,12 @@ def add_to(subparsers: Any) -> None:
         help="a module's name or a .py file, and the class or function in it that takes share_W, "
         "share_Y1, share_Y2 and returns an object with step(task, X, Y1, Y2) and weights()",
     )
+    parser.add_argument(
+        "--golden",
+        metavar="FILE.npz",
+        help="in place of the package's goldens, a recording of the article's graph, as --record "
+        "writes it",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(command=run)
 
@@ -35,6 +41,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Checks one port and prints the report."""
     from tf1_mtl.baseline.conformance import check
+    from tf1_mtl.baseline.own_golden import own_golden
 
     module, _, name = args.port.rpartition(":")
     if not module or not name:
@@ -42,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
             f"MODULE:PORT is {args.port!r}, should be a module or .py file, a colon and the port's "
             "name. Write, for example, my_port.py:Port."
         )
+    name_of_golden = os.path.basename(args.golden or "")
+    goldens = {name_of_golden: own_golden(args.golden)} if args.golden else None
     with contextlib.redirect_stdout(sys.stderr):
         try:
             imported = _import(module)
@@ -58,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{module}: has no class or function {name!r}, should be one of "
                 f"{', '.join(found) or 'those it defines (it defines none)'}. Check the name."
             )
-        report = check(port)
+        report = check(port, goldens=goldens)
     print(report.to_json() if args.json else report)
     return 2 if report.broke else 0 if report.passed else 1
 
