@@ -90,15 +90,10 @@ def fit(
 
 
 def _fitted(played: Played, settings: Settings, rule: str, steps: int) -> Settings:
-    """Gauss and Newton's least squares, for one number; given up where it does not converge."""
-    before = np.inf
+    """Gauss and Newton's least squares, for one number."""
     for _ in range(8):
         value = settings[rule]
         here = _off(played, settings, steps)
-        squares = float((here * here).sum())
-        if squares > 0.9 * before:
-            break
-        before = squares
         slope = (_off(played, {**settings, rule: 1.00001 * value}, steps) - here) / (1e-5 * value)
         change = -float((slope * here).sum() / (slope * slope).sum())
         settings = {**settings, rule: value + np.clip(change, -0.9 * abs(value), 9 * abs(value))}
