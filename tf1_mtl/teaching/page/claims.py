@@ -69,7 +69,7 @@ def _error_of(kind: Any, call: Callable[[], Any]) -> str:
 
 def building_computes_nothing(bench: Bench) -> str:
     Loss = build_first_graph().Loss
-    error = _error_of((TypeError, NotImplementedError), lambda: np.asarray(Loss).astype(float))
+    error = _error_of((TypeError, NotImplementedError), lambda: float(np.asarray(Loss).item(0)))
     return _must(Loss.shape == (10, 1), f"np.asarray(Loss)\n{error}")
 
 
