@@ -2,7 +2,7 @@
 
 A *fact* is (lesson, words, check): the words stand in the lesson, and the check, a function of the
 `Lesson`, would fail if they were false. What is no fact is said to be none, so that no sentence
-can be added or changed unnoticed.
+can be added unnoticed; of a changed one, the words that its check names are held.
 """
 
 import ast

@@ -4,13 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from tf1_mtl import build_graph, open_session, train
 from tf1_mtl.cli import main
 from tf1_mtl.feeds import Batch
-from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, c_peer, report, rounds
+from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, c_peer, ours, report, rounds
 from tf1_mtl.scale.bench.numpy_peer import by_hand
-from tf1_mtl.scale.bench.problem import article_problem
+from tf1_mtl.scale.bench.problem import article_problem, wide_problem
 from tf1_mtl.scale.bench.rounds import Missing, Timing
 
 
@@ -73,7 +74,7 @@ def test_a_contender_that_dies_is_listed_and_the_others_go_on(monkeypatch):
 
     answer = rounds._answer
     monkeypatch.setattr(rounds, "_answer", dies_in_the_second_round)
-    measured = rounds.measure(["numpy", "c"], steps=5, rounds=3)
+    measured = rounds.measure(["numpy", "in-graph"], steps=5, rounds=3)
     dead, alive = sorted(measured.values(), key=lambda result: isinstance(result, Timing))
     assert dead == Missing("its process ended with status -9")
     assert alive.seconds.shape == (3,) and alive.steps >= 15
@@ -154,6 +155,23 @@ def test_memory_and_start():
     data, text = report.start(seconds)
     assert data["ratio"] == pytest.approx(1.0)
     assert "goal 1.1" in text
+
+
+def test_the_yardstick_runs_all_eight_products(monkeypatch):
+    opened = []
+
+    class Watched(tf.Session):
+        def __init__(self, *args, **settings):
+            super().__init__(*args, **settings)
+            opened.append(self)
+
+    monkeypatch.setattr(tf, "Session", Watched)
+    ours.products(wide_problem(steps=1, batch=4, width=64))()
+    ran = tf.RunMetadata()
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    opened[0].run("group_deps", options=options, run_metadata=ran)
+    nodes = {node.node_name for device in ran.step_stats.dev_stats for node in device.node_stats}
+    assert nodes >= {"MatMul", *(f"MatMul_{number}" for number in range(1, 8))}
 
 
 def test_a_wide_problem_runs_in_a_process():

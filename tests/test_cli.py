@@ -248,6 +248,15 @@ def test_ctrl_c_waits_for_the_step_at_hand():
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_ctrl_c_after_the_last_step_counts_too():
+    def steps():
+        yield 0
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(options.progress(steps(), 1, "steps", show=False))
+
+
 class Terminal:
     """A stderr that says it is a terminal."""
 

@@ -11,7 +11,7 @@ from oracle import cases as oracle_cases
 from oracle import goldens as oracle_goldens
 from oracle import tolerance
 
-from tf1_mtl.baseline import goldens, load_golden
+from tf1_mtl.baseline import check, goldens, load_golden
 from tf1_mtl.baseline.reference import OPTIMIZERS, Reference
 from tf1_mtl.baseline.trajectory import save
 from tf1_mtl.errors import InputError
@@ -237,3 +237,13 @@ def test_numpy_alone_is_enough():
         assert [load_golden(name).runs[-1].loss for name in golden_names()]
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
+
+
+def test_the_running_tensorflow_conforms():
+    pytest.importorskip("tensorflow")
+    from ports import graph_mode
+
+    for port in (graph_mode.Ref, graph_mode.Resource):
+        report = check(port)
+        assert report.passed, report
+        assert not report.notes

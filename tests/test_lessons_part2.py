@@ -34,8 +34,7 @@ def trains_task_1_without_y2(lesson):
 
 
 def a_run_needs_what_the_walk_finds(lesson):
-    ran = {"Y1_op": lesson.executed | {"X", "Y1"}}
-    assert ran["Y1_op"] == lesson.needed(lesson.Y1_op, lesson.Y1_Loss)
+    assert lesson.executed | {"X", "Y1"} == lesson.needed(lesson.Y1_op, lesson.Y1_Loss)
     assert "needs  49 nodes and the placeholders X, Y1\n" in lesson.output
     assert "needs  74 nodes and the placeholders X, Y1, Y2\n" in lesson.output
 

@@ -115,8 +115,8 @@ def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
 def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] = None) -> Any:
     """Casts one array to what the placeholder takes, or says why it cannot be fed.
 
-    TensorFlow itself casts strings and complex numbers in silence, turns 1e300 into infinity, and
-    lets one NaN ruin every weight.
+    TensorFlow itself casts strings in silence, complex numbers with no more than NumPy's warning,
+    turns 1e300 into infinity, and lets one NaN ruin every weight.
 
     Args:
       where: Names the array in the error message.

@@ -36,6 +36,9 @@ def alternate(draw: Draw, rng: np.random.RandomState, steps: int = 10) -> Iterat
       rng: Flips the coin: below 0.5 is task "Y1". The article uses one stream for the coin and
         the data, so give the draw the same one.
       steps: How many batches.
+
+    Raises:
+      InputError: At the first batch: steps is not a whole number of at least 1.
     """
     check_steps(steps)
     for _ in range(steps):
@@ -43,7 +46,15 @@ def alternate(draw: Draw, rng: np.random.RandomState, steps: int = 10) -> Iterat
 
 
 def joint(draw: Draw, steps: int = 1) -> Iterator[Batch]:
-    """The article's joint session: every step trains both tasks on the same rows."""
+    """The article's joint session: every step trains both tasks on the same rows.
+
+    Args:
+      draw: Gives the batch of a task.
+      steps: How many batches.
+
+    Raises:
+      InputError: At the first batch: steps is not a whole number of at least 1.
+    """
     check_steps(steps)
     for _ in range(steps):
         yield draw("joint")

@@ -117,11 +117,23 @@ def build_graph(
         init = tf.global_variables_initializer()
 
     return MultiTaskGraph(
-        *(graph, X, Y1, Y2),
-        *(shared_layer_weights, Y1_layer_weights, Y2_layer_weights),
-        *(shared_layer, Y1_layer, Y2_layer),
-        *(Y1_Loss, Y2_Loss, Joint_Loss),
-        *(Optimiser, Y1_op, Y2_op, init),
+        graph=graph,
+        X=X,
+        Y1=Y1,
+        Y2=Y2,
+        shared_layer_weights=shared_layer_weights,
+        Y1_layer_weights=Y1_layer_weights,
+        Y2_layer_weights=Y2_layer_weights,
+        shared_layer=shared_layer,
+        Y1_layer=Y1_layer,
+        Y2_layer=Y2_layer,
+        Y1_Loss=Y1_Loss,
+        Y2_Loss=Y2_Loss,
+        Joint_Loss=Joint_Loss,
+        Optimiser=Optimiser,
+        Y1_op=Y1_op,
+        Y2_op=Y2_op,
+        init=init,
     )
 
 

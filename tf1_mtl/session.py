@@ -48,7 +48,13 @@ def open_session(
 def initialize(
     net: MultiTaskGraph, session: tf.Session, values: Iterable[Tuple[tf.Variable, np.ndarray]]
 ) -> None:
-    """Initializes all variables, these with other values than the graph's."""
+    """Initializes all variables, these with other values than the graph's.
+
+    Args:
+      net: The graph.
+      session: Open on it.
+      values: Variables and what they start with, arrays of the variable's dtype and shape.
+    """
     session.run(net.init, {variable.initial_value: value for variable, value in values})
 
 

@@ -19,7 +19,7 @@ _HOME = {
     "golden_names": "tf1_mtl.baseline.goldens",
     "load": "tf1_mtl.baseline.trajectory",
     "load_golden": "tf1_mtl.baseline.goldens",
-    "own_golden": "tf1_mtl.baseline.own_golden",
+    "own_golden": "tf1_mtl.baseline.own_recording",
     "recording": "tf1_mtl.baseline.recorder",
     "save": "tf1_mtl.baseline.trajectory",
 }

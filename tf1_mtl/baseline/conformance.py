@@ -214,7 +214,7 @@ def _divergence(found: Divergence) -> str:
     ulps = "" if found.ulps is None else f"{found.ulps} ulp, "
     lines = [f"{first} ({ulps}{off}; tolerance {found.tolerance:.2g})"]
     if found.recorded is not None:
-        lines.append(f"  TensorFlow 1.15.5 recorded {_number(found.recorded)}")
+        lines.append(f"  TensorFlow {found.recorded_by} recorded {_number(found.recorded)}")
     lines.append(f"  stage: {found.stage}; {found.off} of {found.size} elements are off")
     if found.agrees:
         lines.append("  still right: " + ", ".join(found.agrees))

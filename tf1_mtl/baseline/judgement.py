@@ -43,6 +43,7 @@ class Divergence(NamedTuple):
     off: int = 1  #: how many of the array's elements are off
     size: int = 1  #: and how many it has
     agrees: Tuple[str, ...] = ()  #: what was still right
+    recorded_by: str = ""  #: the TensorFlow version that recorded the trajectory
 
     @property
     def times(self) -> float:
@@ -146,6 +147,7 @@ class Array(NamedTuple):
             int(self.off.sum()),
             int(self.off.size),
             agrees,
+            played.golden.manifest.get("recorded_by", {}).get("tensorflow", ""),
         )
 
 

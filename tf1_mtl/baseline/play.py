@@ -62,7 +62,16 @@ def batch(golden: Trajectory, run: Run) -> Tuple[str, np.ndarray, np.ndarray, np
 
 
 def play(port: Port, case: str, golden: Trajectory) -> Played:
-    """Builds the port from the golden's initial weights and runs every step."""
+    """Builds the port from the golden's initial weights and runs every step.
+
+    Args:
+      port: As for `conformance.check`.
+      case: The golden's name.
+      golden: What to play.
+
+    Returns:
+      What the port did; an error of its own is in it, and raises nothing here.
+    """
     player, given = _Player(), [golden.initial[name].copy() for name in WEIGHTS]
     shown: List[Weights] = []
     losses: List[float] = []

@@ -49,6 +49,11 @@ def stage_of_update(
     one in proportion to the weights is their decay. A variable that rests while others move as they
     should gets no gradient; where all rest, the optimizer may do nothing.
 
+    Args:
+      moves: Of the variables that are not where they should be, and of those that are.
+      task_is_new: No step before has trained this task.
+      step_is_first: No step before has trained anything.
+
     Returns:
       The stage, and what is right before it.
     """

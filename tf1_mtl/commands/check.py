@@ -41,7 +41,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Checks one port and prints the report."""
     from tf1_mtl.baseline.conformance import check
-    from tf1_mtl.baseline.own_golden import own_golden
+    from tf1_mtl.baseline.own_recording import own_golden
 
     module, _, name = args.port.rpartition(":")
     if not module or not name:

@@ -75,7 +75,7 @@ def progress(
 ) -> Iterator[T]:
     """Passes the items on and shows on stderr how many are done, if that is a terminal.
 
-    While it runs, Ctrl-C ends it after the item at hand.
+    Until it is exhausted or closed, Ctrl-C only ends it, after the item at hand.
 
     Args:
       items: What is passed on.
@@ -101,6 +101,8 @@ def progress(
                 end = "\n" if done == total else ""
                 text = f"\r{done}/{total} {what} ({percent} %)"
                 print(text, end=end, file=sys.stderr, flush=True)
+        if received:  # after the last item, while the source was ending
+            raise KeyboardInterrupt
 
 
 def _whole(text: str, low: int, high: Optional[int], should: str) -> int:

@@ -1,6 +1,6 @@
 """Stepping compiled by XLA: a whole loop of steps becomes one machine-code function.
 
-The other ways run TensorFlow's kernels one by one, some 60 a step. XLA fuses a step into a few
+The other ways run TensorFlow's kernels one by one, some 50 a step. XLA fuses a step into a few
 sweeps over memory, and keeps weights and slots there from one step to the next. To leave it little
 to do, the step is written anew, for all three tasks at once:
 
@@ -113,7 +113,11 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
         losses, *state = tf.xla.experimental.compile(
             functools.partial(_train_chunk, shapes[0], masks),
             [
-                *(count, task, X, Y, adams[0].hyper),
+                count,
+                task,
+                X,
+                Y,
+                adams[0].hyper,
                 _pack([variable.read_value() for variable in weights]),
                 tf.stack([_pack(_read(adam.m, shapes)) for adam in adams]),
                 tf.stack([_pack(_read(adam.v, shapes)) for adam in adams]),

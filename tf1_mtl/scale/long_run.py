@@ -35,7 +35,8 @@ def train_long(
 ) -> Iterator[Step]:
     """Trains from where the store's newest checkpoint stands until so many steps are done in all.
 
-    While it runs, Ctrl-C and SIGTERM end it after the step at hand, with a checkpoint.
+    Until it is exhausted or closed, Ctrl-C and SIGTERM only end it, after the step at hand and
+    with a checkpoint.
 
     Args:
       net: The article's graph.

@@ -2,9 +2,9 @@
 
 A *contender* is a function that takes a `Problem` and returns `run`, which trains on all the
 problem's batches once and returns their losses. All start from the same weights, take the same
-batches and use Adam with TensorFlow 1's constants; the worker compares their losses. Each runs in a
-process of its own, and the rounds of all of them alternate, so that a change in the machine's load
-meets all alike.
+batches and use Adam with TensorFlow 1's constants; the table says how far each one's last loss is
+from `session`'s. Each runs in a process of its own, and the rounds of all of them alternate, so
+that a change in the machine's load meets all alike.
 """
 
 from typing import Dict, NamedTuple, Tuple
@@ -39,6 +39,9 @@ PEERS: Dict[str, Contender] = {
 }
 
 CONTENDERS = {**OURS, **PEERS}
+
+#: No contender, but what wide layers are held against.
+YARDSTICK = {"products": Contender("ours", "products", "tensorflow", "a step's matrix products")}
 
 #: (contender, against, at most this ratio of their times)
 GOALS: Tuple[Tuple[str, str, float], ...] = (

@@ -44,6 +44,7 @@ def _step_by(stepping: str, variables: str, problem: Problem) -> Run:
 
 
 session = functools.partial(_step_by, "session", "ref")
+# Ref variables keep it from its fastest executor; see `tf1_mtl.scale.prepared.config`.
 prepared = functools.partial(_step_by, "prepared", "resource")
 in_graph = functools.partial(_step_by, "in-graph", "ref")
 compiled = functools.partial(_step_by, "compiled", "ref")
@@ -81,7 +82,7 @@ def products(problem: Problem) -> Run:
             tf.matmul(shared, layer, transpose_a=True),
             tf.matmul(X, shared, transpose_a=True),
         )
-        # Two of the products are the same, and TensorFlow would make one of them.
+        # Nothing uses the products, so TensorFlow's graph optimizer would leave them all out.
         as_written = tf.ConfigProto()
         as_written.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.Session(graph=graph, config=as_written)

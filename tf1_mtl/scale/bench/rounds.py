@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from tf1_mtl.scale.bench import CONTENDERS
+from tf1_mtl.scale.bench import CONTENDERS, YARDSTICK
 
 
 class Timing(NamedTuple):
@@ -42,7 +42,7 @@ def measure(
     """Times the contenders; in each round each of them runs once, alone, in an order of its own.
 
     Args:
-      names: Of `CONTENDERS`, or "products".
+      names: Of `CONTENDERS` and `YARDSTICK`.
       steps: Batches; a round goes over them at least once.
       rounds: Timed; one before them is not, since it compiles.
       batch: Rows.
@@ -116,7 +116,7 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
 
 def _why_not(name: str) -> Optional[str]:
     """Why a contender cannot be started; None if it can be tried."""
-    package = CONTENDERS[name].package if name in CONTENDERS else "numpy"
+    package = {**CONTENDERS, **YARDSTICK}[name].package
     if package.isidentifier() and importlib.util.find_spec(package) is None:
         return f"{package} is not installed"
     return None

@@ -1,8 +1,8 @@
 """One contender's process: `python -m tf1_mtl.scale.bench.worker NAME STEPS BATCH WIDTH`.
 
-Width 0 takes the article's sizes. Says "ready" with the losses of a first, untimed round; then for
-each line on stdin runs a round and answers with its seconds a step and the memory held. All as
-JSON.
+Width 0 takes the article's sizes. Answers first with the first and the last loss of an untimed
+round and the memory held; then for each line on stdin runs a round and answers with its seconds a
+step, its steps and the memory held. All as JSON.
 """
 
 import importlib
@@ -12,10 +12,8 @@ import sys
 import time
 from typing import Any, TextIO
 
-from tf1_mtl.scale.bench import CONTENDERS, Contender
+from tf1_mtl.scale.bench import CONTENDERS, YARDSTICK
 from tf1_mtl.scale.bench.problem import article_problem, wide_problem
-
-_PRODUCTS = Contender("ours", "products", "tensorflow", "a step's matrix products, nothing else")
 
 #: A round goes over the batches again until so many seconds have passed: a few milliseconds would
 #: time how long the caches take to warm up after the contender before.
@@ -28,7 +26,7 @@ def main(name: str, steps: int, batch: int, width: int) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
-        contender = CONTENDERS.get(name, _PRODUCTS)
+        contender = {**CONTENDERS, **YARDSTICK}[name]
         module = importlib.import_module(f"tf1_mtl.scale.bench.{contender.module}")
         problem = wide_problem(steps, batch, width) if width else article_problem(steps, batch)
         run = getattr(module, contender.function)(problem)

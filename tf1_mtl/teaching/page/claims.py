@@ -2,7 +2,8 @@
 
 A claim is a function of a `Bench`. It makes its measurement, raises `ClaimError` when the sentence
 that stands above it on the page is not so, and else returns what it measured, as text. So the page
-cannot be written with a sentence that is false on the TensorFlow it is written with.
+cannot be written with a claim that is false on the TensorFlow it is written with; the sentences
+that lead from claim to claim are checked in tests/test_page.py.
 """
 
 import importlib

@@ -15,9 +15,13 @@ def own_golden(path: str) -> Trajectory:
     Args:
       path: What `--record` or `recording` wrote.
 
+    Returns:
+      A trajectory of these steps, with the weights before the first.
+
     Raises:
-      InputError: There is no such session, or it is not what TensorFlow's rules give from fresh
-        slots with the article's hyper-parameters: a port would be held against something else.
+      InputError: There is no such session, or its weights leave, by more than the long run's
+        tolerance, what TensorFlow's rules give from fresh slots with the article's
+        hyper-parameters: a port would be held against something else.
     """
     recorded = load(path)
     for number, session in enumerate(recorded.manifest.get("sessions", ())):
