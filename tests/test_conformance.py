@@ -358,7 +358,7 @@ def test_what_is_no_port_is_told_what_a_port_needs(port, where, error):
     report = check(port, ("joint",))
     text = str(report)
     assert report.broke
-    assert f"broke in 1 of 1 cases, first in golden 'joint', {where}" in text
+    assert f"broke in 1 of 1 case, first in golden 'joint', {where}" in text
     assert error in text
     assert "A port is called with share_W, share_Y1, share_Y2 and returns an object with" in text
     assert "Traceback" not in text
@@ -538,7 +538,7 @@ def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
     port = "tests.ports.numpy_port:"
     assert _command(capsys, port + "Conformant", "--golden", path)[:2] == (
         0,
-        "conformant: 1 cases, 10 steps, all within float32 rounding\n"
+        "conformant: 1 case, 10 steps, all within float32 rounding\n"
         "  mine.npz  conforms, 10 steps\n",
     )
     _recorded(path, 0, load_golden("alternate").runs, loss=None)

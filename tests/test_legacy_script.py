@@ -157,7 +157,11 @@ SCRIPTS = {
     "exit with words": ("import sys; sys.exit('no more')", 1, "no more\n"),
     "own words": ("import sys; sys.stderr.write('own words\\n')", 0, "own words\n"),
     "error": ("def f():\n    return 1 / 0\nf()", 1, "ZeroDivisionError: division by zero\n"),
-    "python 2": ("print 'hello'", 1, "Convert it first, for example with 2to3.\n"),
+    "python 2": (
+        "print 'hello'",
+        1,
+        "Convert it first, for example with 2to3 (which Python has up to 3.12).\n",
+    ),
 }
 CONTRIB = "tf1-mtl: tf.contrib went with TensorFlow 2.0."
 EXAMPLES = "tf1-mtl: tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0."

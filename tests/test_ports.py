@@ -8,7 +8,7 @@ from ports import PORTS, load, verdict
 from tf1_mtl.baseline import check
 
 #: The extra `ports` is installed as a whole or not at all.
-EXTRA = ("torch", "jax", "optax", "keras", "tensorflow")
+EXTRA = ("torch", "jax", "optax", "keras")
 MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
 
 

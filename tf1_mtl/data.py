@@ -38,12 +38,12 @@ class Data(NamedTuple):
         """Columns of Y1 and of Y2."""
         return self.Y1.shape[1], self.Y2.shape[1]
 
-    def need_one_set(self) -> None:
-        """Raises InputError unless the tasks can be trained jointly."""
+    def need_one_set(self, where: str = "data") -> None:
+        """Raises InputError, which begins with `where`, unless the tasks can be trained jointly."""
         if not self.one_set:
             raise InputError(
-                "data: two sets of rows (X1, Y1 and X2, Y2), but joint training needs both labels "
-                "of every row. Give X, Y1, Y2 with the same rows, or train alternately."
+                f"{where}: two sets of rows (X1, Y1 and X2, Y2), but joint training needs both "
+                "labels of every row. Give X, Y1, Y2 with the same rows, or train alternately."
             )
 
 

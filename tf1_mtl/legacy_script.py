@@ -47,7 +47,8 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
     ),
     (
         r"SyntaxError: Missing parentheses in call to 'print'",
-        "The script is written for Python 2. Convert it first, for example with 2to3.",
+        "The script is written for Python 2. Convert it first, for example with 2to3 (which Python "
+        "has up to 3.12).",
     ),
 )
 

@@ -190,19 +190,28 @@ def _lines(report: Report) -> List[str]:
     lines = []
     broken = [result for result in report.cases if result.broke]
     if broken:
-        lines += [f"broke in {len(broken)} of {total} cases, first in {broken[0].broke}", ""]
+        lines += [
+            f"broke in {len(broken)} of {_count(total, 'case')}, first in {broken[0].broke}",
+            "",
+        ]
     if report.first:
         bad = sum(result.divergence is not None for result in report.cases)
         lines += [
-            f"deviates in {bad} of {total} cases. First divergence:",
+            f"deviates in {bad} of {_count(total, 'case')}. First divergence:",
             _divergence(report.first),
         ]
         lines += ["diagnosis: " + str(report.diagnosis), ""]
     elif not broken:
-        lines += [f"conformant: {total} cases, {steps} steps, all within float32 rounding"]
+        lines += [
+            f"conformant: {_count(total, 'case')}, {steps} steps, all within float32 rounding"
+        ]
     width = max(len(result.case) for result in report.cases)
     lines += [f"  {result.case:{width}}  {result.verdict}" for result in report.cases]
     return lines + [f"note: {note}" for note in report.notes]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _divergence(found: Divergence) -> str:

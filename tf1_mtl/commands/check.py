@@ -51,14 +51,19 @@ def run(args: argparse.Namespace) -> int:
         )
     name_of_golden = os.path.basename(args.golden or "")
     goldens = {name_of_golden: own_golden(args.golden)} if args.golden else None
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # for a port that imports TensorFlow
     with contextlib.redirect_stdout(sys.stderr):
         try:
             imported = _import(module)
         except InputError:
             raise
         except (Exception, SystemExit):
-            traceback.print_exc()
-            print(f"tf1-mtl: {module} broke while it was imported", file=sys.stderr)
+            print(_traceback_from(module), file=sys.stderr)
+            print(
+                f"tf1-mtl: {module}: broke while it was imported, as above. Make `import` of it "
+                "work first, with this very Python.",
+                file=sys.stderr,
+            )
             return 2
         port = getattr(imported, name, None)
         if not callable(port):
@@ -87,13 +92,26 @@ def _import(module: str) -> ModuleType:
     if not os.path.isfile(module):
         raise InputError(f"{module}: no such file, should be a Python file. Check the path.")
     sys.path.insert(0, os.path.dirname(os.path.abspath(module)))  # as `python FILE` does
-    name = os.path.splitext(os.path.basename(module))[0]
+    name = _name_of(module)
     spec = importlib.util.spec_from_file_location(name, module)
     assert spec is not None and spec.loader is not None  # it ends in .py
     imported = importlib.util.module_from_spec(spec)
     sys.modules[name] = imported
     spec.loader.exec_module(imported)
     return imported
+
+
+def _traceback_from(module: str) -> str:
+    """The traceback of the error at hand from the module's own frame on, where it has one."""
+    kind, error, trace = sys.exc_info()
+    own = trace
+    while own and own.tb_frame.f_globals.get("__name__") != _name_of(module):
+        own = own.tb_next
+    return "".join(traceback.format_exception(kind, error, own)).rstrip()
+
+
+def _name_of(module: str) -> str:
+    return os.path.splitext(os.path.basename(module))[0] if module.endswith(".py") else module
 
 
 def _is_of(module: ModuleType, value: Any) -> bool:

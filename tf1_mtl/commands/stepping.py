@@ -13,6 +13,8 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
 from tf1_mtl.scale import STEPPINGS
 
+_SAVE_EVERY = 1000
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds --stepping, --checkpoint and --save-every."""
@@ -31,9 +33,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save-every",
         type=options.count,
-        default=1000,
         metavar="N",
-        help="steps between checkpoints; default: %(default)s",
+        help=f"steps between checkpoints; default: {_SAVE_EVERY}",
     )
 
 
@@ -41,8 +42,11 @@ def check(args: argparse.Namespace) -> None:
     """Refuses what cannot go together.
 
     Raises:
-      InputError: --record or --logdir with another stepping or with checkpoints.
+      InputError: --record or --logdir with another stepping or with checkpoints; --save-every
+        without checkpoints.
     """
+    if args.save_every and not args.checkpoint:
+        raise InputError("--save-every: nothing is saved without --checkpoint DIR. Give it too.")
     for option in ("record", "logdir"):
         if getattr(args, option) and (args.stepping != "session" or args.checkpoint):
             raise InputError(
@@ -85,7 +89,14 @@ def steps(
 
     with Store(args.checkpoint, net, session, _run(args, seed), _tell) as store:
         long = train_long(
-            net, session, store, rng, batches, args.steps, args.save_every, args.stepping
+            net,
+            session,
+            store,
+            rng,
+            batches,
+            args.steps,
+            args.save_every or _SAVE_EVERY,
+            args.stepping,
         )
         first = next(long, None)
         if not args.quiet:

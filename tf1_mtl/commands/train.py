@@ -124,7 +124,7 @@ def _sizes_and_draw(
         return {"batch": batch}, feeds.article_draw(rng, batch)
     data = load_data(args.data)
     if args.name == "joint":
-        data.need_one_set()
+        data.need_one_set(args.data)
     sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}
     return sizes, feeds.data_draw(data, rng, args.batch)
 

@@ -212,7 +212,7 @@ def _steps(directory: str) -> List[int]:
         return []
     except OSError as error:
         raise InputError(
-            f"{directory}: cannot be read ({error.strerror}), but should be a directory of "
+            f"{directory}: cannot be used ({error.strerror}), but should be a directory of "
             "checkpoints or a new one. Give another."
         ) from error
     return sorted({int(match.group(1)) for match in matches if match})

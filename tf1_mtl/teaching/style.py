@@ -50,7 +50,8 @@ def check_path(path: str) -> None:
         raise InputError(f"{path}: the ending should be one of {', '.join(FORMATS)}. Rename it.")
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
-        raise InputError(f"{path}: there is no folder {folder!r}. Make it first.")
+        advice = "It is a file. Choose another." if os.path.exists(folder) else "Make it first."
+        raise InputError(f"{path}: there is no folder {folder!r}. {advice}")
     if os.path.isdir(path) or not os.access(folder, os.W_OK):
         raise InputError(f"{path}: cannot be written. Choose another place.")
 

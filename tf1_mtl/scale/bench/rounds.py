@@ -117,9 +117,9 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
 def _why_not(name: str) -> Optional[str]:
     """Why a contender cannot be started; None if it can be tried."""
     package = {**CONTENDERS, **YARDSTICK}[name].package
-    if package.isidentifier() and importlib.util.find_spec(package) is None:
-        return f"{package} is not installed"
-    return None
+    if package in sys.modules or not package.isidentifier():
+        return None
+    return None if importlib.util.find_spec(package) else f"{package} is not installed"
 
 
 @contextlib.contextmanager
