@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tf1_mtl.quiet import is_noise
+from tf1_mtl.quiet import is_noise, without_noise
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -48,6 +48,13 @@ def test_news(line):
 def test_a_failing_gpu_is_news_where_there_is_one(monkeypatch, line, driver):
     monkeypatch.setattr(os.path, "exists", lambda path: driver)
     assert is_noise(line) == (not driver)
+
+
+def test_a_trace_goes_with_its_error(monkeypatch):
+    trace = [b"=== Source Location Trace: === \n", b"external/xla/cuda_status.cc:50\n", b"\n"]
+    news = [NEWS[0], *trace, b"my own\n", b"\n"]
+    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    assert list(without_noise([NO_GPU[0], *trace, *news])) == news
 
 
 # What is written to the descriptor itself, as TensorFlow's C++ does, within the filter.

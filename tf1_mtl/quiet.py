@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from typing import Iterator
+from typing import Iterable, Iterator
 
 _NOISE = re.compile(
     rb"I\d{4} "  # information, in the form of 2.19 and later
@@ -24,6 +24,8 @@ _NOISE = re.compile(
     rb"|.*Unable to register cu(DNN|FFT|BLAS) factory"  # 2.13 to 2.17, on every machine
 )
 _NO_GPU = re.compile(rb"(E\d{4} |[-0-9]+ [:.0-9]+: E ).*failed call to cuInit")
+#: What 2.22 lets follow an error: where in its source it arose, and an empty line.
+_TRACE = re.compile(rb"=== Source Location Trace: ===|external/\S+:\d+$|$")
 
 
 @contextlib.contextmanager
@@ -69,11 +71,19 @@ def is_noise(line: bytes) -> bool:
     return _NOISE.match(line) is not None
 
 
+def without_noise(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Passes on what is no noise, nor belongs to it."""
+    dropped = False
+    for line in lines:
+        dropped = is_noise(line) or (dropped and _TRACE.match(line.rstrip()) is not None)
+        if not dropped:
+            yield line
+
+
 def _filter() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is filtered
-    for line in sys.stdin.buffer:
-        if not is_noise(line):
-            os.write(2, line)
+    for line in without_noise(sys.stdin.buffer):
+        os.write(2, line)
 
 
 if __name__ == "__main__":
