@@ -61,20 +61,6 @@ class DeviantOptimizers(Reference):
                 for variable, slot in itertools.product(gradients, "mv"):
                     self.slots[other, variable, slot] = self.slots[optimizer, variable, slot]
 
-    def apply(self, optimizer: str, gradients: Dict[str, Any]) -> None:
-        rule = self.rules
-        if "share_W" not in gradients or not (rule.head_first or rule.shared_first):
-            return super().apply(optimizer, gradients)
-        heads = [name for name in gradients if name != "share_W"]
-        first, then = (["share_W"], heads) if rule.shared_first else (heads, ["share_W"])
-        super().apply(optimizer, {name: gradients[name] for name in first})
-        tasks, X, labels, layers, from_loss = self.kept["forward"]
-        if rule.head_first != "backward":
-            layers = self.forward(tasks, X)
-            from_loss = self.loss(layers, labels)[1]
-        again = self.gradients(layers, from_loss)
-        super().apply(optimizer, {name: again[name] for name in then if name in again})
-
     def advance(self, optimizer: str) -> None:
         super().advance("Optimiser" if self.rules.shared == "powers" else optimizer)
         self.steps_of[optimizer] += 1

@@ -230,6 +230,21 @@ class Deviant(DeviantOptimizers):
         above = self.pointwise(lambda norm: np.maximum(norm - limit, 0), self.sqrt(squares))
         return g * (self.number(limit) / (above + self.number(limit)))
 
+    def apply(self, optimizer: str, gradients: Dict[str, Any]) -> None:
+        """Moves share_W before the heads, or after, where the rules say that one sees the other."""
+        rule = self.rules
+        if "share_W" not in gradients or not (rule.head_first or rule.shared_first):
+            return super().apply(optimizer, gradients)
+        heads = [name for name in gradients if name != "share_W"]
+        first, then = (["share_W"], heads) if rule.shared_first else (heads, ["share_W"])
+        super().apply(optimizer, {name: gradients[name] for name in first})
+        tasks, X, labels, layers, from_loss = self.kept["forward"]
+        if rule.head_first != "backward":
+            layers = self.forward(tasks, X)
+            from_loss = self.loss(layers, labels)[1]
+        again = self.gradients(layers, from_loss)
+        super().apply(optimizer, {name: again[name] for name in then if name in again})
+
 
 class BoundedDeviant(Deviant, BoundedReference):
     """A `Deviant` whose results carry their rounding error."""
