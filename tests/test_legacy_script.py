@@ -9,6 +9,7 @@ import pytest
 import tensorflow
 
 from tf1_mtl import cli
+from tf1_mtl.quiet import is_noise
 
 IS_TF1 = tensorflow.__version__.startswith("1.")
 HAS_KERAS_3 = tuple(map(int, tensorflow.__version__.split(".")[:2])) >= (2, 16)
@@ -98,7 +99,9 @@ def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime
     assert (ran.returncode, own.returncode) == (0, 0), ran.stderr + own.stderr
     assert len(ran.stdout.split()) == (10 if regime == "alternate" else 1)
     assert ran.stdout == own.stdout
-    assert (ran.stderr, own.stderr) == ("", "")
+    said = (ran.stderr + own.stderr).encode().splitlines()
+    assert [line for line in said if not is_noise(line)] == []
+    assert not said or tensorflow.__version__.startswith("2.18.")  # see tf1_mtl.quiet
 
 
 def test_a_script_meets_its_own_process(tmp_path):

@@ -3,7 +3,9 @@
 TensorFlow reads TF_CPP_MIN_LOG_LEVEL before it is imported; 2 keeps errors only. What no variable
 removes is written straight to file descriptor 2 while TensorFlow is imported and looks for a GPU.
 So that descriptor leads through a small filter process meanwhile: a line of known noise is
-dropped, any other passes on at once, also when TensorFlow crashes halfway.
+dropped, any other passes on at once, also when TensorFlow crashes halfway. 2.18 alone has a line of
+noise left for its first run ("MLIR V1 optimization pass is not enabled"), after the filter has
+gone.
 """
 
 import contextlib
