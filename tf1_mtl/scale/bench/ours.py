@@ -69,17 +69,17 @@ def bare(problem: Problem) -> Run:
 def products(problem: Problem) -> Run:
     """The eight matrix products of a step and nothing else, on arrays that lie in the graph."""
     with tf.Graph().as_default() as graph:
-        X, layer = tf.Variable(problem.X[0]), tf.Variable(problem.Y1[0])
+        X, Y1, Y2 = map(tf.Variable, (problem.X[0], problem.Y1[0], problem.Y2[0]))
         shared_W, Y1_W, Y2_W = map(tf.Variable, problem.weights)
         shared = tf.Variable(problem.X[0] @ problem.weights[0])
         step = tf.group(
             tf.matmul(X, shared_W),
             tf.matmul(shared, Y1_W),
             tf.matmul(shared, Y2_W),
-            tf.matmul(layer, Y1_W, transpose_b=True),
-            tf.matmul(layer, Y2_W, transpose_b=True),
-            tf.matmul(shared, layer, transpose_a=True),
-            tf.matmul(shared, layer, transpose_a=True),
+            tf.matmul(Y1, Y1_W, transpose_b=True),
+            tf.matmul(Y2, Y2_W, transpose_b=True),
+            tf.matmul(shared, Y1, transpose_a=True),
+            tf.matmul(shared, Y2, transpose_a=True),
             tf.matmul(X, shared, transpose_a=True),
         )
         # Nothing uses the products, so TensorFlow's graph optimizer would leave them all out.
