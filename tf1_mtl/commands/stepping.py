@@ -87,17 +87,9 @@ def steps(
     from tf1_mtl.scale.checkpoints import Store
     from tf1_mtl.scale.long_run import train_long
 
+    save_every = args.save_every or _SAVE_EVERY
     with Store(args.checkpoint, net, session, _run(args, seed), _tell) as store:
-        long = train_long(
-            net,
-            session,
-            store,
-            rng,
-            batches,
-            args.steps,
-            args.save_every or _SAVE_EVERY,
-            args.stepping,
-        )
+        long = train_long(net, session, store, rng, batches, args.steps, save_every, args.stepping)
         first = next(long, None)
         if not args.quiet:
             at = args.steps if first is None else first.step

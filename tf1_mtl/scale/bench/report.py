@@ -106,10 +106,11 @@ def plot(result: Mapping[str, Any], path: str) -> None:
     figure = style.new_figure(7, 0.35 * len(names) + 1.2)
     axes = figure.add_subplot()
     colours = [style.BLUE if name in OURS else "#999999" for name in names]
-    bars = axes.barh(names, [times[name] for name in names], color=colours)
+    labels = [f"{name} (ours)" if name in OURS else name for name in names]
+    bars = axes.barh(labels, [times[name] for name in names], color=colours)
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.set_xscale("log")
-    axes.set_xlabel("microseconds a joint step (log scale); blue: this package")
+    axes.set_xlabel("microseconds a joint step (log scale)")
     axes.margins(x=0.15)
     figure.tight_layout()
     style.save(figure, path, "Microseconds a joint step")
