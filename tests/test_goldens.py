@@ -13,7 +13,7 @@ from oracle import tolerance
 
 from tf1_mtl.baseline import check, goldens, load_golden
 from tf1_mtl.baseline.reference import OPTIMIZERS, Reference
-from tf1_mtl.baseline.trajectory import save
+from tf1_mtl.baseline.trajectory_writer import save
 from tf1_mtl.errors import InputError
 
 HERE = os.path.dirname(os.path.abspath(__file__))

@@ -13,8 +13,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from tf1_mtl.baseline import trajectory as module
-from tf1_mtl.baseline.trajectory import Run, Trajectory, Writer, load, save
+from tf1_mtl.baseline import trajectory_writer
+from tf1_mtl.baseline.trajectory import Run, Trajectory, load
+from tf1_mtl.baseline.trajectory_writer import Writer, save
 from tf1_mtl.errors import InputError
 
 
@@ -176,7 +177,7 @@ def test_a_foreign_npz_is_refused(tmp_path):
 
 def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
     path = str(tmp_path / "newer.npz")
-    monkeypatch.setattr(module, "SCHEMA", 2)
+    monkeypatch.setattr(trajectory_writer, "SCHEMA", 2)
     save(path, example())
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"schema 2, but this tf1_mtl reads up to 1. Upgrade"):
@@ -259,7 +260,8 @@ def test_a_killed_recording_keeps_every_run_that_was_added(tmp_path):
     script = """
         import os, signal, sys
         import numpy as np
-        from tf1_mtl.baseline.trajectory import Run, Writer
+        from tf1_mtl.baseline.trajectory import Run
+        from tf1_mtl.baseline.trajectory_writer import Writer
         writer = Writer(sys.argv[1], {"case": "killed"})
         for i in range(5):
             writer.add(Run("Y1", {"X": np.full((3, 3), i, np.float32)}, np.float32(i)))

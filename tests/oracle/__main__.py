@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 from tf1_mtl.baseline.machine import recorded_by
-from tf1_mtl.baseline.trajectory import load, save
+from tf1_mtl.baseline.trajectory import load
+from tf1_mtl.baseline.trajectory_writer import save
 
 from . import goldens, listing, published, tolerance
 from .cases import WEIGHTS, cases

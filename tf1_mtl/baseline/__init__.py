@@ -21,7 +21,7 @@ _HOME = {
     "load_golden": "tf1_mtl.baseline.goldens",
     "own_golden": "tf1_mtl.baseline.own_recording",
     "recording": "tf1_mtl.baseline.recorder",
-    "save": "tf1_mtl.baseline.trajectory",
+    "save": "tf1_mtl.baseline.trajectory_writer",
 }
 
 __all__ = sorted(_HOME)

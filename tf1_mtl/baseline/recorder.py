@@ -24,7 +24,8 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl.baseline.machine import recorded_by
 from tf1_mtl.baseline.recognition import Recognised, recognise, task_of, trains
-from tf1_mtl.baseline.trajectory import Run, Writer
+from tf1_mtl.baseline.trajectory import Run
+from tf1_mtl.baseline.trajectory_writer import Writer
 from tf1_mtl.errors import InputError
 from tf1_mtl.walk import needed
 
