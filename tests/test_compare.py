@@ -12,7 +12,13 @@ import pytest
 from tf1_mtl import cli
 from tf1_mtl.data import make_data
 from tf1_mtl.errors import InputError, MissingExtra
-from tf1_mtl.teaching import comparison, comparison_report, comparison_settings, comparison_text
+from tf1_mtl.teaching import (
+    comparison,
+    comparison_plot,
+    comparison_report,
+    comparison_settings,
+    comparison_text,
+)
 from tf1_mtl.teaching.comparison import Outcome, schedule
 from tf1_mtl.teaching.comparison_report import interval, rank_and_coverage
 from tf1_mtl.teaching.comparison_settings import Setting, settings_of
@@ -315,6 +321,24 @@ def test_plot(tmp_path, capsys, ending):
     assert picture.stat().st_size > 5000
     assert "constant guess" in capsys.readouterr().out
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("span", [1.02, 1.3, 3, 100, 10000])
+def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span):
+    ratio = {"low": 1 / span, "median": 1.0, "high": span**0.5}
+    regimes = {name: {"against_alone": {"Y1": ratio, "Y2": ratio}} for name in ("alone", "joint")}
+    setting = {"regimes": regimes, "data": "data", "start": "centred", "learning_rate": 0.1}
+    figures = []
+    monkeypatch.setattr(comparison_plot.style, "save", lambda figure, *_: figures.append(figure))
+    found = {"settings": [setting] * 2, "seeds": 9, "interval": {"coverage": 0.99}}
+    comparison_plot.plot(found, "picture.png")
+    for axes in figures[0].axes:
+        low, high = axes.get_xlim()
+        shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert len(shown) >= 3 and any(abs(tick - 1) < 1e-9 for tick in shown)
+        labels = [axes.xaxis.get_major_formatter()(tick) for tick in shown]
+        assert len(set(labels)) == len(labels)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,11 @@ def plot(found: Dict[str, Any], path: str) -> None:
         axes = figure.add_subplot(grid[row], sharex=axes)
         _draw(axes, setting)
     ticker = require("matplotlib.ticker", "plot")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    low, high = axes.get_xlim()
+    if high < 7 * low:  # too narrow to hold three of 0.5, 1, 2, 5, ...
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(6, steps=(1, 2, 5, 10)))
+    else:
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     figure.supxlabel(
