@@ -1,5 +1,7 @@
 """What is fed: the article's draws in its order, a user's arrays, and what is refused."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,7 @@ def with_value(value, dtype=float):
         (np.float32(3), "is float32 [], but should be [any, 2]"),
         (np.ones((0, 2)), "is empty, [0, 2], but should have at least one row and column"),
         ([[1, 2], [3]], "but should be"),
+        (np.ma.masked_equal(with_value(-999), -999), "has masked values, but should be numbers"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Creating an ndarray from ragged")
@@ -188,7 +191,12 @@ def test_files_that_are_no_data(tmp_path):
     text.write_text("X,Y1,Y2\n1,2,3\n")
     single = tmp_path / "single.npy"
     np.save(str(single), X)
-    for path in (truncated, flipped, empty, text, single, tmp_path, tmp_path / "missing.npz"):
+    huge = tmp_path / "huge.npz"
+    with zipfile.ZipFile(str(huge), "w") as archive, archive.open("X.npy", "w") as member:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**4)}
+        np.lib.format.write_array_header_1_0(member, header)
+    files = (truncated, flipped, empty, text, single, huge, tmp_path, tmp_path / "missing.npz")
+    for path in files:
         with pytest.raises(InputError) as raised:
             load_data(str(path))
         assert str(raised.value).startswith(str(path)), raised.value
@@ -196,10 +204,30 @@ def test_files_that_are_no_data(tmp_path):
     assert load_data(str(good)).tasks == (2, 5)
 
 
-@pytest.mark.parametrize("batch", [0, 5, -1])
+def test_any_damaged_byte_is_told_or_does_no_harm(tmp_path, capfd):
+    good, damaged = tmp_path / "good.npz", tmp_path / "damaged.npz"
+    save(good, X=X, Y1=Y1, Y2=Y2)
+    content = good.read_bytes()
+    refused = 0
+    for position in range(len(content)):
+        flipped = bytearray(content)
+        flipped[position] ^= 0x41
+        damaged.write_bytes(bytes(flipped))
+        try:
+            data = load_data(str(damaged))
+        except InputError:
+            refused += 1
+        else:
+            for read, written in zip((data.X1, data.Y1, data.Y2), (X, Y1, Y2)):
+                np.testing.assert_array_equal(read, written)
+    assert refused > len(content) / 2
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("batch", [0, 5, -1, 2.0, "2", True])
 def test_batches_larger_than_the_data(batch):
     data = make_data({"X": X, "Y1": Y1, "Y2": Y2})
-    with pytest.raises(InputError, match="but should be from 1 to 4, the rows of the data"):
+    with pytest.raises(InputError, match="but should be a whole number from 1 to 4, the rows"):
         feeds.data_draw(data, np.random.RandomState(0), batch)
 
 

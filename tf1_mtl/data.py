@@ -2,7 +2,6 @@
 
 import math
 import zipfile
-import zlib
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -58,21 +57,27 @@ def load_data(path: str) -> Data:
     """
     should = "an .npz file with X, Y1, Y2 (same rows), or X1, Y1, X2, Y2"
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("a single array")
-        with loaded as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        # Not numpy.load: it takes a foreign file for a pickle, and older ones print a traceback
+        # of their own when the zip is damaged.
+        with zipfile.ZipFile(path) as archive:
+            arrays = {_array_name(member): _read(archive, member) for member in archive.namelist()}
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; should be {should}.") from error
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        # NumPy takes any foreign file for a pickle, and recommends to trust it.
-        reason = "not an .npz file, or pickled objects" if "pickle" in str(error) else error
+    except Exception as error:  # a damaged byte may raise anything, from zlib.error to MemoryError
         raise InputError(
-            f"{path}: cannot be read ({reason}); should be {should}, numbers only, no pickled "
+            f"{path}: cannot be read ({error}); should be {should}, numbers only, no pickled "
             "objects. Write it again with np.savez."
         ) from error
     return make_data(arrays, where=f"{path}: ")
+
+
+def _array_name(member: str) -> str:
+    return member[:-4] if member.endswith(".npy") else member
+
+
+def _read(archive: zipfile.ZipFile, member: str) -> Any:
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
@@ -177,6 +182,11 @@ def _as_array(where: str, value: Any) -> np.ndarray:
             f"{where} has rows of different lengths, but should be a full array. "
             "Give every row the same number of columns."
         ) from error
+    if np.ma.is_masked(value):
+        raise InputError(
+            f"{where} has masked values, but should be numbers throughout. Leave those rows out, "
+            "or fill them, for example with array.filled(0)."
+        )
     if array.dtype.kind not in "biuf":
         raise InputError(
             f"{where} is an array of {array.dtype}, but should be numbers (bool, integer or "
@@ -193,7 +203,7 @@ def _refuse_non_finite(where: str, array: np.ndarray, cast: np.ndarray) -> None:
     value = array[index]
     what = "too large for float32" if np.isfinite(value) else "not a finite number"
     raise InputError(
-        f"{where}[{', '.join(map(str, index))}] is {value}, {what}"
+        f"{where}[{', '.join(map(str, index))}] is {value!s}, {what}"
         f"{f' ({len(bad)} such values)' if len(bad) > 1 else ''}; one of them would ruin every "
         "weight. Remove or scale it."
     )

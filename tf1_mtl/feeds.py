@@ -96,14 +96,14 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
       batch: Rows a step, picked without replacement; None feeds all rows in their order.
 
     Raises:
-      InputError: batch is not between 1 and the rows there are. The draw raises it when the joint
+      InputError: batch is no whole number from 1 to the rows there are. The draw raises it when the joint
         task is wanted of two separate sets.
     """
     rows = (len(data.X1), len(data.X2))
-    if batch is not None and not 1 <= batch <= min(rows):
+    if batch is not None and not (_is_whole(batch) and 1 <= batch <= min(rows)):
         raise InputError(
-            f"batch: {batch!r}, but should be from 1 to {min(rows)}, the rows of the data. "
-            "Ask for a smaller batch or leave it out to feed all rows."
+            f"batch: {batch!r}, but should be a whole number from 1 to {min(rows)}, the rows of "
+            "the data. Ask for a smaller batch or leave it out to feed all rows."
         )
 
     def pick(count: int) -> Any:
@@ -162,5 +162,9 @@ def checked(
 
 def check_steps(steps: Any) -> None:
     """Raises InputError unless steps is a whole number of at least 1."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+    if not _is_whole(steps) or steps < 1:
         raise InputError(f"steps: {steps!r}, but should be a whole number of at least 1.")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
