@@ -96,8 +96,8 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
       batch: Rows a step, picked without replacement; None feeds all rows in their order.
 
     Raises:
-      InputError: batch is no whole number from 1 to the rows there are. The draw raises it when the joint
-        task is wanted of two separate sets.
+      InputError: batch is no whole number from 1 to the rows there are. The draw raises it when
+        the joint task is wanted of two separate sets.
     """
     rows = (len(data.X1), len(data.X2))
     if batch is not None and not (_is_whole(batch) and 1 <= batch <= min(rows)):
