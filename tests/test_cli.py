@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl import cli
+from tf1_mtl import cli, feeds
 from tf1_mtl.commands import options
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -131,6 +131,12 @@ BAD = [
     (("joint", "--learning-rate", "0"), "'0', but should be a number above 0"),
     (("joint", "--learning-rate", "nan"), "'nan', but should be a number above 0"),
     (("joint", "--learning-rate", "inf"), "'inf', but should be a number above 0"),
+    (
+        ("joint", "--learning-rate", "1e300"),
+        "'1e300', but should be a number above 0, from",
+    ),
+    (("joint", "--learning-rate", "1e-300"), "'1e-300', but should be a number above 0, from"),
+    (("joint", "--batch", "9" * 26), "but should be a whole number of at least 1 and at most"),
     (("joint", "--variables", "eager"), "invalid choice: 'eager'"),
     (("joint", "--device", "/device:FOO:0"), "'/device:FOO:0' is not there; TensorFlow lists"),
     (("joint", "--device", "cup"), "'cup' is not there; TensorFlow lists"),
@@ -179,7 +185,8 @@ for args in {args}:
 def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
     commands = list(next(a for a in cli._parser()._actions if a.choices).choices)
     args = [["--help"], ["--version"], *([name, "--help"] for name in commands)]
-    wrong = [["nothing"], ["joint", "--steps", "0"], ["joint", "--data", str(tmp_path / "no.npz")]]
+    wrong = [["nothing"], ["joint", "--steps", "0"], ["reproduce", "--seeds", "19"]]
+    wrong.append(["joint", "--data", str(tmp_path / "no.npz")])
     ran = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW.format(args=args + wrong)],
         capture_output=True,
@@ -227,6 +234,36 @@ def test_a_reader_that_goes_away_is_no_error():
     assert len(ran.stdout.split()) == 1
     assert "Error" not in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's redirections")
+@pytest.mark.parametrize(
+    ("redirection", "status", "message"),
+    [
+        (">&-", 0, "seed 1, "),
+        ("2>&-", 0, ""),
+        (">/dev/full", 2, "tf1-mtl: [Errno 28] No space left on device. Not all was written.\n"),
+    ],
+)
+def test_output_that_has_no_place_to_go(redirection, status, message):
+    command = f"{sys.executable} -m tf1_mtl joint --seed 1 {redirection}"
+    ran = subprocess.run(command, shell=True, capture_output=True, text=True, env=ENVIRONMENT)
+    assert ran.returncode == status
+    assert message in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "Exception ignored" not in ran.stderr
+
+
+def test_too_little_memory_is_told(capsys, monkeypatch):
+    def draw(*args):
+        raise MemoryError("Unable to allocate 7.28 TiB")
+
+    monkeypatch.setattr(feeds, "article_draw", lambda *args: draw)
+    status, out, err = run(capsys, "joint", "--quiet")
+    assert (status, out) == (2, "")
+    assert err == (
+        "tf1-mtl: not enough memory (Unable to allocate 7.28 TiB). Take smaller sizes.\n"
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")

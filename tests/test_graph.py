@@ -177,6 +177,7 @@ def test_graphs_live_side_by_side_and_leave_the_process_alone():
         ({"rng": 7}, "rng is a int, but should be a numpy.random.RandomState"),
         ({"rng": np.random}, "rng is a module, but should be a numpy.random.RandomState"),
         ({"batch": 0}, "batch is 0, but should be a whole number of at least 1"),
+        ({"batch": 10**26}, "but should be a whole number of at least 1 and at most 2147483647"),
         ({"inputs": -3}, "inputs is -3, but should be a whole number"),
         ({"shared": 2.5}, "shared is 2.5, but should be a whole number"),
         ({"shared": True}, "shared is True, but should be a whole number"),
@@ -188,6 +189,8 @@ def test_graphs_live_side_by_side_and_leave_the_process_alone():
         ({"learning_rate": 0}, "learning_rate is 0, but should be a number above 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan, but should be a number above 0"),
         ({"learning_rate": float("inf")}, "learning_rate is inf, but should be a number above 0"),
+        ({"learning_rate": 1e300}, "learning_rate is 1e+300, but should be a number above 0 that"),
+        ({"learning_rate": 1e-300}, "learning_rate is 1e-300, but should be a number above 0 that"),
         ({"learning_rate": "0.1"}, "learning_rate is '0.1', but should be a number above 0"),
     ],
 )

@@ -28,6 +28,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     Returns:
       The exit status.
     """
+    _open_closed_streams()
     args = _parser().parse_args(argv)
     try:
         status: int = args.command(args)
@@ -39,10 +40,29 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print("tf1-mtl: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`); keep Python's exit from complaining.
+    except MemoryError as error:
+        print(f"tf1-mtl: not enough memory ({error}). Take smaller sizes.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # The reader of our output has gone (`| head`), or its disk is full; keep Python's exit
+        # from complaining a second time.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"tf1-mtl: {error}. Not all was written.", file=sys.stderr)
+        return 2
+
+
+def _open_closed_streams() -> None:
+    """Lets a stdout or stderr that the shell closed (`>&-`) swallow what is written to it.
+
+    The next file to be opened would take its place otherwise, and TensorFlow's messages.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            setattr(sys, name, open(number, "w"))  # noqa: SIM115  as long as the process
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,6 +11,7 @@ from tf1_mtl.stopping import gathered
 T = TypeVar("T")
 
 LARGEST_SEED = 2**32 - 1
+SMALLEST_RATE, LARGEST_RATE = 1.2e-38, 3.4e38  # float32's, beyond which it would be 0 or infinite
 
 
 def count(text: str) -> int:
@@ -24,13 +25,15 @@ def seed(text: str) -> int:
 
 
 def rate(text: str) -> float:
-    """A learning rate: a finite number above 0."""
+    """A learning rate: a number above 0 that float32 holds."""
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}, but should be a number above 0")
+    if not SMALLEST_RATE <= value <= LARGEST_RATE:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}, but should be a number above 0, from {SMALLEST_RATE} to {LARGEST_RATE}"
+        )
     return value
 
 

@@ -9,6 +9,9 @@ from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
 
+#: As `replication.FEWEST_SEEDS`, which is out of reach until TensorFlow has been imported.
+FEWEST_SEEDS = 20
+
 
 def add_to(subparsers: Any) -> None:
     """Adds the command."""
@@ -33,17 +36,17 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the sessions, prints the comparison, and says whether the figures agree."""
+    if args.seeds < FEWEST_SEEDS:
+        raise InputError(
+            f"--seeds: {args.seeds}, but should be at least {FEWEST_SEEDS}: fewer cannot tell a "
+            "wrong figure from chance."
+        )
     seed = options.fresh_seed() if args.seed is None else args.seed
     with quiet(args.verbose):
         import tensorflow.compat.v1 as tf
 
         from tf1_mtl import build_graph, open_session, replication
 
-        if args.seeds < replication.FEWEST_SEEDS:
-            raise InputError(
-                f"--seeds: {args.seeds}, but should be at least {replication.FEWEST_SEEDS}: "
-                "fewer cannot tell a wrong figure from chance."
-            )
         net = build_graph(variables=args.variables)
         session = open_session(net, args.device)
     if not args.quiet:
