@@ -118,6 +118,10 @@ from tensorflow import placeholder, flags
 from tensorflow.python.framework import ops
 from tensorflow.python.framework.ops import Graph
 from tensorflow.python.framework import dtypes
+from tensorflow.compat import v1 as compat_v1
+from tensorflow.losses import mean_squared_error
+from tensorflow.nn import dropout
+import tensorflow.train as train
 import helper
 
 if __name__ == "__main__":
@@ -135,6 +139,10 @@ if __name__ == "__main__":
             helper.placeholder is v1.placeholder,
             issubclass(Graph, ops.Graph) and ops.Graph is v1.Graph,
             dtypes.float32 is v1.float32,
+            compat_v1.Session is v1.Session,
+            mean_squared_error is v1.losses.mean_squared_error,
+            dropout is v1.nn.dropout,
+            train.AdamOptimizer is v1.train.AdamOptimizer,
             hasattr(tf, "no_such_thing"),
         ],
         "variable": tf.Variable(1.0, name="v").op.type,
@@ -149,8 +157,26 @@ if __name__ == "__main__":
     assert result["file"] == "script.py"
     assert result["folder"] == tmp_path.name
     assert result["value"] == 2
-    assert result["same"] == [True, True, True, True, True, False]
+    assert result["same"] == [True] * 9 + [False]
     assert result["variable"] == "VariableV2"
+
+
+def test_the_scripts_own_warnings_are_shown_and_tensorflows_deprecations_are_not(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import tensorflow as tf
+tf.logging.info("own information")
+tf.logging.warning("own warning")
+tf.initialize_all_variables()
+"""
+    )
+    ran = tf1_mtl("run", script)
+    assert ran.returncode == 0, ran.stderr
+    assert "WARNING:tensorflow:own warning\n" in ran.stderr
+    assert "own information" not in ran.stderr  # as in TensorFlow
+    assert "deprecated" not in ran.stderr
+    assert "deprecated" in tf1_mtl("run", script, "--verbose").stderr
 
 
 # Small scripts, all run in one process: {name: (code, exit status, what stderr ends with)}.
@@ -165,7 +191,18 @@ SCRIPTS = {
         1,
         "Convert it first, for example with 2to3 (which Python has up to 3.12).\n",
     ),
+    "python 2 range": (
+        "for i in xrange(3): pass",
+        1,
+        "Convert it first, for example with 2to3 (which Python has up to 3.12).\n",
+    ),
+    "handled": (
+        "import tensorflow as tf\ntry: tf.no_such_thing\nexcept AttributeError: 1 / 0",
+        1,
+        "ZeroDivisionError: division by zero\n",
+    ),
 }
+TRACED = ("error", "python 2", "python 2 range", "handled")
 CONTRIB = "tf1-mtl: tf.contrib went with TensorFlow 2.0."
 EXAMPLES = "tf1-mtl: tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0."
 UNKNOWN = "tf1-mtl: This is not in the v1 API of the TensorFlow here."
@@ -173,13 +210,23 @@ KERAS = "tf1-mtl: tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3
 #: What TensorFlow 1 code asks for in vain: (code, how the last line on stderr begins).
 MISSING = {
     "contrib": ("tf.contrib.layers.xavier_initializer()", CONTRIB),
+    "contrib by name": ("from tensorflow import contrib", CONTRIB),
     "import contrib": ("import tensorflow.contrib.slim as slim", CONTRIB),
     "from contrib": ("from tensorflow.contrib import rnn", CONTRIB),
     "examples": ("from tensorflow.examples.tutorials.mnist import input_data", EXAMPLES),
     "no function": ("tf.no_such_function(1)", UNKNOWN),
     "no module": ("import tensorflow.nothing", UNKNOWN),
 }
+MODEL = "m = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(3,))]); "
 if HAS_KERAS_3:
+    MISSING["estimator"] = ("tf.estimator.RunConfig()", "tf1-mtl: tf.estimator went with")
+    MISSING["from layers"] = ("from tensorflow.layers import dense", KERAS)
+    MISSING["set_session"] = ("tf.keras.backend.set_session(tf.Session())", KERAS)
+    MISSING["compile"] = (MODEL + "m.compile(tf.train.AdamOptimizer(), 'mse')", KERAS)
+    MISSING["fit"] = (
+        MODEL + "m.compile('adam', 'mse'); import numpy; m.fit(numpy.eye(3), numpy.eye(3))",
+        KERAS,
+    )
     MISSING["layers"] = ("tf.layers.dense(tf.zeros([1, 2]), 3)", KERAS)
     MISSING["rnn_cell"] = ("tf.nn.rnn_cell.BasicLSTMCell(3)", KERAS)
 
@@ -227,7 +274,7 @@ def test_exit_status_and_stderr_are_the_scripts_own(results, name):
     _, got, _, stderr = results[name]
     assert got == status
     assert stderr.endswith(ends)
-    assert name in ("error", "python 2") or stderr == ends
+    assert name in TRACED or stderr == ends
 
 
 def test_a_traceback_shows_the_scripts_lines_only(results):

@@ -2,10 +2,13 @@
 
 The script, and the modules of its own beside it, get the v1 API for `import tensorflow`. Installed
 packages (Keras, TensorFlow itself) keep the real one, so `sys.modules` is left alone; it is the
-import statement that answers by who asks.
+import statement that answers by who asks. A process that the script starts anew (multiprocessing's
+"spawn", not "fork") is plain Python.
 """
 
 import builtins
+import functools
+import logging
 import os
 import re
 import runpy
@@ -23,30 +26,52 @@ _REAL_TENSORFLOW_1 = (
     "run it on a real TensorFlow 1.15 (Python 3.7: pip install tensorflow==1.15.5 'protobuf<3.21')"
 )
 
-#: What an uncaught error's last line matches, what is missing, and what to do.
+
+def _lacks(names: str) -> str:
+    """The pattern of an attribute or an import of TensorFlow's that is not there."""
+    return (
+        rf"module 'tensorflow\S* has no attribute '({names})'"
+        rf"|cannot import name '({names})' from 'tensorflow"
+    )
+
+
+#: What an uncaught error's report matches, what is missing, and what to do.
 _HINTS: Tuple[Tuple[str, str], ...] = (
     (
-        r"'tensorflow\.contrib|module 'tensorflow\S* has no attribute 'contrib'",
+        _lacks("contrib") + r"|'tensorflow\.contrib",
         "tf.contrib went with TensorFlow 2.0. For slim: pip install tf_slim, and import tf_slim; "
         f"for the rest, {_REAL_TENSORFLOW_1}.",
     ),
     (
-        r"module 'tensorflow\S* has no attribute '(layers|rnn_cell)'|not available with Keras 3",
-        "tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3 (TensorFlow 2.16). Use a "
-        f"TensorFlow below 2.16, or {_REAL_TENSORFLOW_1}.",
+        _lacks("layers|rnn_cell") + r"|not available with Keras 3"
+        r"|(module|cannot import name \S+ from) 'keras\._tf_keras"
+        r"|Could not interpret optimizer identifier: <tensorflow"
+        r"|(?s:keras.src.*Dataset` only supports Python-style iteration)",  # its fit, in a graph
+        "tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3 (TensorFlow 2.16). Install "
+        "Keras 2 (pip install tf_keras, in TensorFlow's own version) and set TF_USE_LEGACY_KERAS=1 "
+        f"in the environment, use a TensorFlow below 2.16, or {_REAL_TENSORFLOW_1}.",
     ),
     (
-        r"'tensorflow\.examples|module 'tensorflow\S* has no attribute 'examples'",
+        _lacks("estimator") + r"|'tensorflow\.estimator",
+        "tf.estimator went with TensorFlow 2.16. Use a TensorFlow below 2.16, or "
+        f"{_REAL_TENSORFLOW_1}.",
+    ),
+    (
+        _lacks("examples") + r"|'tensorflow\.examples",
         "tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0. Read the data in "
         f"another way, or {_REAL_TENSORFLOW_1}.",
     ),
     (
-        r"module 'tensorflow[^']*' has no attribute|No module named '[tT]ensorflow\.",
+        _lacks(".*") + r"|No module named '[tT]ensorflow\.",
         "This is not in the v1 API of the TensorFlow here. Look for its new place, or "
         f"{_REAL_TENSORFLOW_1}.",
     ),
     (
-        r"SyntaxError: Missing parentheses in call to 'print'",
+        r"SyntaxError: Missing parentheses in call to 'print'"
+        r"|SyntaxError: multiple exception types must be parenthesized|TabError: "
+        r"|NameError: name '(xrange|raw_input|unicode)' is not defined"
+        r"|No module named '(cPickle|urllib2|StringIO|cStringIO|ConfigParser|Queue)'"
+        r"|'dict' object has no attribute '(iteritems|has_key)'",
         "The script is written for Python 2. Convert it first, for example with 2to3 (which Python "
         "has up to 3.12).",
     ),
@@ -70,12 +95,25 @@ def prepare(seed: Optional[int] = None) -> None:
 
     tf.disable_v2_behavior()
     # TensorFlow says at its first look for a GPU that there is none; let it look now, while its
-    # noise is held back. The look reserves no memory and fixes no setting of the script's session.
-    if hasattr(tf, "config"):  # from 1.14 on
+    # noise is held back. Where there is one, the look would settle CUDA_VISIBLE_DEVICES, which many
+    # a script sets at its top.
+    if hasattr(tf, "config") and not os.path.exists("/dev/nvidiactl"):  # tf.config: from 1.14 on
         tf.config.experimental.list_physical_devices("GPU")
     if seed is not None:
         np.random.seed(seed)
         tf.set_random_seed(seed)
+
+
+def show_warnings() -> None:
+    """Shows `tf.logging.warn` again, which `quiet` holds back, but for TensorFlow's deprecations.
+
+    The script may warn in that way itself.
+    """
+    import tensorflow.compat.v1 as tf
+
+    tf.logging.set_verbosity(tf.logging.WARN)
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(lambda record: "deprecated" not in record.getMessage())
 
 
 def run(path: str, args: Sequence[str] = ()) -> int:
@@ -111,11 +149,8 @@ class _V1(ModuleType):
     def __getattr__(self, name: str) -> Any:
         import tensorflow
 
-        # In 2.0 the v1 API's own compat lacks v1, which `import tensorflow.compat.v1` looks up.
-        whole = tensorflow.__version__.startswith("1.") or name == "compat"
-        api = tensorflow if whole else tensorflow.compat.v1
         try:
-            return getattr(api, name)
+            return getattr(tensorflow if _is_real(name) else tensorflow.compat.v1, name)
         except AttributeError:
             raise AttributeError(f"module 'tensorflow' has no attribute {name!r}") from None
 
@@ -138,12 +173,31 @@ def _import(
     importer = (globals or {}).get("__file__") or ""
     if level or top not in ("tensorflow", "Tensorflow") or not _is_scripts(importer):
         return _python_import(name, globals, locals, fromlist, level)
-    if rest:
-        # A submodule, such as tensorflow.python.ops, is imported as it is.
+    if not rest:
+        return _v1
+    # `from tensorflow.nn import dropout` means TensorFlow 1's; tensorflow.python.ops is as it is.
+    module = _part_of_v1(rest)
+    if module is None:
         module = _python_import(f"tensorflow.{rest}", globals, locals, fromlist, level)
-        if fromlist:
-            return module
-    return _v1
+    return module if fromlist else _v1
+
+
+def _part_of_v1(rest: str) -> Any:
+    """The v1 API's own `tensorflow.<rest>`; None where the real one is to be imported."""
+    if _is_real(rest.partition(".")[0]):
+        return None
+    try:
+        return functools.reduce(getattr, rest.split("."), _v1)
+    except AttributeError:
+        return None
+
+
+def _is_real(name: str) -> bool:
+    """True where a script's `tensorflow.<name>` is TensorFlow's, not the v1 API's."""
+    import tensorflow
+
+    # In 2.0 the v1 API's own compat lacks v1, which `import tensorflow.compat.v1` looks up.
+    return tensorflow.__version__.startswith("1.") or name == "compat"
 
 
 def _is_scripts(file: str) -> bool:
@@ -160,16 +214,17 @@ def _print_traceback(error: Exception, path: str) -> None:
         trace = trace.tb_next
     report = traceback.TracebackException(type(error), error, trace)
     report.stack[:] = [frame for frame in report.stack if not frame.filename.startswith(_OURS)]
-    print("".join(report.format()), end="", file=sys.stderr)
-    hint = _hint(error)
+    text = "".join(report.format())
+    print(text, end="", file=sys.stderr)
+    # What the error arose from, such as one that the script has handled, is reported before it.
+    hint = _hint(text.rpartition("Traceback (most recent call last):\n")[2])
     if hint:
         print(f"tf1-mtl: {hint}", file=sys.stderr)
 
 
-def _hint(error: BaseException) -> str:
-    last_line = "".join(traceback.format_exception_only(type(error), error))
+def _hint(report: str) -> str:
     for pattern, hint in _HINTS:
-        if re.search(pattern, last_line):
+        if re.search(pattern, report):
             return hint
     return ""
 

@@ -58,9 +58,12 @@ def run(args: argparse.Namespace) -> int:
     from tf1_mtl import legacy_script
 
     seed, record = getattr(args, "seed", None), getattr(args, "record", None)
+    verbose = getattr(args, "verbose", False)
     legacy_script.check(args.script)
-    with quiet(getattr(args, "verbose", False)):
+    with quiet(verbose):
         legacy_script.prepare(seed)
+    if not verbose:
+        legacy_script.show_warnings()
     if record is None:
         return legacy_script.run(args.script, script_args)
 
