@@ -49,6 +49,13 @@ def test_cpu(device):
         assert placed_on(session, net) == {CPU}
 
 
+def test_a_plain_graph():
+    net = build_graph()
+    with open_session(net.graph, "/cpu:0") as session:
+        assert session.graph is net.graph
+        assert placed_on(session, net) == {CPU}
+
+
 def test_second_device():
     net = build_graph()
     second = CPU.replace("CPU:0", "CPU:1")

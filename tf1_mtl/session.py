@@ -1,6 +1,6 @@
 """One Session on the available device, and its variables' first values."""
 
-from typing import Any, Iterable, List, Optional, Tuple
+from typing import Any, Iterable, List, Optional, Tuple, Union
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,12 +10,14 @@ from tf1_mtl.graph import MultiTaskGraph
 
 
 def open_session(
-    net: MultiTaskGraph, device: str = "auto", config: Optional[tf.ConfigProto] = None
+    net: Union[MultiTaskGraph, tf.Graph],
+    device: str = "auto",
+    config: Optional[tf.ConfigProto] = None,
 ) -> "DeviceSession":
     """Opens a session on the available device; no variable is initialized yet.
 
     Args:
-      net: The graph to run.
+      net: The graph to run: what `build_graph` returned, or any other `tf.Graph`.
       device: "auto" for the first GPU that the session lists, else the CPU; "cpu"; "gpu" for the
         first GPU, or an error; or a TensorFlow device string such as "/device:CPU:0", which is
         written into the graph's nodes as `with tf.device(...)` would have.
@@ -34,11 +36,12 @@ def open_session(
         settings.CopyFrom(config)
     if device == "cpu":
         settings.device_count["GPU"] = 0
-    session = DeviceSession(graph=net.graph, config=settings)
+    graph = net if isinstance(net, tf.Graph) else net.graph
+    session = DeviceSession(graph=graph, config=settings)
     try:
         session.device = _choose(device, [found.name for found in session.list_devices()])
         if device not in ("auto", "cpu", "gpu"):
-            _place(net.graph, session.device)
+            _place(graph, session.device)
     except BaseException:
         session.close()
         raise
