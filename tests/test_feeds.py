@@ -117,6 +117,13 @@ def test_large_numbers_that_float32_holds_pass():
     np.testing.assert_array_equal(as_float32("Y1", value), value.astype(np.float32))
 
 
+def test_a_user_who_lets_numpy_raise_gets_no_other_answer():
+    with np.errstate(all="raise"):
+        np.testing.assert_array_equal(as_float32("Y1", np.full((4, 2), 1e-300)), 0)
+        with pytest.raises(InputError, match="too large for float32"):
+            as_float32("Y1", np.full((4, 2), 1e300))
+
+
 SHAPES = {"X": (None, 3), "Y1": (None, 2), "Y2": (None, 5)}
 
 

@@ -154,7 +154,7 @@ def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] 
         )
     cast = array
     if array.dtype != np.float32:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             cast = array.astype(np.float32)
     if not math.isfinite(np.vdot(cast, cast)):
         _refuse_non_finite(where, array, cast)
