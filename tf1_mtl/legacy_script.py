@@ -109,10 +109,8 @@ def show_warnings() -> None:
 
     The script may warn in that way itself.
     """
-    import tensorflow.compat.v1 as tf
-
-    tf.logging.set_verbosity(tf.logging.WARN)
     logger = logging.getLogger("tensorflow")
+    logger.setLevel(logging.NOTSET)  # as TensorFlow leaves it: the root's, which is WARNING
     logger.addFilter(lambda record: "deprecated" not in record.getMessage())
 
 
