@@ -74,6 +74,7 @@ with tf.Session() as session:
 
 def tf1_mtl(*args, cwd=None):
     environment = dict(os.environ, PYTHONPATH=ROOT)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # JAX, which TensorFlow 2.12 imports, sets it
     return subprocess.run(
         [sys.executable, "-m", "tf1_mtl", *map(str, args)],
         capture_output=True,

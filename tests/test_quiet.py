@@ -70,11 +70,13 @@ print("after", file=sys.stderr)
 
 
 def stderr_of(verbose=False, last="pass"):
+    environment = dict(os.environ, PYTHONPATH=ROOT)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # JAX, which TensorFlow 2.12 imports, sets it
     ran = subprocess.run(
         [sys.executable, "-c", INSIDE.format(verbose=verbose, last=last)],
         capture_output=True,
         text=True,
-        env=dict(os.environ, PYTHONPATH=ROOT),
+        env=environment,
     )
     return ran.returncode, ran.stderr
 
