@@ -142,8 +142,14 @@ BAD = [
     (("joint", "--device", "cup"), "'cup' is not there; TensorFlow lists"),
     (("joint", "--data", "none.npz"), "none.npz: no such file; should be an .npz file with X"),
     (("joint", "--data", "{two}"), "two sets of rows (X1, Y1 and X2, Y2), but joint training"),
-    (("joint", "--data", "{one}", "--batch", "13"), "13, but should be a whole number from 1 to"),
-    (("alternate", "--data", "{two}", "--batch", "6"), "6, but should be a whole number from 1"),
+    (
+        ("joint", "--data", "{one}", "--batch", "13"),
+        "13, but should be a whole number from 1 to 12, the rows",
+    ),
+    (
+        ("alternate", "--data", "{two}", "--batch", "6"),
+        "6, but should be a whole number from 1 to 5, the rows",
+    ),
     (("reproduce", "--seeds", "0"), "'0', but should be a whole number of at least 1"),
     (("alternat",), "invalid choice: 'alternat'"),
     (("alternate", "--sed", "1"), "unrecognized arguments: --sed"),

@@ -234,7 +234,8 @@ def test_any_damaged_byte_is_told_or_does_no_harm(tmp_path, capfd):
 @pytest.mark.parametrize("batch", [0, 5, -1, 2.0, "2", True])
 def test_batches_larger_than_the_data(batch):
     data = make_data({"X": X, "Y1": Y1, "Y2": Y2})
-    with pytest.raises(InputError, match="but should be a whole number from 1 to 4, the rows"):
+    message = "but should be a whole number from 1 to 4, the rows of the data"
+    with pytest.raises(InputError, match=message):
         feeds.data_draw(data, np.random.RandomState(0), batch)
 
 

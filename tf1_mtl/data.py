@@ -1,12 +1,17 @@
 """A user's arrays: read from a file, checked, cast to what the placeholders take. NumPy only."""
 
 import math
+import numbers
 import zipfile
 from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.errors import InputError
+
+#: Of a learning rate, as float32 holds it: beyond them it would be 0 or infinite.
+SMALLEST_RATE = float(np.finfo(np.float32).tiny)
+LARGEST_RATE = float(np.finfo(np.float32).max)
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -44,6 +49,11 @@ class Data(NamedTuple):
                 f"{where}: two sets of rows (X1, Y1 and X2, Y2), but joint training needs both "
                 "labels of every row. Give X, Y1, Y2 with the same rows, or train alternately."
             )
+
+
+def is_whole(value: Any) -> bool:
+    """True for a whole number, NumPy's too; a bool is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def load_data(path: str) -> Data:

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional,
 
 import numpy as np
 
-from tf1_mtl.data import Data, as_float32
+from tf1_mtl.data import Data, as_float32, is_whole
 from tf1_mtl.errors import InputError
 
 #: What each task's step needs; it may be fed more, as the article does.
@@ -100,7 +100,7 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
         the joint task is wanted of two separate sets.
     """
     rows = (len(data.X1), len(data.X2))
-    if batch is not None and not (_is_whole(batch) and 1 <= batch <= min(rows)):
+    if batch is not None and not (is_whole(batch) and 1 <= batch <= min(rows)):
         raise InputError(
             f"batch: {batch!r}, but should be a whole number from 1 to {min(rows)}, the rows of "
             "the data. Ask for a smaller batch or leave it out to feed all rows."
@@ -162,9 +162,5 @@ def checked(
 
 def check_steps(steps: Any) -> None:
     """Raises InputError unless steps is a whole number of at least 1."""
-    if not _is_whole(steps) or steps < 1:
+    if not is_whole(steps) or steps < 1:
         raise InputError(f"steps: {steps!r}, but should be a whole number of at least 1.")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

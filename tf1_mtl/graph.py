@@ -10,11 +10,9 @@ from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, is_whole
 from tf1_mtl.errors import InputError
 
-# What float32 holds: a rate beyond would be 0 or infinite.
-_SMALLEST_RATE = float(np.finfo(np.float32).tiny)
-_LARGEST_RATE = float(np.finfo(np.float32).max)
 _LARGEST_SIZE = 2**31 - 1  # beyond it NumPy and TensorFlow fail in ways of their own
 
 
@@ -170,8 +168,7 @@ def _check(
     if batch is not None:
         sizes += (("batch", batch),)
     for name, size in sizes:
-        is_whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
-        if not is_whole or not 1 <= size <= _LARGEST_SIZE:
+        if not is_whole(size) or not 1 <= size <= _LARGEST_SIZE:
             raise InputError(
                 f"build_graph: {name} is {size!r}, but should be a whole number of at least 1 and "
                 f"at most {_LARGEST_SIZE}."
@@ -182,7 +179,7 @@ def _check(
             "or 'resource' (TensorFlow 2's)."
         )
     is_number = isinstance(learning_rate, numbers.Real) and not isinstance(learning_rate, bool)
-    if not is_number or not _SMALLEST_RATE <= learning_rate <= _LARGEST_RATE:
+    if not is_number or not SMALLEST_RATE <= learning_rate <= LARGEST_RATE:
         raise InputError(
             f"build_graph: learning_rate is {learning_rate!r}, but should be a number above 0 that "
             "float32 holds; the article's is Adam's default, 0.001."

@@ -6,12 +6,12 @@ import signal
 import sys
 from typing import Callable, Iterable, Iterator, Optional, TypeVar
 
+from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE
 from tf1_mtl.stopping import gathered
 
 T = TypeVar("T")
 
 LARGEST_SEED = 2**32 - 1
-SMALLEST_RATE, LARGEST_RATE = 1.2e-38, 3.4e38  # float32's, beyond which it would be 0 or infinite
 
 
 def count(text: str) -> int:
@@ -32,7 +32,8 @@ def rate(text: str) -> float:
         value = 0.0
     if not SMALLEST_RATE <= value <= LARGEST_RATE:
         raise argparse.ArgumentTypeError(
-            f"{text!r}, but should be a number above 0, from {SMALLEST_RATE} to {LARGEST_RATE}"
+            f"{text!r}, but should be a number above 0, from {SMALLEST_RATE:.3g} to "
+            f"{LARGEST_RATE:.3g}"
         )
     return value
 
