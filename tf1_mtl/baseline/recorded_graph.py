@@ -1,0 +1,112 @@
+"""The graph of a recording: nodes, attributes and constants, without TensorFlow.
+
+A node keeps the name, operation and inputs that TensorFlow gave it. A tensor is named as in a GraphDef: "node"
+is the first output of a node, "node:1" the second, and "^node" among the inputs is a control
+dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `evaluator` runs it.
+"""
+
+from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
+
+#: Operations that hold a variable: ref variables, then resource variables.
+REF_VARIABLES = ("Variable", "VariableV2")
+RESOURCE_VARIABLES = ("VarHandleOp",)
+
+
+class Node(NamedTuple):
+    """One operation of a graph."""
+
+    name: str
+    op: str  #: TensorFlow's name of the operation, such as "MatMul"
+    inputs: Tuple[str, ...]  #: tensors in order, then control dependencies
+    #: JSON values by name: a dtype is its name ("float32"), a shape is a list with -1 for an
+    #: unknown dimension or None for an unknown rank, a function is {"function": its name}. A tensor
+    #: (the `value` of a Const) is a NumPy array.
+    attributes: Mapping[str, Any] = {}
+
+    @property
+    def data_inputs(self) -> Tuple[str, ...]:
+        """Return the tensors that the node takes, without control dependencies."""
+        return tuple(name for name in self.inputs if not name.startswith("^"))
+
+    @property
+    def control_inputs(self) -> Tuple[str, ...]:
+        """Return the names of the nodes that must run before this one."""
+        return tuple(name[1:] for name in self.inputs if name.startswith("^"))
+
+
+class Function(NamedTuple):
+    """The body of a function, which `While` and `If` operations call."""
+
+    arguments: Tuple[str, ...]  #: names of the nodes that stand for the arguments, in order
+    nodes: Mapping[str, Node]
+    results: Tuple[str, ...]  #: tensors, in order
+    control_results: Tuple[str, ...] = ()  #: nodes that run although no result needs them
+
+
+class RecordedGraph(NamedTuple):
+    """A graph as TensorFlow ran it."""
+
+    nodes: Mapping[str, Node]  #: by name, in the order of creation
+    functions: Mapping[str, Function] = {}
+
+    def __repr__(self) -> str:
+        return f"RecordedGraph({len(self.nodes)} nodes, {len(self.functions)} functions)"
+
+
+def node_and_output(tensor: str) -> Tuple[str, int]:
+    """Return the node and the output index that a tensor name means.
+
+    Args:
+      tensor: "node", "node:1" or "^node".
+    """
+    name, _, index = tensor.lstrip("^").partition(":")
+    return name, int(index or 0)
+
+
+def canonical(tensor: str) -> str:
+    """Return the name of a tensor in the form of a GraphDef: "X" for "X:0"."""
+    return tensor[:-2] if tensor.endswith(":0") else tensor
+
+
+def needed_nodes(
+    nodes: Mapping[str, Node], fetches: Iterable[str], fed: Iterable[str] = ()
+) -> Dict[str, Node]:
+    """Return the nodes that a run executes, each after its inputs.
+
+    The walk goes backward from the fetches and stops at the fed tensors. Loops of v1 control flow
+    are cut at their `NextIteration`.
+
+    Args:
+      nodes: The nodes of a graph, by name.
+      fetches: Names of tensors or of operations.
+      fed: Names of the tensors whose value the caller gives.
+
+    Raises:
+      KeyError: A fetch or an input is not in the graph.
+    """
+    given: FrozenSet[str] = frozenset(map(canonical, fed))
+    placed: Dict[str, Node] = {}
+    opened = set()
+    stack: List[Tuple[str, bool]] = []
+    for fetch in reversed([canonical(fetch) for fetch in fetches]):
+        if fetch not in given:
+            stack.append((node_and_output(fetch)[0], False))
+    while stack:
+        name, inputs_are_placed = stack.pop()
+        if name in placed:
+            continue
+        node = nodes[name]
+        if inputs_are_placed:
+            placed[name] = node
+            continue
+        if name in opened:
+            continue  # a cycle of a v1 loop; the node is placed when its inputs are
+        opened.add(name)
+        stack.append((name, True))
+        for tensor in reversed(node.inputs):
+            source = node_and_output(tensor)[0]
+            if canonical(tensor) in given or (tensor.startswith("^") and source in given):
+                continue
+            if source not in placed:
+                stack.append((source, False))
+    return placed
