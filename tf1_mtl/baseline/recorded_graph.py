@@ -1,8 +1,8 @@
 """The graph of a recording: nodes, attributes and constants, without TensorFlow.
 
-A node keeps the name, operation and inputs that TensorFlow gave it. A tensor is named as in a GraphDef: "node"
-is the first output of a node, "node:1" the second, and "^node" among the inputs is a control
-dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `evaluator` runs it.
+A node keeps the name, operation and inputs that TensorFlow gave it. A tensor is named as in a
+GraphDef: "node" is the first output of a node, "node:1" the second, and "^node" among the inputs is
+a control dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `evaluator` runs it.
 """
 
 from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
