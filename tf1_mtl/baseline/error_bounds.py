@@ -119,7 +119,7 @@ def structural(function: Callable[[np.ndarray], np.ndarray], x: Operand) -> Oper
     """Apply a function that only moves elements to values and errors alike."""
     if isinstance(x, ErrorBounded):
         return ErrorBounded(function(x.value), function(x.error))
-    return function(x)
+    return function(np.asarray(x))
 
 
 def joined(function: Callable[..., np.ndarray], parts: Any) -> Operand:
@@ -140,7 +140,7 @@ def pointwise(function: Callable[[np.ndarray], np.ndarray], x: Operand, ulps: fl
       ulps: How many ulps of its value, or of one if that is larger, an implementation may be off.
     """
     if not isinstance(x, ErrorBounded):
-        return np.asarray(function(x), np.float64)
+        return np.asarray(function(np.asarray(x)), np.float64)
     value, up, down = (
         np.asarray(function(a), np.float64) for a in (x.value, x.value + x.error, x.value - x.error)
     )
@@ -157,9 +157,9 @@ def sqrt(x: Operand) -> Operand:
 
 
 def average(old: Operand, new: Operand, weight: Operand) -> Operand:
-    """Return `old + (new - old) * weight`, or `old * (1 - weight) + new * weight`, as one operation.
+    """Return `old + (new - old) * weight` as one operation.
 
-    Taken as three, the error of `old` would count twice and grow from step to step.
+    It may be computed as `old * (1 - weight) + new * weight`, too. Taken as three operations, the error of `old` would count twice and grow from step to step.
     """
     keep = 1 - value_of(weight)
     value = keep * value_of(old) + value_of(weight) * value_of(new)
