@@ -159,7 +159,8 @@ def sqrt(x: Operand) -> Operand:
 def average(old: Operand, new: Operand, weight: Operand) -> Operand:
     """Return `old + (new - old) * weight` as one operation.
 
-    It may be computed as `old * (1 - weight) + new * weight`, too. Taken as three operations, the error of `old` would count twice and grow from step to step.
+    It may be computed as `old * (1 - weight) + new * weight`, too. Taken as three operations, the
+    error of `old` would count twice and grow from step to step.
     """
     keep = 1 - value_of(weight)
     value = keep * value_of(old) + value_of(weight) * value_of(new)
