@@ -123,8 +123,8 @@ def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[
     """Return the tensor whose gradient the training operations take; "" where none is found.
 
     TensorFlow names the gradient of an operation `gradients/<operation>_grad/...` and builds that
-    of the loss first. A fetched scalar that is such a loss comes first, then one that was not fetched,
-    then any other fetched scalar of floats.
+    of the loss first. A fetched scalar that is such a loss comes first, then one that was not
+    fetched, then any other fetched scalar of floats.
 
     Args:
       graph: The recorded graph.
