@@ -1,0 +1,257 @@
+"""Runs a port on a case and records what it returns.
+
+A port of the article and a port of any other recording have one contract each: `ArticlePort` and
+`RecordingPort`.
+"""
+
+import sys
+import traceback
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.case import Case, Step
+
+if sys.version_info >= (3, 8):
+    from typing import Protocol
+else:
+    Protocol = object
+
+Weights = Dict[str, np.ndarray]
+#: What `check` takes: a class or function that is called with the initial weights.
+Port = Callable[..., Any]
+CONTRACT = (
+    "A port is called with share_W, share_Y1, share_Y2 and returns an object with the methods "
+    "step(task, X, Y1, Y2) and weights()."
+)
+GENERAL_CONTRACT = (
+    "A port of a recording is called with a dict of weights by name and returns an object with the "
+    "methods step(task, feeds) and weights()."
+)
+
+
+class ArticlePort(Protocol):
+    """A port of the article, called with share_W, share_Y1, share_Y2 (float32 arrays)."""
+
+    def step(self, task: str, X: np.ndarray, Y1: np.ndarray, Y2: np.ndarray) -> Any:
+        """Train once and return the loss before the update.
+
+        Args:
+          task: "Y1", "Y2" or "joint".
+          X: float32 [batch, inputs].
+          Y1, Y2: float32 [batch, outputs]. A label that the case does not feed is zeros.
+        """
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Return the three weights by name: float32 arrays of the shapes that were given."""
+
+
+class RecordingPort(Protocol):
+    """A port of any recording, called with a dict of the initial weights by name."""
+
+    def step(self, task: str, feeds: Mapping[str, np.ndarray]) -> Any:
+        """Train once and return the loss before the update.
+
+        Args:
+          task: The name of the training operation; of several the names sorted, joined by "+".
+          feeds: Arrays by the name of the placeholder, or of the random operation.
+        """
+
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Return the trained variables by name, in their own dtypes and shapes."""
+
+    # A port may also have `load(weights)`, which replaces its weights and keeps its slots. Each
+    # step is then judged from the weights that TensorFlow had, so that no mistake hides a later
+    # one.
+
+
+class PortRun(NamedTuple):
+    """What a port did on one case, up to the end or to where it broke."""
+
+    case: Case
+    before: List[Weights]  #: by step: the weights before it, by name in the port
+    after: List[Weights]  #: by step: the weights after it; may lack the last step
+    losses: List[float]
+    dtypes: Tuple[str, ...] = ()  #: one sentence for each return of another dtype, cast since then
+    wrong: Optional["WrongReturn"] = None  #: a return that is not a loss or not the weights
+    broke: str = ""  #: the traceback of the port
+    writes_to_its_arguments: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Return how many steps the port made."""
+        return len(self.losses)
+
+    @property
+    def where(self) -> str:
+        """Return the case and the step at which the port stopped."""
+        return place(self.case, len(self.losses) if self.before else -1)
+
+
+class WrongReturn(Exception):
+    """A port returned something that the contract does not allow."""
+
+    def __init__(self, what: str, obtained: str, expected: str) -> None:
+        super().__init__(f"{what} is {obtained}, should be {expected}")
+        self.what, self.obtained, self.expected = what, obtained, expected
+
+
+def place(case: Case, step: int) -> str:
+    """Return where in a case: "golden 'joint', step 3 (joint)"; step -1 is before the first."""
+    when = f"step {step} ({case.steps[step].task})" if step >= 0 else "before step 0"
+    return f"golden '{case.name}', {when}"
+
+
+def run_port(
+    port: Port, case: Case, steps: Optional[int] = None, done: Callable[[], None] = lambda: None
+) -> PortRun:
+    """Build a port from the initial weights of a case and run every step.
+
+    Args:
+      port: As for `check`.
+      case: What to run.
+      steps: How many steps; None for all.
+      done: Called after every step.
+
+    Returns:
+      What the port did. An error of the port is in it and raises nothing here.
+    """
+    caller = _Caller(case)
+    run = PortRun(case, [], [], [])
+    wrong, broke = None, ""
+    given = {name: case.initial[variable].copy() for name, variable in case.weights.items()}
+    try:
+        model = port(*given.values()) if case.is_article else port(dict(given))
+        shown = caller.weights(model.weights())
+        for index, step in enumerate(case.steps if steps is None else case.steps[:steps]):
+            if index and hasattr(model, "load"):
+                shown = caller.load(model, case.steps[index - 1]) or shown
+            run.before.append(shown)
+            run.losses.append(caller.loss(caller.call(model.step, *_arguments(case, step))))
+            shown = caller.weights(model.weights())
+            run.after.append(shown)
+            done()
+    except WrongReturn as error:
+        wrong = error
+    except (Exception, SystemExit):
+        broke = _traceback(case)
+    # A port may keep what it was built from, and train in it: that shows at the end.
+    kept = any(
+        not np.array_equal(case.initial[variable], given[name])
+        for name, variable in case.weights.items()
+    )
+    return run._replace(
+        dtypes=tuple(caller.dtypes),
+        wrong=wrong,
+        broke=broke,
+        writes_to_its_arguments=caller.writes or kept,
+    )
+
+
+class _Caller:
+    """Calls a port with copies, since it may keep or change what it is given."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.writes = False
+        self.dtypes: Dict[str, None] = {}
+
+    def call(self, function: Callable, *given: Any) -> Any:
+        copies = [_copy(x) for x in given]
+        result = function(*copies)
+        self.writes |= any(not _equal(x, y) for x, y in zip(given, copies))
+        return result
+
+    def load(self, model: Any, before: Step) -> Optional[Weights]:
+        """Load the recorded weights before a step into the port, where they were recorded."""
+        if before.variables is None:
+            return None
+        recorded = {name: before.variables[key] for name, key in self.case.weights.items()}
+        self.call(model.load, recorded)
+        return recorded
+
+    def weights(self, returned: Any) -> Weights:
+        """Return copies of what weights() returned, in the dtypes of the recording."""
+        names = ", ".join(self.case.weights)
+        if not isinstance(returned, Mapping):
+            raise WrongReturn("weights()", type(returned).__name__, f"a dict of {names}")
+        if set(returned) != set(self.case.weights):
+            found = ", ".join(map(str, returned))
+            raise WrongReturn("weights()", f"a dict of {found}", f"of {names}")
+        weights = {}
+        for name, variable in self.case.weights.items():
+            initial, what = self.case.initial[variable], f"weights()[{name!r}]"
+            array = _numbers(what, returned[name])
+            if array.shape != initial.shape:
+                raise WrongReturn(
+                    f"shape of {what}", str(list(array.shape)), str(list(initial.shape))
+                )
+            if array.dtype != initial.dtype:
+                self.dtypes[f"{what} is {array.dtype}, should be {initial.dtype}"] = None
+                with np.errstate(all="ignore"):
+                    array = array.astype(initial.dtype)
+            weights[name] = array
+        return weights
+
+    def loss(self, returned: Any) -> float:
+        """Return the loss as a float: frameworks give a number in many types."""
+        if returned is None:
+            raise WrongReturn("step()", "None", "one number, the loss before this update")
+        array = _numbers("step()", returned)
+        if array.shape:
+            raise WrongReturn("shape of step()", str(list(array.shape)), "[], one number")
+        return float(array)
+
+
+def _arguments(case: Case, step: Step) -> Tuple[Any, ...]:
+    """Return what `step` of the port is called with."""
+    by_name = {
+        name: step.feeds[tensor] for name, tensor in case.feeds.items() if tensor in step.feeds
+    }
+    if not case.is_article:
+        return step.task, by_name
+    X = by_name["X"]
+    labels = []
+    for label in ("Y1", "Y2"):
+        outputs = case.initial[case.weights["share_" + label]].shape[1]
+        labels.append(by_name.get(label, np.zeros((len(X), outputs), np.float32)))
+    return (step.task, X, *labels)
+
+
+def _numbers(what: str, value: Any) -> np.ndarray:
+    if hasattr(value, "detach"):  # a torch tensor that still carries its graph
+        value = value.detach()
+    try:
+        array = np.array(value)
+        if array.dtype == object:
+            raise TypeError("not a number")
+        array.astype(np.float64)
+    except Exception as error:
+        raise WrongReturn(what, f"{type(value).__name__} ({error})", "float32") from error
+    if array.dtype.kind not in "fiuV":  # V: bfloat16, which NumPy does not have
+        raise WrongReturn(f"dtype of {what}", str(array.dtype), "float32")
+    return array
+
+
+def _copy(given: Any) -> Any:
+    if isinstance(given, dict):
+        return {name: value.copy() for name, value in given.items()}
+    return given.copy() if isinstance(given, np.ndarray) else given
+
+
+def _equal(given: Any, copy: Any) -> bool:
+    if isinstance(given, dict):
+        return given.keys() == copy.keys() and all(_equal(given[k], copy[k]) for k in given)
+    return np.array_equal(given, copy) if isinstance(given, np.ndarray) else True
+
+
+def _traceback(case: Case) -> str:
+    """Return the traceback from the first frame of the port on."""
+    kind, error, trace = sys.exc_info()
+    while trace and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    text = "".join(traceback.format_exception(kind, error, trace)).rstrip()
+    if trace:
+        return text
+    # No line of the port ran.
+    return f"{text}\n{CONTRACT if case.is_article else GENERAL_CONTRACT}"
