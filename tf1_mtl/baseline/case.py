@@ -38,6 +38,7 @@ class Step(NamedTuple):
     feeds: Mapping[str, np.ndarray]  #: by tensor: placeholders, and outputs of random operations
     loss: Optional[np.ndarray]  #: as TensorFlow gave it; None where it was not fetched
     variables: Optional[Mapping[str, np.ndarray]]  #: after the run; None where they were not kept
+    fetched: Mapping[str, np.ndarray] = {}  #: every tensor that the run fetched
 
 
 class Case(NamedTuple):

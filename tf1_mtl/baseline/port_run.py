@@ -72,7 +72,7 @@ class PortRun(NamedTuple):
     before: List[Weights]  #: by step: the weights before it, by name in the port
     after: List[Weights]  #: by step: the weights after it; may lack the last step
     losses: List[float]
-    dtypes: Tuple[str, ...] = ()  #: one sentence for each return of another dtype, cast since then
+    dtypes: Tuple["WrongDtype", ...] = ()  #: returns of another dtype, which were cast
     wrong: Optional["WrongReturn"] = None  #: a return that is not a loss or not the weights
     broke: str = ""  #: the traceback of the port
     writes_to_its_arguments: bool = False
@@ -86,6 +86,17 @@ class PortRun(NamedTuple):
     def where(self) -> str:
         """Return the case and the step at which the port stopped."""
         return place(self.case, len(self.losses) if self.before else -1)
+
+
+class WrongDtype(NamedTuple):
+    """An array that a port returned in another dtype than TensorFlow."""
+
+    what: str
+    obtained: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is {self.obtained}, should be {self.expected}"
 
 
 class WrongReturn(Exception):
@@ -154,7 +165,7 @@ class _Caller:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.writes = False
-        self.dtypes: Dict[str, None] = {}
+        self.dtypes: Dict[WrongDtype, None] = {}
 
     def call(self, function: Callable, *given: Any) -> Any:
         copies = [_copy(x) for x in given]
@@ -187,7 +198,7 @@ class _Caller:
                     f"shape of {what}", str(list(array.shape)), str(list(initial.shape))
                 )
             if array.dtype != initial.dtype:
-                self.dtypes[f"{what} is {array.dtype}, should be {initial.dtype}"] = None
+                self.dtypes[WrongDtype(what, str(array.dtype), str(initial.dtype))] = None
                 with np.errstate(all="ignore"):
                     array = array.astype(initial.dtype)
             weights[name] = array
