@@ -237,12 +237,15 @@ def _bounded(x: Operand) -> ErrorBounded:
 
 def _rounded(value: np.ndarray, error: np.ndarray) -> ErrorBounded:
     """Return the result of one float32 operation whose operands bring this error."""
-    rounding = UNIT * np.abs(value) + TINY
-    if error.all():
-        return ErrorBounded(value, error + rounding)
-    with np.errstate(over="ignore"):
-        exact = (error == 0) & (value == value.astype(np.float32))
-    return ErrorBounded(value, np.where(exact, 0.0, error + rounding))
+    rounded = error + (np.abs(value) * UNIT + TINY)
+    if not error.all():
+        with np.errstate(over="ignore"):
+            exact = (error == 0) & (value == value.astype(np.float32))
+        rounded = np.where(exact, 0.0, rounded)
+    # The shapes are equal. Without the checks of __init__ a step takes a tenth less time.
+    result = ErrorBounded.__new__(ErrorBounded)
+    result.value, result.error = value, rounded
+    return result
 
 
 def _is_exact(x: ErrorBounded) -> bool:

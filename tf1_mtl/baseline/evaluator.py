@@ -83,7 +83,13 @@ class Plan:
                     "should be the name of a tensor or an operation. Check the name."
                 )
         nodes = needed_nodes(graph.nodes, self.fetches, self.fed)
-        self._steps = [_step(node) for node in _ordered(nodes, self.fed)]
+        steps = [_step(node) for node in _ordered(nodes, self.fed)]
+        self._steps = [step for step in steps if step.node.op != "Const"]
+        self._constants = {
+            step.node.name: (step.operation.function(step.node),)
+            for step in steps
+            if step.node.op == "Const"
+        }
 
     def run(
         self, feeds: Mapping[str, Any], variables: Mapping[str, Any], bounds: bool = True
@@ -104,7 +110,10 @@ class Plan:
         state: State = {name: _tracked(value, bounds) for name, value in variables.items()}
         before = dict(state)
         given = {canonical(name): _tracked(value, bounds) for name, value in feeds.items()}
-        outputs: Dict[str, Any] = {}
+        outputs: Dict[str, Any] = {
+            name: tuple(_tracked(value, bounds) for value in values)
+            for name, values in self._constants.items()
+        }
 
         def value_at(source: Tuple[str, int]) -> Any:
             name, index = source
