@@ -1,0 +1,99 @@
+"""Wrong ports that the check did not know when they were written fail, and correct ones pass."""
+
+import collections
+import importlib.util
+
+import numpy as np
+import pytest
+from wrong_ports import CORRECT, KINDS, WRONG, edit, named_rightly
+
+from tf1_mtl.baseline import check_case, golden_names
+
+#: All but the 1,000 steps.
+SHORT = tuple(name for name in golden_names() if name != "joint-1000")
+#: What the default suite runs: one or two of each module.
+SAMPLE = {
+    "label-2-smoothed",
+    "no-relu-head-2",
+    "bias-head-1",
+    "mean-squared-task-1",
+    "detached-from-head-2",
+    "clip-value-head-1",
+    "epsilon-1e-7-in-Y2-op",
+    "alternate-share-powers",
+    "reset-on-task-change",
+    "loss-after-in-joint",
+    "head-1-shown-late",
+    "biases-mean-epsilon-after",
+    "plain",
+    "textbook-adam",
+}
+#: Equal formulas with one more rounded operation, which a tolerance of exactly 0 rejects today.
+ROUNDED_ONCE_MORE = {
+    "squared-norm",
+    "mean-times-size",
+}
+
+
+def entries(among):
+    """Return the entries as parameters; those outside of the sample are slow."""
+    return [
+        pytest.param(entry, id=entry.id, marks=[] if entry.id in SAMPLE else [pytest.mark.slow])
+        for entry in among
+    ]
+
+
+def load(entry):
+    """Return the port of an entry, or skip where its framework is missing."""
+    if importlib.util.find_spec(entry.framework) is None:
+        pytest.skip(f"no {entry.framework}: pip install 'tf1-mtl[ports]'")
+    return entry.load()
+
+
+@pytest.mark.parametrize("entry", entries(WRONG))
+def test_wrong_ports_fail(entry):
+    port = load(entry)
+    with np.errstate(all="ignore"):
+        results = (check_case(port, case) for case in SHORT)
+        assert any(result.divergence for result in results), entry.cause
+
+
+@pytest.mark.parametrize("entry", entries(CORRECT))
+def test_correct_ports_pass(entry):
+    port = load(entry)
+    failed = [
+        result
+        for result in (check_case(port, case) for case in golden_names())
+        if not result.passed
+    ]
+    if entry.id in ROUNDED_ONCE_MORE and failed:
+        pytest.xfail("one more rounded operation")
+    assert not failed, failed[0]
+
+
+def test_the_collection_is_large_and_covers_every_kind():
+    ids = collections.Counter(entry.id for entry in WRONG + CORRECT)
+    assert set(ids.values()) == {1} and set(ids) >= SAMPLE | ROUNDED_ONCE_MORE
+    assert len(WRONG) >= 150 and len(CORRECT) >= 20
+    assert {e.kind for entry in WRONG for answer in entry.answers for e in answer} == set(KINDS)
+    several = [entry for entry in WRONG if min(map(len, entry.answers)) > 1]
+    assert len(several) >= 25
+    # assert sum(entry.framework != "numpy" for entry in WRONG) >= 30
+    assert all(entry.answers for entry in WRONG) and not any(e.answers for e in CORRECT)
+
+
+def test_named_rightly_compares_kinds_places_and_values():
+    by_id = {entry.id: entry for entry in WRONG + CORRECT}
+    entry = by_id["epsilon-1e-7"]
+    everywhere = edit("epsilon", ("Optimiser", "Y1_op", "Y2_op"), 1.001e-7)
+    by_variable = [edit("epsilon", name, 1e-7) for name in ("share_W", "share_Y1", "share_Y2")]
+    assert named_rightly(entry, [[everywhere]])
+    assert named_rightly(entry, [by_variable])
+    assert named_rightly(entry, [[edit("gradient scaled", ("Optimiser", "Y1_op", "Y2_op"), 0.1)]])
+    assert not named_rightly(entry, [])
+    assert not named_rightly(entry, [[edit("epsilon", "Y1_op", 1e-7)]])
+    assert not named_rightly(entry, [[edit("epsilon", ("Optimiser", "Y1_op", "Y2_op"), 1e-6)]])
+    assert not named_rightly(entry, [[everywhere, edit("amsgrad", "Y1_op")]])
+    assert not named_rightly(entry, [[edit("amsgrad", "Y1_op")], [everywhere]])
+    assert named_rightly(by_id["m-bfloat16"], []) and named_rightly(by_id["plain"], [])
+    assert not named_rightly(by_id["plain"], [[everywhere]])

@@ -1,0 +1,242 @@
+"""An entry of the collection: a port, what is wrong with it, and what a diagnosis should name."""
+
+import importlib
+import math
+from typing import Any, Callable, Dict, FrozenSet, Iterable, NamedTuple, Sequence, Tuple
+
+from .base import Plain, changed_port
+
+#: Every kind of edit, in the words that a report may use, with what its value says.
+KINDS = {
+    # What is fed
+    "feed scaled": "factor",
+    "feed shifted": "what is added",
+    "feed rounded": "to what",
+    "feeds swapped": "",
+    "feed transposed": "",
+    "feed broadcast": "what is repeated",
+    "labels smoothed": "how much",
+    "feed of an earlier step": "",
+    # The forward pass
+    "activation missing": "",
+    "other activation": "its name",
+    "slope at zero": "the slope",
+    "slope ignored": "",
+    "bias added": "",
+    "precision of products": "the type",
+    # The loss
+    "loss scaled": "factor",
+    "loss weight in the sum": "factor",
+    "mean over outputs": "factor of the sum of squares / size; 1 without a half",
+    "mean over batch": "factor of the sum of squares / rows; 1 without a half",
+    "other loss": "its name",
+    "penalty in the loss": "factor of the sum of squares / 2",
+    # The gradients
+    "gradient missing": "",
+    "gradient stopped": "",
+    "gradient scaled": "factor",
+    "clipped by value": "limit",
+    "clipped by norm": "limit",
+    "clipped by global norm": "limit",
+    "gradients accumulate": "",
+    "gradients stale": "",
+    "gradients after an update": "what has moved already",
+    "L2 in the gradient": "factor",
+    # The optimizer
+    "weight decay": "factor of the rate",
+    "learning rate": "the rate",
+    "schedule": "its name",
+    "epsilon": "the value",
+    "epsilon place": "where it is added",
+    "beta1": "the value",
+    "beta2": "the value",
+    "bias correction": "what is left of it",
+    "nesterov": "",
+    "amsgrad": "",
+    "lazy adam": "",
+    "other optimizer": "its name",
+    # Its state
+    "slots shared": "",
+    "powers shared": "",
+    "state reset": "when",
+    "step counter": "how it counts",
+    # Variables
+    "initial weights": "",
+    "variable frozen": "",
+    "variable updated late": "",
+    "precision of variables": "the type",
+    "variable not shared": "",
+    # Runs
+    "trains more": "",
+    "trains less": "",
+    "two steps": "",
+    "step repeated": "times",
+    "step skipped": "every how many",
+    # What is returned
+    "loss after the update": "",
+    "loss of another task": "",
+    "loss rounded": "to what",
+    "loss averaged": "",
+    "loss late": "",
+    "reported loss scaled": "factor",
+    "weights late": "",
+    "weights transposed": "",
+    "wrong dtype": "the dtype",
+    # What no list of known mistakes need contain: an empty diagnosis is right too
+    "unlisted": "",
+}
+#: Places, by the names of the article's graph on TensorFlow 1.15.5.
+PLACES = {
+    "X": "the feed X",
+    "Y1": "the feed Y1",
+    "Y2": "the feed Y2",
+    "MatMul": "the product of the shared layer",
+    "MatMul_1": "the product of task 1's head",
+    "MatMul_2": "the product of task 2's head",
+    "Relu": "the activation of the shared layer",
+    "Relu_1": "the activation of task 1's head",
+    "Relu_2": "the activation of task 2's head",
+    "L2Loss": "Y1_Loss",
+    "L2Loss_1": "Y2_Loss",
+    "add": "Joint_Loss",
+    "share_W": "the weights of the shared layer",
+    "share_Y1": "the weights of task 1's head",
+    "share_Y2": "the weights of task 2's head",
+    "Optimiser": "the optimizer of the joint loss",
+    "Y1_op": "the optimizer of Y1_Loss",
+    "Y2_op": "the optimizer of Y2_Loss",
+}
+FEEDS = ("X", "Y1", "Y2")
+LABELS = FEEDS[1:]
+PRODUCTS = ("MatMul", "MatMul_1", "MatMul_2")
+RELUS = ("Relu", "Relu_1", "Relu_2")
+HEAD_RELUS = RELUS[1:]
+LOSSES = ("L2Loss", "L2Loss_1")
+WEIGHTS = ("share_W", "share_Y1", "share_Y2")
+HEAD_WEIGHTS = WEIGHTS[1:]
+OPTIMIZERS = ("Optimiser", "Y1_op", "Y2_op")
+TRAINED = {"Optimiser": WEIGHTS, "Y1_op": WEIGHTS[:2], "Y2_op": WEIGHTS[::2]}
+
+
+class Edit(NamedTuple):
+    """One mistake: its kind, the places where it sits, and its value where it has one.
+
+    A place is one of `PLACES`, or a variable in one optimizer: "Y1_op/share_W".
+    """
+
+    kind: str
+    places: FrozenSet[str]
+    value: Any = None  #: None: not compared
+
+
+class Entry(NamedTuple):
+    """One port and what a check should say."""
+
+    id: str
+    cause: str  #: in plain words
+    load: Callable[[], Any]  #: returns the port, imports its framework
+    #: What a right diagnosis names: one of these sets of edits. Empty for a port that conforms.
+    answers: Tuple[FrozenSet[Edit], ...]
+    framework: str = "numpy"  #: the package that `load` imports
+
+    @property
+    def conforms(self) -> bool:
+        return not self.answers
+
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether it is right to name nothing."""
+        return any(edit.kind == "unlisted" for answer in self.answers for edit in answer)
+
+
+def edit(kind: str, places: Any, value: Any = None) -> Edit:
+    """Return an edit at one place or several."""
+    places = frozenset([places] if isinstance(places, str) else places)
+    assert kind in KINDS, kind
+    assert all(part in PLACES for place in places for part in place.split("/")), places
+    return Edit(kind, places, value)
+
+
+def wrong(
+    id: str, cause: str, *edits: Edit, base: Any = Plain, also: Iterable[Any] = (), **changes: Any
+) -> Entry:
+    """Return an entry for a port that differs from `base` in these attributes.
+
+    Args:
+      id: Short and unique.
+      cause: What is wrong, in plain words.
+      edits: What a right diagnosis names, all of it.
+      base: The class that is changed.
+      also: Other answers that are right, each a list of edits: no case tells them apart.
+      changes: Attributes of `Plain`; none to take `base` as it is.
+    """
+    answers = (frozenset(edits), *(frozenset(other) for other in also))
+    return Entry(id, cause, lambda: changed_port(base, **changes), answers)
+
+
+def right(id: str, cause: str, base: Any = Plain, **changes: Any) -> Entry:
+    """Return an entry for a port that conforms."""
+    return Entry(id, cause, lambda: changed_port(base, **changes), ())
+
+
+def real(module: str, name: str, cause: str, *edits: Edit, also: Iterable[Any] = ()) -> Entry:
+    """Return an entry for a port written in a framework; without edits it conforms."""
+    package = {"pytorch": "torch", "jax_optax": "optax", "keras3": "keras"}.get(
+        module, "tensorflow"
+    )
+    answers = (frozenset(edits), *(frozenset(other) for other in also)) if edits else ()
+
+    def load() -> Any:
+        return getattr(importlib.import_module(f".{module}", __package__), name)
+
+    return Entry(f"{module}:{name}", cause, load, answers, package)
+
+
+def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:
+    """Return whether a diagnosis names what is wrong with a port, all of it and where it sits.
+
+    Args:
+      entry: The port.
+      explanations: What the diagnosis offers, best first, each some edits in the words of `KINDS`
+        and `PLACES`; empty where it names nothing. The best one counts.
+    """
+    if not explanations:
+        return entry.conforms or entry.is_unlisted
+    found = _merged(explanations[0])
+    return any(_same(found, _merged(answer)) for answer in entry.answers)
+
+
+def _same(found: Sequence[Edit], expected: Sequence[Edit]) -> bool:
+    return len(found) == len(expected) and all(
+        any(_agrees(one, other) for one in found) for other in expected
+    )
+
+
+def _agrees(found: Edit, expected: Edit) -> bool:
+    """Compare kind, places, and the value within 1 % where one is expected."""
+    if (found.kind, found.places) != (expected.kind, expected.places):
+        return False
+    if isinstance(expected.value, float) and isinstance(found.value, (int, float)):
+        return math.isclose(found.value, expected.value, rel_tol=0.01)
+    return expected.value is None or found.value == expected.value
+
+
+def _merged(edits: Iterable[Edit]) -> Sequence[Edit]:
+    """Return edits of one kind and value as one, at all their places, written in one way."""
+    places: Dict[Any, FrozenSet[str]] = {}
+    for kind, where, value in edits:
+        places[kind, value] = places.get((kind, value), frozenset()) | _spread(where)
+    return [Edit(kind, where, value) for (kind, value), where in places.items()]
+
+
+def _spread(places: FrozenSet[str]) -> FrozenSet[str]:
+    """Return an optimizer or a variable as all its pairs of an optimizer and a variable."""
+    pairs = {
+        pair: (pair, optimizer, variable)
+        for optimizer, variables in TRAINED.items()
+        for variable in variables
+        for pair in [f"{optimizer}/{variable}"]
+    }
+    spread = {pair for pair, names in pairs.items() if places.intersection(names)}
+    named = {name for pair in spread for name in pairs[pair]}
+    return frozenset(spread | (places - named))
