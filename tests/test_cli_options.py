@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tf1_mtl import cli
-from tf1_mtl.baseline import load
+from tf1_mtl.baseline import load_recording
 
 
 def losses(capsys, *args):
@@ -29,7 +29,7 @@ def test_record_changes_no_loss_and_keeps_them(capsys, tmp_path):
     path = tmp_path / "run.npz"
     args = ("alternate", "--seed", 3, "--steps", 6)
     assert losses(capsys, *args, "--record", path) == losses(capsys, *args)
-    recorded = load(str(path))
+    recorded = load_recording(str(path))
     kept = [(run.task, float(run.loss)) for run in recorded.runs if run.task]
     assert [loss for _, loss in kept] == losses(capsys, *args)
     assert (recorded.manifest["seed"], recorded.manifest["regime"]) == (3, "alternate")
@@ -48,7 +48,7 @@ def test_a_script_is_recorded(capsys, tmp_path):
     with recording(str(path), script="script.py"):
         assert legacy_script.run(str(script)) == 0
     assert capsys.readouterr().out == "6.0\n"
-    (run,) = load(str(path)).runs
+    (run,) = load_recording(str(path)).runs
     assert [float(value) for value in run.fetched.values()] == [6.0]
 
 

@@ -11,16 +11,16 @@ import pytest
 from ports.numpy_port import Conformant as NumPyPort
 
 from tf1_mtl.baseline import (
+    Recording,
     Reference,
     Report,
     Run,
-    Trajectory,
     check,
     check_case,
     golden_names,
     load_golden,
     own_golden,
-    save,
+    save_recording,
 )
 from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.diagnosis import Diagnosis
@@ -525,11 +525,12 @@ def _recorded(path, session, runs, article=True, **replaced):
     """A recording as the recorder writes it, of two sessions; one of them trains."""
     golden = load_golden("alternate")
     runs = tuple(run._replace(session=session, **replaced) for run in runs)
-    evaluation = Run("", {}, None, session=1 - session)
-    sessions = [{"article": article}, {"article": article}]
-    initial_of = {session: golden.initial}
-    manifest = {"sessions": sessions, "recorded_by": {"tensorflow": "2.99"}}
-    save(path, Trajectory(manifest, {}, (evaluation, *runs), initial_of))
+    evaluation = Run("", {}, session=1 - session)
+    trained = golden.sessions[0]
+    if not article:
+        trained = trained._replace(article={})
+    manifest = {"recorded_by": {"tensorflow": "2.99"}}
+    save_recording(path, Recording(manifest, (evaluation, *runs), {session: trained}))
 
 
 def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
@@ -541,7 +542,7 @@ def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
         "conformant: 1 case, 10 steps, all within float32 rounding\n"
         "  mine.npz  conforms, 10 steps\n",
     )
-    _recorded(path, 0, load_golden("alternate").runs, loss=None)
+    _recorded(path, 0, load_golden("alternate").runs, fetched={})
     status, out, _ = _command(capsys, port + "Default", "--golden", path)
     assert status == 1
     assert "golden 'mine.npz', before step 0, dtype of weights()['share_W']: float64" in out
@@ -558,8 +559,8 @@ def test_a_golden_of_one_s_own_must_be_the_article_s(capsys, tmp_path):
     for told, arguments in (
         ("no session in it trains the article's graph", {"runs": runs, "article": False}),
         ("no session in it trains the article's graph", {"runs": ()}),
-        ("was not fed", dict(no_label, runs=runs)),
-        ("a weight is missing", {"runs": runs, "weights": None}),
+        ("Y2 is missing", dict(no_label, runs=runs)),
+        ("share_W is missing", {"runs": runs, "variables": {}}),
         # Steps that an earlier one, which was not recorded, has given momentum.
         ("not what the article's graph and Adam give", {"runs": runs[1:]}),
     ):

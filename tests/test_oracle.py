@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from oracle.__main__ import REFERENCE, RUNTIMES, compare
 
-from tf1_mtl.baseline import load, save
+from tf1_mtl.baseline import load_recording, save_recording
 from tf1_mtl.baseline.goldens import golden_names
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -83,12 +83,13 @@ def test_the_reference_is_as_stored():
 def alter(root, name, change, **machine):
     """Stores a golden with share_W after step 3 changed, as recorded by another machine."""
     path = os.path.join(root, "tf1_mtl", "baseline", "goldens", name + ".npz")
-    golden = load(path)
+    golden = load_recording(path)
     runs = list(golden.runs)
-    weights = dict(runs[3].weights, share_W=change(runs[3].weights["share_W"]))
-    runs[3] = runs[3]._replace(weights=weights)
+    variables = runs[3].variables
+    changed = dict(variables, share_W=change(variables["share_W"]))
+    runs[3] = runs[3]._replace(variables=changed)
     golden.manifest["recorded_by"].update(machine)
-    save(path, golden._replace(runs=tuple(runs)))
+    save_recording(path, golden._replace(runs=tuple(runs)))
 
 
 @pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")

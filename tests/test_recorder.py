@@ -12,8 +12,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import build_graph, feeds, open_session, train
-from tf1_mtl.baseline import load, load_golden, recording, save
-from tf1_mtl.baseline.reference import OPTIMIZERS, WEIGHTS
+from tf1_mtl.baseline import load_golden, load_recording, recording, save_recording
+from tf1_mtl.baseline.recordings import Variable
+from tf1_mtl.baseline.reference import WEIGHTS
 from tf1_mtl.errors import InputError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -70,7 +71,7 @@ def test_recording_leaves_the_random_stream_alone(path):
 def test_the_article_is_recorded_whole(path, variables):
     with recording(path, seed=0):
         losses, values, _ = article(variables)
-    trajectory = load(path)
+    trajectory = load_recording(path)
     steps = trajectory.steps()
     assert [run.task for run in steps] == ["joint", "Y1", "Y2"] * 2
     assert [run.loss for run in steps] == losses
@@ -79,25 +80,20 @@ def test_the_article_is_recorded_whole(path, variables):
     # Before the steps: the initializer; after them: the fetch of all variables.
     assert [run.task for run in trajectory.runs] == ["", *(run.task for run in steps), ""]
     assert trajectory.runs[0].fetched == {"init": None}
+    session = trajectory.sessions[0]
     rng = np.random.RandomState(0)
-    for name, drawn in zip(trajectory.initial, (rng.rand(10, 20), rng.rand(20, 20))):
-        assert np.array_equal(trajectory.initial[name], drawn.astype(np.float32))
-
-    last = steps[-1]
-    assert len(last.weights) == 3
-    assert len(last.slots) == 20
-    session = trajectory.manifest["sessions"][0]
-    assert session["article"] is True
-    assert session["variables"] == variables
-    assert session["unread"] == []
-    names = session["tensorflow_names"]
-    recorded = {names[name]: value for name, value in last.weights.items()}
-    recorded.update((names["/".join(key)], value) for key, value in last.slots.items())
+    for name, drawn in zip(WEIGHTS, (rng.rand(10, 20), rng.rand(20, 20))):
+        assert np.array_equal(session.initial[name], drawn.astype(np.float32))
+    assert session.initial["beta1_power_1"] == np.float32(0.9)
+    assert session.article["share_Y2"] == "share_Y2"
+    assert session.article["Joint_Loss"] == steps[0].fetches[1]
+    assert {variable.kind for variable in session.variables} == {variables}
+    assert [x.name for x in session.variables if x.is_trainable] == list(WEIGHTS)
     with build_graph().graph.as_default():
         order = [variable.op.name for variable in tf.global_variables()]
-    assert set(order) == set(recorded)
+    assert [variable.name for variable in session.variables] == order == list(steps[-1].variables)
     for name, value in zip(order, values):
-        assert np.array_equal(recorded[name], value)
+        assert np.array_equal(steps[-1].variables[name], value)
 
     assert trajectory.manifest["seed"] == 0
     assert trajectory.manifest["recorded_by"]["tensorflow"] == tf.__version__
@@ -111,20 +107,22 @@ def test_what_is_recorded_has_the_golden_s_form(path):
         with open_session(net, "cpu") as session:
             session.run(net.init)
             list(train(net, session, feeds.alternate(feeds.article_draw(rng), rng, 10)))
-    recorded = load(path)
-    names = recorded.manifest["sessions"][0]["tensorflow_names"]
-    assert names == golden.manifest["tensorflow_names"]
+    recorded = load_recording(path)
+    assert recorded.sessions[0].variables == golden.sessions[0].variables
+    assert recorded.sessions[0].article == golden.sessions[0].article
     for ours, truth in zip(recorded.steps(), golden.runs):
         assert ours.task == truth.task
-        assert set(ours.slots) == set(truth.slots)
+        assert ours.fetches == truth.fetches
+        assert set(ours.variables) == set(truth.variables)
         for name in truth.feeds:
             assert np.array_equal(ours.feeds[name], truth.feeds[name])
-        for name in truth.weights:
-            assert np.allclose(ours.weights[name], truth.weights[name], rtol=0, atol=1e-6)
+        for name in WEIGHTS:
+            assert np.allclose(ours.variables[name], truth.variables[name], rtol=0, atol=1e-6)
     if tf.__version__ == "1.15.5" and _cpu(recorded) == _cpu(golden):
         for ours, truth in zip(recorded.steps(), golden.runs):
             assert ours.loss == truth.loss
-            assert all(np.array_equal(ours.slots[key], truth.slots[key]) for key in truth.slots)
+            for name in truth.variables:
+                assert np.array_equal(ours.variables[name], truth.variables[name])
 
 
 def _cpu(trajectory):
@@ -148,14 +146,19 @@ def test_the_article_is_found_by_structure_not_by_name(path):
         first = tf.train.AdamOptimizer().minimize(losses[0])
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
-            for train_op, label in ((first, 0), (second, 1)):
+            for train_op, label in ((second, 1), (first, 0)):
                 feed_dict = {examples: np.ones((2, 4)), labels[label]: np.ones((2, 3))}
                 session.run([train_op, losses[label]], feed_dict)
-    steps = load(path).steps()
-    assert [run.task for run in steps] == ["Y1", "Y2"]
-    assert [list(run.feeds) for run in steps] == [["X", "Y1"], ["X", "Y2"]]
-    assert {key[0] for key in steps[0].slots} == {"Y1_op", "Y2_op"}
-    assert np.array_equal(steps[0].weights["share_Y2"], load(path).initial["share_Y2"])
+    steps, (session,) = load_recording(path).steps(), load_recording(path).sessions.values()
+    assert [run.task for run in steps] == ["Y2", "Y1"]
+    names = session.article
+    for run in steps:
+        assert set(run.feeds) == {names["X"], names[run.task]}
+        assert run.fetches[1] == names[f"{run.task}_Loss"]
+    head = names["share_Y1"]
+    assert head == "Variable_1"
+    assert np.array_equal(steps[0].variables[head], session.initial[head])
+    assert not np.array_equal(steps[1].variables[head], session.initial[head])
 
 
 def test_runs_that_are_no_article_step_are_not_taken_for_one(path):
@@ -168,12 +171,15 @@ def test_runs_that_are_no_article_step_are_not_taken_for_one(path):
         session.run([net.Y1_op, net.Y2_op], feed_dict)
         session.run(net.Y1_op, feed_dict)
         session.run([net.Y1_op, net.Joint_Loss], feed_dict)
-    runs = load(path).runs
-    assert [run.task for run in runs] == ["", "", "", "Y1", "Y1"]
-    # The loss of another task is fetched, but it is not this step's.
-    assert [run.loss for run in runs] == [None] * 5
-    assert not np.array_equal(runs[1].weights["share_W"], runs[2].weights["share_W"])
-    assert np.array_equal(runs[0].weights["share_W"], runs[1].weights["share_W"])
+    runs = load_recording(path).runs
+    assert [run.task for run in runs] == ["", "", "Y1+Y2", "Y1", "Y1"]
+    assert [run.fetches for run in runs[2:]] == [
+        ("Adam_1", "Adam_2"),
+        ("Adam_1",),
+        ("Adam_1", "add"),
+    ]
+    assert not np.array_equal(runs[1].variables["share_W"], runs[2].variables["share_W"])
+    assert np.array_equal(runs[0].variables["share_W"], runs[1].variables["share_W"])
 
 
 def test_any_script_of_several_sessions_and_other_optimizers(path):
@@ -189,21 +195,21 @@ def test_any_script_of_several_sessions_and_other_optimizers(path):
                 with tf.Session() as session:
                     session.run(tf.global_variables_initializer())
                     session.run({"step": step, "all": (loss, [w, "loss:0"])}, {x: [1, 2]})
-    trajectory = load(path)
+    trajectory = load_recording(path)
     assert [run.session for run in trajectory.runs] == [0, 0, 1, 1]
-    assert {run.task for run in trajectory.runs} == {""}
-    kinds = [session["variables"] for session in trajectory.manifest["sessions"]]
-    assert kinds == ["ref", "resource"]
+    assert [run.task for run in trajectory.runs] == ["", "Momentum"] * 2
+    for kind, session in zip(("ref", "resource"), trajectory.sessions.values()):
+        names = {"w": True, "count": False, "w/Momentum": False}
+        assert session.variables == tuple(Variable(x, kind, names[x]) for x in names)
     run = trajectory.runs[1]
     assert run.feeds["x"].dtype == np.float64
     assert run.feeds["x"].tolist() == [1, 2]
-    assert run.fetched["loss:0"] == 20
-    assert run.weights["count"] == 1
-    assert run.weights["w"].dtype == np.float64
-    assert run.weights["w/Momentum"] == 20
-    assert run.loss is None
-    assert trajectory.initial["w"] == 2
-    assert trajectory.manifest["sessions"][0]["article"] is False
+    assert run.fetched["loss"] == 20
+    assert run.variables["count"] == 1
+    assert run.variables["w"].dtype == np.float64
+    assert run.variables["w/Momentum"] == 20
+    assert trajectory.sessions[0].initial["w"] == 2
+    assert trajectory.sessions[0].article == {}
 
 
 @both_kinds
@@ -229,29 +235,29 @@ def test_every_session_has_the_weights_before_its_first_step(path, tmp_path, var
             list(train(net, session, [draw("Y1"), draw("Y2")]))
         list(train(net, begun, [draw("joint")]))
     begun.close()
-    trajectory = load(path)
-    assert sorted(trajectory.initial_of) == [0, 1, 2]
-    expected = trajectory.initial, trajectory.steps(0)[-1].weights, before
+    trajectory = load_recording(path)
+    assert sorted(trajectory.sessions) == [0, 1, 2]
+    expected = trajectory.runs[0].variables, trajectory.steps(0)[-1].variables, before
     for session, weights in enumerate(expected):
-        assert set(trajectory.initial_of[session]) == set(WEIGHTS)
+        initial = trajectory.sessions[session].initial
+        assert len(initial) == 23
         for name in WEIGHTS:
-            assert np.array_equal(trajectory.initial_of[session][name], weights[name])
-            assert not np.array_equal(
-                trajectory.steps(session)[-1].weights["share_W"], weights["share_W"]
-            )
-    save(str(tmp_path / "again.npz"), trajectory)
-    again = load(str(tmp_path / "again.npz"))
-    assert np.array_equal(again.initial_of[1]["share_Y2"], trajectory.initial_of[1]["share_Y2"])
+            assert np.array_equal(initial[name], weights[name])
+        after = trajectory.steps(session)[-1].variables
+        assert not np.array_equal(after["share_W"], weights["share_W"])
+    save_recording(str(tmp_path / "again.npz"), trajectory)
+    again = load_recording(str(tmp_path / "again.npz"))
+    assert repr(again) == repr(trajectory)
+    initial = again.sessions[1].initial
+    assert np.array_equal(initial["share_Y2"], trajectory.sessions[1].initial["share_Y2"])
 
 
 def test_a_session_that_does_not_train_has_no_first_step(path):
     with recording(path):
         article(steps=0)
         article(steps=2)
-    trajectory = load(path)
-    assert list(trajectory.initial_of) == [1]
-    assert np.array_equal(trajectory.initial_of[1]["share_W"], trajectory.initial["share_W"])
-    assert load_golden("joint").initial_of == {}
+    trajectory = load_recording(path)
+    assert list(trajectory.sessions) == [1]
 
 
 def test_a_failed_run_is_recorded_with_what_it_moved(path):
@@ -268,13 +274,13 @@ def test_a_failed_run_is_recorded_with_what_it_moved(path):
         after = session.run(net.shared_layer_weights)
     with pytest.raises(RuntimeError, match="closed"):
         session.run(net.init)
-    runs = load(path).runs
+    runs = load_recording(path).runs
     assert "You must feed a value" in runs[1].error
     assert runs[1].task == ""
     assert runs[2].error.startswith("ValueError: Cannot feed value")
     assert runs[3].error.startswith("TypeError")
     assert [run.error for run in (runs[0], runs[4])] == ["", ""]
-    assert np.array_equal(runs[3].weights["share_W"], after)
+    assert np.array_equal(runs[3].variables["share_W"], after)
 
 
 def test_every_way_to_a_run_is_seen(path):
@@ -294,16 +300,16 @@ def test_every_way_to_a_run_is_seen(path):
             session.close()
             with tf.train.MonitoredSession() as monitored:
                 assert monitored.run(double, {x: 3}) == 6
-    runs = load(path).runs
+    runs = load_recording(path).runs
     names = [list(run.fetched) for run in runs]
-    assert names[:2] == [["init"], ["v:0"]] or names[:2] == [["init"], ["v/read:0"]]
-    assert names[2:4] == [["one:0"], ["double:0"]]
+    assert names[:2] == [["init"], ["v"]] or names[:2] == [["init"], ["v/read"]]
+    assert names[2:4] == [["one"], ["double"]]
     assert runs[3].feeds["x"] == 4
-    assert names[-1] == ["double:0"]
-    assert runs[-1].fetched["double:0"] == 6
+    assert names[-1] == ["double"]
+    assert runs[-1].fetched["double"] == 6
     # A session that has not initialized the variable says nothing of it.
-    assert runs[1].weights == {"v": 1}
-    assert runs[2].weights == {}
+    assert runs[1].variables == {"v": 1}
+    assert runs[2].variables == {}
 
 
 def test_strings_and_sparse_values(path):
@@ -315,10 +321,12 @@ def test_strings_and_sparse_values(path):
         with recording(path), tf.Session() as session:
             session.run([text, texts])
             assert session.run(sparse, {sparse: value}).values == [1.5]
-    runs = load(path).runs
-    assert bytes(bytearray(runs[0].fetched["text:0"])) == b"ab\0"
-    assert runs[0].fetched["texts:0"].tolist() == [b"a", b"bc"]
-    assert runs[1].fetched == {"<SparseTensor>": None}
+    runs = load_recording(path).runs
+    assert bytes(bytearray(runs[0].fetched["text"])) == b"ab\0"
+    assert runs[0].fetched["texts"].tolist() == [b"a", b"bc"]
+    (_, values), *_ = (item for item in runs[1].fetched.items() if item[0].endswith("values"))
+    assert values.tolist() == [1.5]
+    assert [value.tolist() for value in runs[1].feeds.values()] == [[[0]], [1.5], [3]]
 
 
 def test_loops_are_no_single_step(path):
@@ -335,7 +343,7 @@ def test_loops_are_no_single_step(path):
     with recording(path), open_session(net, "cpu") as session:
         session.run(net.init)
         session.run([loop, net.Y1_op], {net.X: batch.X, net.Y1: batch.Y1})
-    assert [run.task for run in load(path).runs] == ["", ""]
+    assert [run.task for run in load_recording(path).runs] == ["", "Y1"]
 
 
 def test_run_is_restored_and_errors_pass(path):
@@ -346,7 +354,7 @@ def test_run_is_restored_and_errors_pass(path):
         raise ZeroDivisionError
     assert home.run is run
     assert home.make_callable is make_callable
-    assert len(load(path).steps()) == 3
+    assert len(load_recording(path).steps()) == 3
 
 
 def test_one_recording_at_a_time(path, tmp_path):
@@ -357,7 +365,7 @@ def test_one_recording_at_a_time(path, tmp_path):
         article(steps=1)
     with recording(path):  # and again
         article(steps=2)
-    assert len(load(path).steps()) == 2
+    assert len(load_recording(path).steps()) == 2
     assert os.listdir(str(tmp_path)) == ["recorded.npz"]
 
 
@@ -382,9 +390,9 @@ def test_threads_record_each_their_own_runs(path):
                 thread.start()
             for thread in threads:
                 thread.join()
-    runs = load(path).runs
+    runs = load_recording(path).runs
     assert len(runs) == 80
-    assert all(run.fetched["y:0"] == 2 * run.feeds["x"] for run in runs)
+    assert all(run.fetched["y"] == 2 * run.feeds["x"] for run in runs)
 
 
 def test_a_killed_process_leaves_its_whole_runs(path):
@@ -410,26 +418,25 @@ def test_a_killed_process_leaves_its_whole_runs(path):
     )
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(InputError, match=r"no such file.*is an unfinished one"):
-        load(path)
-    steps = load(path, partial=True).steps()
+        load_recording(path)
+    steps = load_recording(path, partial=True).steps()
     assert [float(run.loss) for run in steps] == [float(x) for x in killed.stdout.split()]
     assert len(steps) == 8
-    assert set(OPTIMIZERS.values()) == {key[0] for key in steps[-1].slots}
+    assert len(steps[-1].variables) == 23
 
 
 def test_a_full_disk_is_told_and_loses_no_whole_run(path):
     script = """
         import resource, signal, sys
         import numpy as np
-        from tf1_mtl.baseline.trajectory import Run
-        from tf1_mtl.baseline.trajectory_writer import Writer
+        from tf1_mtl.baseline.recordings import Run, Writer
         from tf1_mtl.errors import InputError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
         writer = Writer(sys.argv[1], {})
         try:
             for i in range(100):
-                writer.add(Run("Y1", {"X": np.full((10, 10), i, np.float32)}, np.float32(i)))
+                writer.add(Run("Y1", {"X": np.full((10, 10), i, np.float32)}, {"loss": np.float32(i)}))
         except InputError as error:
             print(i, error)
         writer.close()
@@ -442,4 +449,4 @@ def test_a_full_disk_is_told_and_loses_no_whole_run(path):
     assert full.stderr == b""
     added, message = full.stdout.decode().split(" ", 1)
     assert "cannot be written further (File too large)" in message
-    assert [run.loss for run in load(path, partial=True).runs] == list(range(int(added)))
+    assert [run.loss for run in load_recording(path, partial=True).runs] == list(range(int(added)))

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from oracle.goldens import slots
 
 from tf1_mtl.baseline import Reference, golden_names, load_golden
 from tf1_mtl.baseline.bounds import SQRT_ULPS, TINY, UNIT, Bounded, BoundedReference, gamma
 from tf1_mtl.baseline.deviations import BoundedDeviant, Deviant
 from tf1_mtl.baseline.known import KNOWN, causes
 from tf1_mtl.baseline.play import batch
+from tf1_mtl.baseline.recordings import Run
 from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS
 from tf1_mtl.baseline.rules import Rules
 
@@ -15,22 +17,18 @@ BETAS = {"m": np.float32(0.9), "v": np.float32(0.999)}
 
 
 def _initial(golden):
-    return [golden.initial[name] for name in WEIGHTS]
+    return [golden.sessions[0].initial[name] for name in WEIGHTS]
 
 
 def _recorded_steps():
     """Every step whose slots before and after it are in a golden."""
     for case in golden_names():
         golden = load_golden(case)
-        before, weights = None, golden.initial
+        before = Run("", {}, variables=golden.sessions[0].initial)
         for step, run in enumerate(golden.runs):
-            if step == 0:
-                before = {key: np.zeros_like(value) for key, value in run.slots.items()}
-                before.update({key: BETAS["m"] for key in before if key[2] == "beta1_power"})
-                before.update({key: BETAS["v"] for key in before if key[2] == "beta2_power"})
-            if run.slots is not None and before is not None:
-                yield case, step, run, before, weights
-            before, weights = run.slots, run.weights
+            if run.variables is not None and before.variables is not None:
+                yield case, step, run, slots(golden, before), before.variables
+            before = run
 
 
 STEPS = list(_recorded_steps())
@@ -49,10 +47,10 @@ def test_slots_are_bit_exact_given_the_gradients(case):
     `m`; one of these must give the recorded `v` too.
     """
     for _, _, run, before, _ in (step for step in STEPS if step[0] == case):
-        optimizer = OPTIMIZERS[run.task]
+        optimizer, after = OPTIMIZERS[run.task], slots(load_golden(case), run)
         for head in ("share_W", *("share_" + task for task in TRAINS[run.task])):
             m0, v0 = before[optimizer, head, "m"], before[optimizer, head, "v"]
-            m1, v1 = run.slots[optimizer, head, "m"], run.slots[optimizer, head, "v"]
+            m1, v1 = after[optimizer, head, "m"], after[optimizer, head, "v"]
             estimate = m0.astype(float) + (m1.astype(float) - m0) / (1 - float(BETAS["m"]))
             # Spacing of what the subtraction in float32 can tell apart.
             spacing = np.spacing(np.maximum(np.abs(estimate), np.abs(m0)).astype(np.float32))
@@ -79,23 +77,21 @@ def test_weights_follow_from_the_slots(case):
     which seldom reaches a bit of the weight."""
     exact = elements = 0
     for _, _, run, before, weights in (step for step in STEPS if step[0] == case):
-        if weights is None:
-            continue
-        optimizer = OPTIMIZERS[run.task]
+        optimizer, after = OPTIMIZERS[run.task], slots(load_golden(case), run)
         adam = Reference(*_initial(load_golden(case)))
         for power in ("beta1_power", "beta2_power"):
             adam.slots[optimizer, "", power] = before[optimizer, "", power]
         alpha = adam.alpha(optimizer)
         for name in WEIGHTS:
-            if (optimizer, name, "m") not in run.slots:
+            if (optimizer, name, "m") not in after:
                 continue
-            m, root = run.slots[optimizer, name, "m"], np.sqrt(run.slots[optimizer, name, "v"])
+            m, root = after[optimizer, name, "m"], np.sqrt(after[optimizer, name, "v"])
             found = np.zeros(m.shape, bool)
             for ulps in range(-SQRT_ULPS, SQRT_ULPS + 1):
                 off = root + np.float32(ulps) * np.spacing(root)
                 w = weights[name] - m * alpha / (off + adam.epsilon)
-                found |= w == run.weights[name]
-                exact += int((w == run.weights[name]).sum()) if ulps == 0 else 0
+                found |= w == run.variables[name]
+                exact += int((w == run.variables[name]).sum()) if ulps == 0 else 0
             assert found.all(), (case, name)
             elements += found.size
     assert exact >= 0.98 * elements
@@ -107,7 +103,7 @@ def test_beta_powers_are_bit_exact(case):
     reference = Reference(*_initial(golden))
     for run in golden.runs:
         reference.step(*batch(golden, run))
-        for key, value in (run.slots or {}).items():
+        for key, value in (slots(golden, run) or {}).items():
             if key[2].endswith("_power"):
                 power = reference.slots[key]
                 # TensorFlow flushes numbers below float32's smallest normal one to zero.
@@ -168,7 +164,7 @@ def test_losses_and_weights_as_recorded():
         assert abs(loss - run.loss) <= 4 * np.spacing(run.loss)
         for name, value in reference.weights().items():
             assert value.dtype == np.float32
-            np.testing.assert_allclose(value, run.weights[name], rtol=0, atol=5e-7)
+            np.testing.assert_allclose(value, run.variables[name], rtol=0, atol=5e-7)
 
 
 def test_float64_is_computed_in_float64_and_shown_in_float32():

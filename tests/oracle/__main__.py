@@ -8,8 +8,7 @@ import sys
 import numpy as np
 
 from tf1_mtl.baseline.machine import recorded_by
-from tf1_mtl.baseline.trajectory import load
-from tf1_mtl.baseline.trajectory_writer import save
+from tf1_mtl.baseline.recordings import load_recording, save_recording
 
 from . import goldens, listing, published, tolerance
 from .cases import WEIGHTS, cases
@@ -62,7 +61,7 @@ def recordings(version, run):
         for name, one in recorded.items():
             finals[name + "_losses"] = one.losses
             for weight in WEIGHTS:
-                finals[name + "_" + weight] = one.weights[max(one.weights)][weight]
+                finals[name + "_" + weight] = one.variables[max(one.variables)][weight]
     return found
 
 
@@ -78,9 +77,9 @@ def write(version, machine):
         with open(_graph(version), "w") as file:
             file.write(published.graph_text())
         for name, case in cases().items():
-            names = listing.Listing(case.weights, case.batch).variable_names()
-            golden = goldens.pack(name, case, listing.run(case), machine, names)
-            save(GOLDENS + name + ".npz", golden)
+            described = listing.Listing(case.weights, case.batch).described()
+            golden = goldens.pack(name, case, listing.run(case), machine, described)
+            save_recording(GOLDENS + name + ".npz", golden)
 
 
 def differences(version, machine):
@@ -146,7 +145,7 @@ def compare(where, recorded, stored, tolerated):
 def _read(path):
     """({where in the file: array}, what recorded it)."""
     if path.startswith(GOLDENS):
-        golden = load(path)
+        golden = load_recording(path)
         return goldens.flat(goldens.unpack(golden)), golden.manifest["recorded_by"]
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files}

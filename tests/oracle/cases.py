@@ -21,11 +21,11 @@ class Case(NamedTuple):
     seed: int
     weights: Dict[str, np.ndarray]  #: float32, before step 0
     batches: List[Batch]  #: (task, X, Y1, Y2), float32; a label that is not fed is None
-    keep: Optional[Tuple[int, ...]] = None  #: steps whose weights and slots are kept; None: all
+    keep: Optional[Tuple[int, ...]] = None  #: steps whose variables are kept; None: all
     batch: Optional[int] = None  #: rows of the placeholders; None leaves the number open
 
     def kept(self):
-        """The steps whose weights and slots are kept."""
+        """Return the steps whose variables are kept."""
         return tuple(range(len(self.batches))) if self.keep is None else self.keep
 
 
@@ -33,8 +33,10 @@ class Recorded(NamedTuple):
     """What a run of a case gave."""
 
     losses: np.ndarray  #: float32 [steps]
-    weights: Dict[int, Dict[str, np.ndarray]]  #: by kept step
-    slots: Dict[int, Dict[Tuple[str, str, str], np.ndarray]]  #: by kept step
+    initial: Dict[str, np.ndarray]  #: as `variables`, before step 0
+    #: By kept step: weights as "share_W", slots as "Optimiser/share_W/m", beta powers as
+    #: "Y1_op//beta1_power".
+    variables: Dict[int, Dict[str, np.ndarray]]
 
 
 def cases():

@@ -1,18 +1,31 @@
-"""A case and what a runtime made of it, as a trajectory. NumPy only."""
+"""A case and what a runtime made of it, as a recording. NumPy only."""
 
-from tf1_mtl.baseline.trajectory import Run, Trajectory
+from typing import Dict, NamedTuple, Tuple
+
+from tf1_mtl.baseline.recorded_graph import RecordedGraph
+from tf1_mtl.baseline.recordings import Recording, Run, Session, Variable
 
 from .cases import WEIGHTS, Recorded
 
 
-def pack(name, case, recorded, machine, names):
-    """The golden of one case.
+class Described(NamedTuple):
+    """What a recording says of the listing's graph."""
+
+    graph: RecordedGraph
+    variables: Tuple[Variable, ...]
+    names: Dict[str, str]  #: TensorFlow's name of a variable, by key
+    article: Dict[str, str]  #: TensorFlow's name of X, share_W, Y1_Loss, ...
+    fetches: Dict[str, Tuple[str, str]]  #: training operation and loss, by task
+
+
+def pack(name, case, recorded, machine, described):
+    """Return the golden of one case.
 
     Args:
-      name: The case's.
+      name: The name of the case.
       recorded: The `Recorded` of the case.
       machine: What recorded it, from `recorded_by`.
-      names: Our key to TensorFlow's name, of every variable.
+      described: The `Described` listing that was run.
     """
     share_W, share_Y1, share_Y2 = (case.weights[weight] for weight in WEIGHTS)
     manifest = {
@@ -28,37 +41,53 @@ def pack(name, case, recorded, machine, names):
         },
         "optimizer": {"learning_rate": 0.001, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
         "arrays": {
-            "initial": "weights before step 0",
+            "initial": "variables before step 0",
             "feeds": "as fed; a label that is absent was not fed",
-            "loss": "before the update: sum of squares / 2; of joint, both tasks' sum",
-            "weights": "after the update",
-            "slots": "after the update: optimizer, variable, slot",
+            "fetched": "the loss before the update: sum of squares / 2; of joint, the sum of both",
+            "variables": "after the update",
         },
-        "tensorflow_names": names,
+        "tensorflow_names": described.names,
     }
+    initial = {described.names[key]: value for key, value in recorded.initial.items()}
+    session = Session(described.graph, described.variables, initial, described.article)
     runs = []
     for step, ((task, *arrays), loss) in enumerate(zip(case.batches, recorded.losses)):
         feeds = {key: array for key, array in zip(("X", "Y1", "Y2"), arrays) if array is not None}
-        runs.append(Run(task, feeds, loss, recorded.weights.get(step), recorded.slots.get(step)))
-    return Trajectory(manifest, case.weights, tuple(runs))
+        train_op, loss_tensor = described.fetches[task]
+        variables = recorded.variables.get(step)
+        if variables is not None:
+            variables = {described.names[key]: value for key, value in variables.items()}
+        runs.append(Run(task, feeds, {train_op: None, loss_tensor: loss}, variables=variables))
+    return Recording(manifest, tuple(runs), {0: session})
 
 
 def unpack(golden):
-    """The `Recorded` in a golden."""
-    kept = {step: run for step, run in enumerate(golden.runs) if run.weights is not None}
+    """Return the `Recorded` in a golden."""
+    keys = {name: key for key, name in golden.manifest["tensorflow_names"].items()}
+
+    def by_key(variables):
+        return {keys[name]: value for name, value in variables.items()}
+
+    kept = {step: run for step, run in enumerate(golden.runs) if run.variables is not None}
     return Recorded(
         [run.loss for run in golden.runs],
-        {step: run.weights for step, run in kept.items()},
-        {step: run.slots for step, run in kept.items()},
+        by_key(golden.sessions[0].initial),
+        {step: by_key(run.variables) for step, run in kept.items()},
     )
 
 
+def slots(golden, run):
+    """Return the slots of a run by (optimizer, variable, slot), or None where none are kept."""
+    if run.variables is None:
+        return None
+    names = golden.manifest["tensorflow_names"]
+    return {tuple(key.split("/")): run.variables[names[key]] for key in names if "/" in key}
+
+
 def flat(recorded):
-    """All that was recorded, {where: array}."""
+    """Return all that was recorded, {where: array}."""
     arrays = {"losses": recorded.losses}
-    for step in recorded.weights:
-        for key, value in recorded.weights[step].items():
+    for step, variables in recorded.variables.items():
+        for key, value in variables.items():
             arrays[f"step {step}, {key}"] = value
-        for key, value in recorded.slots[step].items():
-            arrays[f"step {step}, {'/'.join(key)}"] = value
     return arrays

@@ -9,7 +9,11 @@ import warnings
 
 import numpy as np
 
+from tf1_mtl.baseline.graph_def import recorded_graph
+from tf1_mtl.baseline.recordings import Variable
+
 from .cases import WEIGHTS, Recorded
+from .goldens import Described
 
 # What a runtime of 2017 has to say about NumPy, its CPU and its successor's names is no news.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -93,11 +97,34 @@ class Listing:
         _, loss = session.run(self.fetches[task], feed_dict=feed_dict)
         return loss
 
+    def variables(self):
+        """Return all variables, {key: variable}, the key of a slot with slashes."""
+        slots = {"/".join(key): variable for key, variable in self.slots.items()}
+        return {**self.weights, **slots}
+
     def variable_names(self):
-        """Our key, a slot's with slashes, to the name that TensorFlow gave the variable."""
-        names = {name: variable.op.name for name, variable in self.weights.items()}
-        names.update(("/".join(key), variable.op.name) for key, variable in self.slots.items())
-        return names
+        """Return the name that TensorFlow gave each variable, by key."""
+        return {key: variable.op.name for key, variable in self.variables().items()}
+
+    def described(self):
+        """Return the graph and its names, for a recording."""
+        with self.graph.as_default():
+            trainable = {variable.op.name for variable in tf.trainable_variables()}
+        kinds = [(variable.op.name, "ref") for variable in self.all_variables]
+        article = {name: tensor.op.name for name, tensor in self.placeholders.items()}
+        article.update((name, variable.op.name) for name, variable in self.weights.items())
+        losses = {"Y1": "Y1_Loss", "Y2": "Y2_Loss", "joint": "Joint_Loss"}
+        fetches = {}
+        for task, (train_op, loss) in self.fetches.items():
+            article[losses[task]] = loss.op.name
+            fetches[task] = (train_op.name, loss.op.name)
+        return Described(
+            recorded_graph(self.graph, tf),
+            tuple(Variable(name, kind, name in trainable) for name, kind in kinds),
+            self.variable_names(),
+            article,
+            fetches,
+        )
 
 
 def run(case):
@@ -107,14 +134,16 @@ def run(case):
       A `Recorded` of what TensorFlow gave.
     """
     listing = Listing(case.weights, case.batch)
-    losses, weights, slots = [], {}, {}
+    losses, kept = [], {}
+    variables = listing.variables()
     with tf.Session(graph=listing.graph) as session:
         session.run(listing.init)
+        initial = session.run(variables)
         for step, (task, X, Y1, Y2) in enumerate(case.batches):
             losses.append(listing.step(session, task, X, Y1, Y2))
             if step in case.kept():
-                weights[step], slots[step] = session.run([listing.weights, listing.slots])
-    return Recorded(np.array(losses, np.float32), weights, slots)
+                kept[step] = session.run(variables)
+    return Recorded(np.array(losses, np.float32), initial, kept)
 
 
 def _beta_powers(adam):

@@ -33,7 +33,7 @@ def sessions(run):
         arrays[regime + "_losses"] = np.stack([one.losses for one in recorded])
         for name in WEIGHTS:
             arrays[f"{regime}_{name}"] = np.stack(
-                [np.stack([one.weights[step - 1][name] for step in KEPT]) for one in recorded]
+                [np.stack([one.variables[step - 1][name] for step in KEPT]) for one in recorded]
             )
         if regime == "alternate":
             arrays["alternate_tasks"] = np.array(
@@ -64,10 +64,7 @@ def checkpoint_variables(run):
     recorded = run(case)
     last = len(case.batches) - 1
     names = Listing(case.weights, case.batch).variable_names()
-    variables = {names[key]: value for key, value in recorded.weights[last].items()}
-    for key, value in recorded.slots[last].items():
-        variables[names["/".join(key)]] = value
-    return variables
+    return {names[key]: value for key, value in recorded.variables[last].items()}
 
 
 def write_checkpoint(directory):

@@ -15,10 +15,11 @@ from .cases import WEIGHTS, Recorded
 def run(case):
     """A `Recorded` that holds, in the place of every value, the tolerance for it."""
     reference = BoundedReference(*(case.weights[name] for name in WEIGHTS))
-    losses, weights, slots = [], {}, {}
+    losses, variables = [], {}
     for step, batch in enumerate(case.batches):
         losses.append(2 * reference.step(*batch).error)
         if step in case.kept():
-            weights[step] = {key: 2 * x.error for key, x in reference.variables.items()}
-            slots[step] = {key: 2 * x.error for key, x in reference.slots.items()}
-    return Recorded(np.array(losses), weights, slots)
+            variables[step] = {key: 2 * x.error for key, x in reference.variables.items()}
+            for key, x in reference.slots.items():
+                variables[step]["/".join(key)] = 2 * x.error
+    return Recorded(np.array(losses), {}, variables)

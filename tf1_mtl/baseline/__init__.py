@@ -12,16 +12,17 @@ from typing import Any, List
 _HOME = {
     "Reference": "tf1_mtl.baseline.reference",
     "Report": "tf1_mtl.baseline.conformance",
-    "Run": "tf1_mtl.baseline.trajectory",
-    "Trajectory": "tf1_mtl.baseline.trajectory",
+    "Recording": "tf1_mtl.baseline.recordings",
+    "Run": "tf1_mtl.baseline.recordings",
+    "Session": "tf1_mtl.baseline.recordings",
     "check": "tf1_mtl.baseline.conformance",
     "check_case": "tf1_mtl.baseline.conformance",
     "golden_names": "tf1_mtl.baseline.goldens",
-    "load": "tf1_mtl.baseline.trajectory",
     "load_golden": "tf1_mtl.baseline.goldens",
+    "load_recording": "tf1_mtl.baseline.recordings",
     "own_golden": "tf1_mtl.baseline.own_recording",
     "recording": "tf1_mtl.baseline.recorder",
-    "save": "tf1_mtl.baseline.trajectory_writer",
+    "save_recording": "tf1_mtl.baseline.recordings",
 }
 
 __all__ = sorted(_HOME)

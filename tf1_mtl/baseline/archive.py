@@ -1,25 +1,34 @@
 """An archive that can be read as far as it was written: zip, sealed with its own SHA-256.
 
 Members are uncompressed and come in the order of writing. A finished archive ends with a seal, the
-digest of every byte before it (in the zip comment, so that any zip reader, `numpy.load` too, opens
-it). One that a kill left unfinished has no seal; its members are read from the front. The same
-members give the same bytes.
+digest of every byte before it. The seal is the zip comment, so that any zip reader, `numpy.load`
+too, opens the file. An archive that a kill left unfinished has no seal. Its members are read from
+the front. The same members give the same bytes.
 """
 
 import contextlib
 import hashlib
 import os
+import re
+import stat
 import struct
 import zipfile
 import zlib
-from typing import Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, NamedTuple, Tuple
+
+import numpy as np
 
 from tf1_mtl.errors import InputError
 
 _SEAL = b"tf1_mtl trajectory, sha256 "
 _DIGEST_LENGTH = 64  # of a SHA-256 in hexadecimal
 _LOCAL_HEADER = struct.Struct("<4sHHHHHIIIHH")  # of a zip member, before its name
+_MEMBER, _DIRECTORY = b"PK\x03\x04", b"PK\x01\x02"  # what a member and the contents begin with
 _BLOCK = 1 << 20
+_NPY = b"\x93NUMPY\x01\x00"
+_NPY_HEADER = re.compile(
+    r"\{'descr': '([<>|][biufcSU][1-9]\d*)', 'fortran_order': False, 'shape': \(([\d, ]*)\), \} *\n"
+)
 
 
 class ArchiveWriter:
@@ -29,7 +38,7 @@ class ArchiveWriter:
         """Opens the file.
 
         Args:
-          path: Where the finished archive will be; a file that is there stays until then.
+          path: Where the finished archive will be. A file that is there stays until then.
 
         Raises:
           InputError: It cannot be written, or an unfinished recording is in the way.
@@ -43,7 +52,7 @@ class ArchiveWriter:
         except FileExistsError as error:
             raise InputError(
                 f"{self._partial}: an unfinished recording is in the way. Another process may be "
-                "writing it; else read it with load(path, partial=True), or delete it."
+                "writing it; else read it with load_recording(path, partial=True), or delete it."
             ) from error
         except OSError as error:
             raise InputError(
@@ -51,6 +60,7 @@ class ArchiveWriter:
             ) from error
         self._zip = zipfile.ZipFile(self._file, "w")
         self._broken = False
+        self.size = 0  #: bytes of content so far
 
     def put(self, name: str, content: bytes) -> None:
         """Adds a member; content must not be empty.
@@ -62,6 +72,7 @@ class ArchiveWriter:
         member.create_system = 3  # the same on every platform
         with self._writing():
             self._zip.writestr(member, content)
+        self.size += len(content)
 
     def flush(self) -> None:
         """Hands what was added to the operating system; a kill does not lose it any more."""
@@ -73,19 +84,21 @@ class ArchiveWriter:
 
         After a failed `put` it leaves the .partial file as it is.
         """
-        if self._broken:
-            self._zip.fp = None  # or it would try to finish when it is collected
-            with contextlib.suppress(OSError):
-                self._file.close()
-            return
-        with self._writing():
-            self._seal()
+        if not self._broken:
+            with self._writing():
+                self._seal()
 
     def discard(self) -> None:
         """Gives up: nothing is left of what was written."""
-        self._zip.close()
-        self._file.close()
+        self._abandon()
         os.remove(self._partial)
+
+    def _abandon(self) -> None:
+        """Closes the file as it is."""
+        self._broken = True
+        self._zip.fp = None  # or the zip would be finished, and fail again, when it is collected
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def _seal(self) -> None:
         self._zip.comment = _SEAL + b"0" * _DIGEST_LENGTH
@@ -106,10 +119,10 @@ class ArchiveWriter:
         try:
             yield
         except OSError as error:
-            self._broken = True
+            self._abandon()
             raise InputError(
                 f"{self._path}: cannot be written further ({error.strerror}). What was written "
-                f"before is in {self._partial}: read it with load(path, partial=True)."
+                f"before is in {self._partial}: read it with load_recording(path, partial=True)."
             ) from error
 
 
@@ -117,8 +130,8 @@ class Archive(NamedTuple):
     """What could be read."""
 
     path: str  #: of the file that was read, which may be the .partial one
-    sealed: bool  #: False when it was never finished or lost its end
-    members: List[Tuple[str, bytes]]  #: names and contents, in the order of writing
+    is_sealed: bool  #: False when it was never finished or lost its end
+    members: Dict[str, memoryview]  #: contents by name, in the order of writing
 
 
 def read_archive(path: str, partial: bool = False) -> Archive:
@@ -136,39 +149,97 @@ def read_archive(path: str, partial: bool = False) -> Archive:
     if partial and not os.path.exists(path) and os.path.exists(unfinished):
         path = unfinished
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = _content(path)
     except FileNotFoundError as error:
         hint = "Check the name."
         if os.path.exists(unfinished):
-            hint = f"{unfinished} is an unfinished one: read it with load(path, partial=True)."
-        raise InputError(f"{path}: no such file; should be a trajectory. {hint}") from error
-    except OSError as error:
+            hint = f"{unfinished} is an unfinished one: load_recording(path, partial=True) reads it"
+        raise InputError(f"{path}: no such file; should be a recording. {hint}") from error
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
         raise InputError(
-            f"{path}: cannot be read ({error.strerror}); should be a trajectory file."
+            f"{path}: cannot be read ({reason}); should be a recording's file. Check the name."
         ) from error
-    body, digest = data[:-_DIGEST_LENGTH], data[-_DIGEST_LENGTH:]
-    sealed = body.endswith(_SEAL)
-    if sealed and not partial and hashlib.sha256(body).hexdigest().encode() != digest:
+    body, digest = data[:-_DIGEST_LENGTH], bytes(data[-_DIGEST_LENGTH:])
+    is_sealed = bytes(body[-len(_SEAL) :]) == _SEAL
+    if is_sealed and not partial and hashlib.sha256(body).hexdigest().encode() != digest:
         raise InputError(
             f"{path}: altered, its content does not match its checksum. Get it again from where "
             "it came from, or record it again."
         )
-    return Archive(path, sealed, list(_members(data)))
+    members, is_whole = _members(data)
+    if is_sealed and not partial and not is_whole:
+        raise InputError(
+            f"{path}: sealed, but not as tf1_mtl writes it: a member is damaged, compressed or "
+            "there twice. Record it again."
+        )
+    return Archive(path, is_sealed, members)
 
 
-def _members(data: bytes) -> Iterator[Tuple[str, bytes]]:
-    """The members from the front, up to the first that is not whole."""
+def _content(path: str) -> memoryview:
+    """Returns what is in a regular file; of one that is not a zip archive only the beginning."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(0, "not a regular file")
+    with open(path, "rb") as file:
+        beginning = file.read(len(_MEMBER))
+        return memoryview(beginning + file.read() if beginning == _MEMBER else beginning)
+
+
+def _members(data: memoryview) -> Tuple[Dict[str, memoryview], bool]:
+    """Returns the members up to the first that is damaged, and whether none is."""
+    members: Dict[str, memoryview] = {}
     position = 0
     while len(data) - position >= _LOCAL_HEADER.size:
         fields = _LOCAL_HEADER.unpack_from(data, position)
         signature, checksum, size, name_length, extra_length = (fields[i] for i in (0, 6, 7, 9, 10))
         name_start = position + _LOCAL_HEADER.size
         start = name_start + name_length + extra_length
+        name = bytes(data[name_start : name_start + name_length]).decode("utf-8", "replace")
         content = data[start : start + size]
         # zipfile writes an empty header first and mends it last: empty is as unfinished as short.
-        whole = content and len(content) == size and zlib.crc32(content) == checksum
-        if signature != b"PK\x03\x04" or not whole:
-            return
-        yield data[name_start : name_start + name_length].decode("utf-8", "replace"), content
+        whole = size and len(content) == size and zlib.crc32(content) == checksum
+        if signature != _MEMBER or not whole or name in members:
+            return members, signature == _DIRECTORY
+        members[name] = content
         position = start + size
+    return members, False
+
+
+def npy(array: np.ndarray) -> bytes:
+    """Returns an array in the .npy format, version 1.0.
+
+    The writer of NumPy itself pads its header differently by version.
+    """
+    header = f"{{'descr': {array.dtype.str!r}, 'fortran_order': False, 'shape': {array.shape!r}, }}"
+    header += " " * (-(10 + len(header) + 1) % 64) + "\n"
+    return _NPY + struct.pack("<H", len(header)) + header.encode() + array.tobytes()
+
+
+def read_npy(content: memoryview) -> np.ndarray:
+    """Returns the array that `npy` wrote, read-only and without a copy.
+
+    Raises:
+      ValueError: It is something else, such as pickled objects, or its size is not its shape's.
+    """
+    start = len(_NPY) + 2
+    length = int.from_bytes(content[len(_NPY) : start], "little")
+    header = bytes(content[start : start + length]).decode("latin-1")
+    found = _NPY_HEADER.fullmatch(header)
+    if bytes(content[: len(_NPY)]) != _NPY or not found:
+        raise ValueError(f"not an array of numbers or strings: {header[:80]!r}")
+    dtype = np.dtype(found.group(1))
+    shape = tuple(int(size) for size in found.group(2).split(",") if size.strip())
+    count = 1
+    for size in shape:
+        count *= size
+    values = content[start + length :]
+    if len(values) != count * dtype.itemsize:
+        raise ValueError(f"{len(values)} bytes, but {list(shape)} {dtype} are {count} elements")
+    if not values:
+        return _frozen(np.zeros(shape, dtype))
+    return _frozen(np.frombuffer(values, dtype).reshape(shape))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.setflags(write=False)
+    return array

@@ -35,9 +35,9 @@ from tf1_mtl.baseline.fitting import mean_step_length
 from tf1_mtl.baseline.goldens import golden_names, load_golden
 from tf1_mtl.baseline.judgement import Divergence, judge
 from tf1_mtl.baseline.play import Played, Port, play
+from tf1_mtl.baseline.recordings import Recording
 from tf1_mtl.baseline.repetition import repeats
 from tf1_mtl.baseline.stages import STAGES
-from tf1_mtl.baseline.trajectory import Trajectory
 
 # A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
 # float32 NumPy stay within 4e-7, a float32 Adam with 1 - beta2 taken in double is off by 5e-6.
@@ -124,7 +124,7 @@ class Report(NamedTuple):
 def check(
     port: Port,
     cases: Optional[Sequence[str]] = None,
-    goldens: Optional[Mapping[str, Trajectory]] = None,
+    goldens: Optional[Mapping[str, Recording]] = None,
 ) -> Report:
     """Runs a port on every golden and judges it.
 

@@ -115,7 +115,7 @@ def _off(played: Played, settings: Settings, steps: int) -> np.ndarray:
 def _steps(played: Played, settings: Settings, steps: int) -> Iterator[Tuple]:
     """Loss and weights of each step: the port's, the deviant's from the port's weights before."""
     golden = played.golden
-    weights = {name: golden.initial[name] for name in WEIGHTS}
+    weights = {name: golden.sessions[0].initial[name] for name in WEIGHTS}
     model = Deviant(**weights, dtype=np.float64, **settings)
     for step in range(min(steps, len(played.shown) - 1)):
         shown = played.shown[step]

@@ -68,7 +68,7 @@ def judge(
       The first divergence, None where there is none.
     """
     golden = played.golden
-    model = BoundedDeviant(*(golden.initial[name] for name in WEIGHTS), **rules)
+    model = BoundedDeviant(*(golden.sessions[0].initial[name] for name in WEIGHTS), **rules)
     if played.shown:
         found = _dtype(played, model) or _given(played, model)
         if found:
@@ -81,7 +81,8 @@ def judge(
     if played.wrong and (steps is None or len(played.losses) < steps):
         wrong, where = played.wrong, f"{played.where}, {played.wrong.what}"
         step = len(played.losses) if played.shown else -1
-        if any(x.shape != golden.initial[name].shape for name, x in model.shown().items()):
+        initial = golden.sessions[0].initial
+        if any(x.shape != initial[name].shape for name, x in model.shown().items()):
             return None  # these rules return wrong shapes too
         return Divergence(played.case, step, where, RETURNED, wrong.obtained, wrong.expected)
     return None
@@ -102,7 +103,7 @@ def _given(played: Played, model: BoundedDeviant) -> Optional[Divergence]:
         off = _is_off(played.shown[0][name], expected)
         if off.any():
             reason = "they were given, nothing was computed"
-            initial = played.golden.initial[name]
+            initial = played.golden.sessions[0].initial[name]
             at = Array(name, played.shown[0][name], expected, off, initial)
             return at.divergence(played, -1, RETURNED, reason, ())
     return None
@@ -187,8 +188,8 @@ class Steps:
             found = [a.divergence(played, step, stage, reason, tuple(agrees + more)) for a in off]
             return max(found, key=lambda divergence: divergence.times)
         self.tasks_seen.add(run.task)
-        if self.recorded and run.weights is not None and arrays:
-            return self._long_run(step, run.weights, tuple(agrees))
+        if self.recorded and run.variables is not None and arrays:
+            return self._long_run(step, run.variables, tuple(agrees))
         return None
 
     def arrays(self, step: int) -> List[Array]:
@@ -201,7 +202,7 @@ class Steps:
         found = [Array("loss", loss, expected_loss, off, recorded_loss)]
         if len(self.played.shown) == step + 1:
             return found
-        recorded, shown = run.weights or {}, self.model.shown()
+        recorded, shown = run.variables or {}, self.model.shown()
         for name in WEIGHTS:
             obtained, expected = self.played.shown[step + 1][name], shown[name]
             self.squares[name] = self.squares[name] + expected.error**2
@@ -275,7 +276,7 @@ def ulps_between(a: float, b: float) -> Optional[int]:
 def _loss_reason(played: Played, step: int) -> str:
     """Why the loss has its tolerance."""
     _, X, Y1, Y2 = played.batch(step)
-    shared = played.golden.initial["share_W"].shape[1]
+    shared = played.golden.sessions[0].initial["share_W"].shape[1]
     squares = max(Y1.size, Y2.size)
     return (
         f"float32 rounding in any order of summation: dot products of {X.shape[1]} and {shared} "
@@ -285,7 +286,7 @@ def _loss_reason(played: Played, step: int) -> str:
 
 def _update_reason(played: Played, step: int) -> str:
     """Why the weights after a step have theirs."""
-    initial = played.golden.initial
+    initial = played.golden.sessions[0].initial
     sizes = {size for name in WEIGHTS for size in initial[name].shape}
     terms = sorted(sizes | {len(played.golden.runs[step].feeds["X"])})
     return (

@@ -6,8 +6,8 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tup
 
 import numpy as np
 
+from tf1_mtl.baseline.recordings import Recording, Run
 from tf1_mtl.baseline.reference import WEIGHTS
-from tf1_mtl.baseline.trajectory import Run, Trajectory
 
 Weights = Dict[str, np.ndarray]
 Port = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
@@ -21,7 +21,7 @@ class Played(NamedTuple):
     """What a port did with one case, up to the end or to where it broke."""
 
     case: str
-    golden: Trajectory
+    golden: Recording
     shown: List[Weights]  #: the weights before step 0 and after each step
     losses: List[float]
     wrong: Optional["WrongReturn"] = None  #: what it returned that is no loss or no weights
@@ -45,23 +45,23 @@ class WrongReturn(Exception):
         self.what, self.obtained, self.expected = what, obtained, expected
 
 
-def place(case: str, step: int, golden: Trajectory) -> str:
+def place(case: str, step: int, golden: Recording) -> str:
     """Where in a case: "golden 'joint', step 3 (joint)"; step -1 is before the first."""
     when = f"step {step} ({golden.runs[step].task})" if step >= 0 else "before step 0"
     return f"golden '{case}', {when}"
 
 
-def batch(golden: Trajectory, run: Run) -> Tuple[str, np.ndarray, np.ndarray, np.ndarray]:
+def batch(golden: Recording, run: Run) -> Tuple[str, np.ndarray, np.ndarray, np.ndarray]:
     """A step's arguments. A label that was not fed is zeros, so that a port may convert it."""
     X = run.feeds["X"]
     labels = []
     for task in ("Y1", "Y2"):
-        outputs = golden.initial["share_" + task].shape[1]
+        outputs = golden.sessions[0].initial["share_" + task].shape[1]
         labels.append(run.feeds.get(task, np.zeros((len(X), outputs), np.float32)))
     return run.task, X, labels[0], labels[1]
 
 
-def play(port: Port, case: str, golden: Trajectory) -> Played:
+def play(port: Port, case: str, golden: Recording) -> Played:
     """Builds the port from the golden's initial weights and runs every step.
 
     Args:
@@ -72,22 +72,23 @@ def play(port: Port, case: str, golden: Trajectory) -> Played:
     Returns:
       What the port did; an error of its own is in it, and raises nothing here.
     """
-    player, given = _Player(), [golden.initial[name].copy() for name in WEIGHTS]
+    initial = golden.sessions[0].initial
+    player, given = _Player(), [initial[name].copy() for name in WEIGHTS]
     shown: List[Weights] = []
     losses: List[float] = []
     wrong, broke = None, ""
     try:
         model = port(*given)
-        shown.append(_weights(model.weights(), golden.initial))
+        shown.append(_weights(model.weights(), initial))
         for run in golden.runs:
             losses.append(_loss(player.call(model.step, *batch(golden, run))))
-            shown.append(_weights(model.weights(), golden.initial))
+            shown.append(_weights(model.weights(), initial))
     except WrongReturn as error:
         wrong = error
     except (Exception, SystemExit):
         broke = _traceback()
     # A port may keep what it was built from, and train in it: that shows at the end.
-    writes = any(not np.array_equal(golden.initial[n], x) for n, x in zip(WEIGHTS, given))
+    writes = any(not np.array_equal(initial[n], x) for n, x in zip(WEIGHTS, given))
     return Played(case, golden, shown, losses, wrong, broke, player.writes or writes)
 
 

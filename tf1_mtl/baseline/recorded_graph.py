@@ -5,7 +5,11 @@ GraphDef: "node" is the first output of a node, "node:1" the second, and "^node"
 a control dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `evaluator` runs it.
 """
 
-from typing import Any, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
+import functools
+import math
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
+
+import numpy as np
 
 #: Operations that hold a variable: ref variables, then resource variables.
 REF_VARIABLES = ("Variable", "VariableV2")
@@ -20,7 +24,7 @@ class Node(NamedTuple):
     inputs: Tuple[str, ...]  #: tensors in order, then control dependencies
     #: JSON values by name: a dtype is its name ("float32"), a shape is a list with -1 for an
     #: unknown dimension or None for an unknown rank, a function is {"function": its name}. A tensor
-    #: (the `value` of a Const) is a NumPy array.
+    #: (the `value` of a Const) is a NumPy array, of strings an array of `bytes` objects.
     attributes: Mapping[str, Any] = {}
 
     @property
@@ -110,3 +114,99 @@ def needed_nodes(
             if source not in placed:
                 stack.append((source, False))
     return placed
+
+
+def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any]) -> Dict[str, Any]:
+    """Return a graph as a JSON value.
+
+    Args:
+      graph: What to write.
+      store: Keeps an array elsewhere under a name and returns a JSON value that refers to it.
+    """
+    functions = {}
+    for name, function in graph.functions.items():
+        nodes = _nodes_to_json(function.nodes.values(), functools.partial(_prefixed, store, name))
+        functions[name] = {**function._asdict(), "nodes": nodes}
+    return {"nodes": _nodes_to_json(graph.nodes.values(), store), "functions": functions}
+
+
+def graph_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> RecordedGraph:
+    """Return the graph that `graph_to_json` wrote.
+
+    Args:
+      entry: Its JSON value.
+      resolve: Returns the array that a reference of `store` means.
+
+    Raises:
+      ValueError, TypeError, KeyError, AttributeError: The entry is not such a value.
+    """
+    functions = {}
+    for name, function in entry["functions"].items():
+        tensors = (_names(function[key]) for key in ("arguments", "results", "control_results"))
+        arguments, results, control_results = tensors
+        nodes = _nodes_from_json(function["nodes"], resolve)
+        functions[name] = Function(arguments, nodes, results, control_results)
+    return RecordedGraph(_nodes_from_json(entry["nodes"], resolve), functions)
+
+
+def _prefixed(store: Callable[[str, np.ndarray], Any], prefix: str, name: str, x: Any) -> Any:
+    return store(f"{prefix}/{name}", x)
+
+
+def _nodes_to_json(nodes: Iterable[Node], store: Callable[[str, np.ndarray], Any]) -> List[Any]:
+    return [
+        [
+            node.name,
+            node.op,
+            list(node.inputs),
+            {
+                key: _attribute_to_json(value, functools.partial(store, f"{node.name}/{key}"))
+                for key, value in node.attributes.items()
+            },
+        ]
+        for node in nodes
+    ]
+
+
+def _nodes_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> Dict[str, Node]:
+    nodes = {}
+    for name, op, inputs, attributes in entry:
+        name, op = _names([name, op])
+        values = {key: _attribute_from_json(x, resolve) for key, x in attributes.items()}
+        nodes[name] = Node(name, op, _names(inputs), values)
+    return nodes
+
+
+def _names(entry: Any) -> Tuple[str, ...]:
+    if not isinstance(entry, list) or not all(isinstance(name, str) for name in entry):
+        raise TypeError(f"{entry!r:.80} should be a list of names")
+    return tuple(entry)
+
+
+def _attribute_to_json(value: Any, store: Callable[[np.ndarray], Any]) -> Any:
+    """Return an attribute as JSON, which has neither arrays nor numbers that are not finite."""
+    if isinstance(value, np.ndarray):
+        if not value.dtype.hasobject:
+            return {"tensor": store(value)}
+        strings = [text.decode("utf-8", "surrogateescape") for text in value.ravel()]
+        return {"strings": strings, "shape": list(value.shape)}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"float": repr(value)}
+    if isinstance(value, list):
+        return [_attribute_to_json(one, store) for one in value]
+    return value
+
+
+def _attribute_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> Any:
+    if isinstance(entry, list):
+        return [_attribute_from_json(one, resolve) for one in entry]
+    if not isinstance(entry, dict) or "function" in entry:
+        return entry
+    if "tensor" in entry:
+        return resolve(entry["tensor"])
+    if "float" in entry:
+        return float(entry["float"])
+    strings = [text.encode("utf-8", "surrogateescape") for text in entry["strings"]]
+    array = np.empty(len(strings), object)
+    array[:] = strings
+    return array.reshape(entry["shape"])

@@ -7,15 +7,15 @@ import numpy as np
 from tf1_mtl.baseline.deviations import BoundedDeviant
 from tf1_mtl.baseline.judgement import Array, Divergence, Steps, judge
 from tf1_mtl.baseline.play import Played, Port, play
+from tf1_mtl.baseline.recordings import Recording
 from tf1_mtl.baseline.reference import WEIGHTS
 from tf1_mtl.baseline.stages import LONG_RUN, RETURNED
-from tf1_mtl.baseline.trajectory import Trajectory
 
 # By chance a port that draws random numbers may be off by nearly the same once more.
 TIMES = 2
 
 
-def repeats(port: Port, golden: Trajectory, found: Divergence) -> bool:
+def repeats(port: Port, golden: Recording, found: Divergence) -> bool:
     """Plays the diverging case again, up to where it diverged, and looks there.
 
     A port that sums in another order each time is off by almost the same there, since all rounding
@@ -46,7 +46,8 @@ def _says(found: Divergence) -> str:
 
 def _off(played: Played, found: Divergence) -> float:
     """How far a value is off, where another play of the port diverged."""
-    steps = Steps(played, BoundedDeviant(*(played.golden.initial[name] for name in WEIGHTS)), False)
+    initial = played.golden.sessions[0].initial
+    steps = Steps(played, BoundedDeviant(*(initial[name] for name in WEIGHTS)), False)
     arrays: List[Array] = []
     for step in range(min(found.step + 1, len(played.losses))):
         arrays = steps.arrays(step)

@@ -1,4 +1,4 @@
-"""The goldens: trajectories recorded on a real TensorFlow 1.15.5 and kept in the package.
+"""The goldens: recordings made on a real TensorFlow 1.15.5 and kept in the package.
 
 `tests/oracle` records them; each manifest says what recorded it and what it exposes.
 """
@@ -7,7 +7,7 @@ import functools
 import os
 from typing import Tuple
 
-from tf1_mtl.baseline.trajectory import Trajectory, load
+from tf1_mtl.baseline.recordings import Recording, load_recording
 from tf1_mtl.errors import InputError
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -19,14 +19,14 @@ def golden_names() -> Tuple[str, ...]:
 
 
 @functools.lru_cache(maxsize=None)
-def load_golden(name: str) -> Trajectory:
+def load_golden(name: str) -> Recording:
     """Reads one golden.
 
     Args:
       name: One of `golden_names()`.
 
     Returns:
-      The trajectory, its arrays read-only; the same object each time.
+      The recording, its arrays read-only; the same object each time.
 
     Raises:
       InputError: There is no such golden, or its file is damaged.
@@ -35,4 +35,4 @@ def load_golden(name: str) -> Trajectory:
         raise InputError(
             f"golden: {name!r}, but should be one of {', '.join(golden_names())}. Choose one."
         )
-    return load(os.path.join(_HERE, name + ".npz"))
+    return load_recording(os.path.join(_HERE, name + ".npz"))

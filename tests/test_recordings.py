@@ -1,7 +1,7 @@
-"""The trajectory format: what goes in comes out, the same bytes, and no damage passes."""
+"""The format of recordings: what goes in comes out, the same bytes, and no damage passes."""
 
 import hashlib
-import json
+import math
 import os
 import pickle
 import signal
@@ -13,9 +13,17 @@ import zipfile
 import numpy as np
 import pytest
 
-from tf1_mtl.baseline import trajectory_writer
-from tf1_mtl.baseline.trajectory import Run, Trajectory, load
-from tf1_mtl.baseline.trajectory_writer import Writer, save
+from tf1_mtl.baseline import recordings
+from tf1_mtl.baseline.recorded_graph import Function, Node, RecordedGraph
+from tf1_mtl.baseline.recordings import (
+    Recording,
+    Run,
+    Session,
+    Variable,
+    Writer,
+    load_recording,
+    save_recording,
+)
 from tf1_mtl.errors import InputError
 
 
@@ -23,10 +31,11 @@ def example():
     """Three runs that share a feed, keep weights once, and hold what is awkward to store."""
     rng = np.random.RandomState(3)
     X = rng.rand(2, 3).astype(np.float32)
-    weights = {"share_W": rng.rand(3, 2).astype(np.float32)}
-    slots = {
-        ("Y1_op", "share_W", "m"): np.zeros((3, 2), np.float32),
-        ("Y1_op", "", "beta1_power"): np.array(0.9, np.float32),
+    initial = {"share_W": rng.rand(3, 2).astype(np.float32)}
+    variables = {
+        **initial,
+        "share_W/Adam": np.zeros((3, 2), np.float32),
+        "beta1_power": np.array(0.9, np.float32),
     }
     fetched = {
         "op": None,
@@ -37,33 +46,70 @@ def example():
         "nothing": np.zeros((0, 4), np.float16),
         "turned": np.arange(6).reshape(2, 3).T,
     }
+    noise = {"random:1": np.array([0.5], np.float32)}
+    losses = [np.array(loss, np.float32) for loss in (0.1, np.inf)]
     runs = (
-        Run("Y1", {"X": X}, np.float32(0.1), weights, slots),
-        Run("joint", {"X": X.copy()}, np.float32("inf")),
-        Run("", {}, None, fetched=fetched, session=1, error="OpError: no"),
+        Run("Y1", {"X": X}, {"Adam_1": None, "loss": losses[0]}, noise, variables),
+        Run("joint", {"X": X.copy()}, {"loss": losses[1], "Adam": None}),
+        Run("", {}, fetched, session=1, error="OpError: no"),
     )
-    return Trajectory({"case": "example", "sizes": [2, 3]}, weights, runs)
+    kinds = (Variable("share_W", "ref", True), Variable("share_W/Adam", "resource", False))
+    session = Session(graph(2 * X), kinds, initial, {"X": "x"})
+    return Recording({"case": "example", "sizes": [2, 3]}, runs, {0: session})
+
+
+def graph(X):
+    """A graph with every kind of attribute."""
+    body = {
+        "i": Node("i", "_Arg", (), {"T": "int32"}),
+        "one": Node("one", "Const", (), {"value": np.array([1, 2], np.int32)}),
+        "add": Node("add", "AddV2", ("i", "one", "^i"), {}),
+    }
+    strings = np.empty((2, 1), object)
+    strings[:, 0] = b"a\0", b"\xff\0"
+    odd = {
+        "floats": [1.5, math.nan, -math.inf],
+        "infinite": math.inf,
+        "shape": [-1, 3],
+        "unknown": None,
+        "shapes": [[1], None],
+        "text": "\udcff and more",
+        "on": True,
+        "body": {"function": "body"},
+        "bodies": [{"function": "body"}],
+    }
+    nodes = {
+        "X": Node("X", "Const", (), {"value": X, "dtype": "float32"}),
+        "text": Node("text", "Const", (), {"value": strings}),
+        "nan": Node("nan", "Const", (), {"value": np.array(np.nan, np.float32)}),
+        "odd": Node("odd", "While", ("X", "X:1", "^text"), odd),
+    }
+    return RecordedGraph(nodes, {"body": Function(("i",), body, ("add",), ("one",))})
 
 
 def same(left, right):
     """Equal in structure, dtype, shape and every bit."""
     if isinstance(left, dict):
         return list(left) == list(right) and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, tuple):
+    if isinstance(left, (tuple, list)):
         return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(left, (np.ndarray, np.generic)) and left.dtype.hasobject:
+        return left.shape == right.shape and left.tolist() == right.tolist()
     if isinstance(left, (np.ndarray, np.generic)):
         return (
             left.dtype == right.dtype
             and left.shape == right.shape
             and left.tobytes() == right.tobytes()
         )
+    if isinstance(left, float):
+        return repr(left) == repr(right)
     return left == right and type(left) is type(right)
 
 
 @pytest.fixture
 def stored(tmp_path):
     path = str(tmp_path / "example.npz")
-    save(path, example())
+    save_recording(path, example())
     return path
 
 
@@ -78,14 +124,14 @@ def rewrite(path, data):
 
 
 def test_what_is_saved_is_loaded(stored):
-    loaded = load(stored)
+    loaded = load_recording(stored)
     assert same(loaded.runs, example().runs)
-    assert same(loaded.initial, example().initial)
+    assert same(dict(loaded.sessions), dict(example().sessions))
     assert loaded.manifest == {
         "case": "example",
         "sizes": [2, 3],
         "format": "tf1_mtl trajectory",
-        "schema": 1,
+        "schema": 2,
     }
     assert isinstance(loaded.runs[0].loss, np.float32)
 
@@ -97,7 +143,7 @@ def test_steps_are_the_training_runs_of_one_session():
 
 def test_the_same_content_gives_the_same_bytes(stored, tmp_path):
     again = str(tmp_path / "again.npz")
-    save(again, load(stored))
+    save_recording(again, load_recording(stored))
     assert content(again) == content(stored)
     # Written down, so that another Python or NumPy is held to it as well.
     assert hashlib.sha256(content(stored)).hexdigest().startswith("e2aecff7cfa95f3e")
@@ -108,18 +154,19 @@ def test_an_equal_array_is_stored_once(stored):
         names = archive.namelist()
     assert "000000/feeds/X.npy" in names
     assert "000001/feeds/X.npy" not in names
-    runs = load(stored).runs
+    runs = load_recording(stored).runs
     assert runs[0].feeds["X"] is runs[1].feeds["X"]
 
 
 def test_numpy_opens_it_without_pickle(stored):
     with np.load(stored, allow_pickle=False) as archive:
-        assert np.array_equal(archive["initial/share_W"], example().initial["share_W"])
+        initial = example().sessions[0].initial["share_W"]
+        assert np.array_equal(archive["sessions/000000/initial/share_W"], initial)
 
 
 def test_loaded_arrays_are_read_only(stored):
     with pytest.raises(ValueError, match="read-only"):
-        load(stored).initial["share_W"][0, 0] = 1
+        load_recording(stored).sessions[0].initial["share_W"][0, 0] = 1
 
 
 def test_every_altered_byte_is_refused(stored):
@@ -129,7 +176,7 @@ def test_every_altered_byte_is_refused(stored):
         altered[position] ^= 1 << position % 8
         rewrite(stored, bytes(altered))
         with pytest.raises(InputError, match=r"altered|cut short, its end"):
-            load(stored)
+            load_recording(stored)
 
 
 def test_every_truncation_is_refused(stored):
@@ -137,7 +184,7 @@ def test_every_truncation_is_refused(stored):
     for length in [*range(0, len(data), 7), *range(len(data) - 100, len(data))]:
         rewrite(stored, data[:length])
         with pytest.raises(InputError, match="cut short"):
-            load(stored)
+            load_recording(stored)
 
 
 def test_a_truncated_file_gives_its_whole_runs(stored):
@@ -145,7 +192,7 @@ def test_a_truncated_file_gives_its_whole_runs(stored):
     counts = []
     for length in range(data.index(b"000000/feeds/X.npy"), len(data), 7):
         rewrite(stored, data[:length])
-        partial = load(stored, partial=True)
+        partial = load_recording(stored, partial=True)
         counts.append(len(partial.runs))
         assert same(partial.runs, example().runs[: len(partial.runs)])
     assert sorted(set(counts)) == [0, 1, 2, 3]
@@ -160,49 +207,49 @@ def test_a_truncated_file_gives_its_whole_runs(stored):
 def test_a_foreign_file_is_refused(tmp_path, foreign):
     path = str(tmp_path / "foreign.npz")
     rewrite(path, foreign)
-    with pytest.raises(InputError, match="not a trajectory"):
-        load(path)
+    with pytest.raises(InputError, match="not a recording"):
+        load_recording(path)
 
 
 def test_a_foreign_npz_is_refused(tmp_path):
     path = str(tmp_path / "foreign.npz")
     np.savez(path, X=np.zeros((2, 2)))
-    with pytest.raises(InputError, match="not a trajectory"):
-        load(path)
+    with pytest.raises(InputError, match="not a recording"):
+        load_recording(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("manifest.json", "{}")
-    with pytest.raises(InputError, match="not a trajectory; should be a file that `--record`"):
-        load(path)
+    with pytest.raises(InputError, match="not a recording; should be a file that `--record`"):
+        load_recording(path)
 
 
 def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
     path = str(tmp_path / "newer.npz")
-    monkeypatch.setattr(trajectory_writer, "SCHEMA", 2)
-    save(path, example())
+    monkeypatch.setattr(recordings, "SCHEMA", 3)
+    save_recording(path, example())
     monkeypatch.undo()
-    with pytest.raises(InputError, match=r"schema 2, but this tf1_mtl reads up to 1. Upgrade"):
-        load(path)
+    with pytest.raises(InputError, match=r"schema 3, but this tf1_mtl reads up to 2. Upgrade"):
+        load_recording(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"no such file; should be a trajectory. Check the name"):
-        load(str(tmp_path / "none.npz"))
-    with pytest.raises(InputError, match=r"cannot be read \(Is a directory\)"):
-        load(str(tmp_path))
+    with pytest.raises(InputError, match=r"no such file; should be a recording. Check the name"):
+        load_recording(str(tmp_path / "none.npz"))
+    with pytest.raises(InputError, match=r"cannot be read \(not a regular file\)"):
+        load_recording(str(tmp_path))
 
 
 def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(InputError, match="a directory, but should be a file"):
-        save(str(tmp_path), example())
+        save_recording(str(tmp_path), example())
     with pytest.raises(InputError, match="cannot be written"):
-        save(str(tmp_path / "no" / "such.npz"), example())
+        save_recording(str(tmp_path / "no" / "such.npz"), example())
     assert os.listdir(str(tmp_path)) == []
 
 
 def test_objects_are_refused_and_nothing_is_left(tmp_path):
-    run = Run("", {"X": np.array([object()])}, None)
+    run = Run("", {"X": np.array([object()])})
     with pytest.raises(InputError, match="000000/feeds/X: an array of Python objects"):
-        save(str(tmp_path / "objects.npz"), Trajectory({}, {}, (run,)))
+        save_recording(str(tmp_path / "objects.npz"), Recording({}, (run,)))
     assert os.listdir(str(tmp_path)) == []
 
 
@@ -212,17 +259,17 @@ def test_a_file_with_pickled_objects_is_never_unpickled(tmp_path):
     np.save(str(tmp_path / "array.npy"), np.array([object]), allow_pickle=True)
     writer._archive.put("000000/feeds/X.npy", content(str(tmp_path / "array.npy")))
     writer.close()
-    with pytest.raises(InputError, match=r"unknown content .*allow_pickle"):
-        load(path)
+    with pytest.raises(InputError, match=r"unknown content .*not an array of numbers"):
+        load_recording(path)
 
 
 def test_a_reference_to_nothing_is_refused(tmp_path):
     path = str(tmp_path / "dangling.npz")
     writer = Writer(path, {})
-    writer._archive.put("initial.json", json.dumps({"share_W": "nowhere.npy"}).encode())
+    writer._archive.put("runs/000000.json", b'{"task":"","feeds":{"X":"nowhere.npy"},"fetched":[]}')
     writer.close()
     with pytest.raises(InputError, match=r"unknown content .*nowhere"):
-        load(path)
+        load_recording(path)
 
 
 def test_the_manifest_can_grow(tmp_path):
@@ -231,9 +278,9 @@ def test_the_manifest_can_grow(tmp_path):
     writer.add(example().runs[0])
     writer.describe({"case": "b", "ended": "well"})
     writer.close()
-    assert load(path).manifest["case"] == "b"
-    assert load(path).manifest["ended"] == "well"
-    assert load(path).manifest["schema"] == 1
+    assert load_recording(path).manifest["case"] == "b"
+    assert load_recording(path).manifest["ended"] == "well"
+    assert load_recording(path).manifest["schema"] == 2
 
 
 def test_an_unfinished_recording_is_not_overwritten(tmp_path):
@@ -242,7 +289,7 @@ def test_an_unfinished_recording_is_not_overwritten(tmp_path):
     with pytest.raises(InputError, match="unfinished recording is in the way"):
         Writer(path, {})
     with pytest.raises(InputError, match=r"a.npz.partial is an unfinished one"):
-        load(path)
+        load_recording(path)
     writer.discard()
     assert os.listdir(str(tmp_path)) == []
 
@@ -252,7 +299,7 @@ def test_a_finished_file_replaces_the_older_one_only_at_the_end(stored):
     writer = Writer(stored, {})
     assert content(stored) == before
     writer.close()
-    assert load(stored).runs == ()
+    assert load_recording(stored).runs == ()
 
 
 def test_a_killed_recording_keeps_every_run_that_was_added(tmp_path):
@@ -260,17 +307,16 @@ def test_a_killed_recording_keeps_every_run_that_was_added(tmp_path):
     script = """
         import os, signal, sys
         import numpy as np
-        from tf1_mtl.baseline.trajectory import Run
-        from tf1_mtl.baseline.trajectory_writer import Writer
+        from tf1_mtl.baseline.recordings import Run, Writer
         writer = Writer(sys.argv[1], {"case": "killed"})
         for i in range(5):
-            writer.add(Run("Y1", {"X": np.full((3, 3), i, np.float32)}, np.float32(i)))
+            writer.add(Run("Y1", {"X": np.full((3, 3), i, np.float32)}, {"loss": np.float32(i)}))
         os.kill(os.getpid(), signal.SIGKILL)
     """
     killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script), path])
     assert killed.returncode == -signal.SIGKILL
     assert not os.path.exists(path)
-    partial = load(path, partial=True)
+    partial = load_recording(path, partial=True)
     assert partial.manifest["case"] == "killed"
     assert [float(run.loss) for run in partial.runs] == [0, 1, 2, 3, 4]
     assert [run.feeds["X"][2, 2] for run in partial.runs] == [0, 1, 2, 3, 4]

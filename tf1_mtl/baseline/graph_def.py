@@ -1,0 +1,118 @@
+"""Turns a GraphDef of any TensorFlow from 0.12 on into a `RecordedGraph`.
+
+No TensorFlow is imported here: the caller has one, and the messages are only read.
+"""
+
+from typing import Any, Dict, List
+
+import numpy as np
+
+from tf1_mtl.baseline.recorded_graph import Function, Node, RecordedGraph, canonical
+
+
+def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph:
+    """Return the nodes and functions of a graph.
+
+    Args:
+      graph: A `tf.Graph`.
+      tensorflow: The module with the TensorFlow 1 API.
+      since: Gives only the nodes that were added after the graph had this version.
+    """
+    graph_def = graph.as_graph_def(from_version=since) if since else graph.as_graph_def()
+    converter = _Converter(graph, tensorflow)
+    nodes = {node.name: converter.node(node) for node in graph_def.node}
+    functions = {
+        function.signature.name: converter.function(function)
+        for function in graph_def.library.function
+    }
+    return RecordedGraph(nodes, functions)
+
+
+class _Converter:
+    """Converts messages with the help of the TensorFlow that made them."""
+
+    def __init__(self, graph: Any, tensorflow: Any) -> None:
+        self._tf = tensorflow
+        self._graph = graph
+
+    def node(self, node: Any) -> Node:
+        attributes = {key: self._attribute(node.attr[key]) for key in sorted(node.attr)}
+        return Node(node.name, node.op, tuple(map(canonical, node.input)), attributes)
+
+    def function(self, function: Any) -> Function:
+        """Return a function; its tensors are named as in a graph."""
+        signature = function.signature
+        arguments = [arg.name for arg in signature.input_arg]
+        nodes = {
+            arg.name: Node(arg.name, "_Arg", (), {"T": self._dtype(arg.type), "index": index})
+            for index, arg in enumerate(signature.input_arg)
+        }
+        first_outputs = {node.name: self._first_outputs(node) for node in function.node_def}
+        for node in function.node_def:
+            inputs = tuple(_in_graph_form(name, first_outputs) for name in node.input)
+            nodes[node.name] = self.node(node)._replace(inputs=inputs)
+        results = [
+            _in_graph_form(function.ret[arg.name], first_outputs) for arg in signature.output_arg
+        ]
+        control_results = [function.control_ret[key] for key in signature.control_output]
+        return Function(tuple(arguments), nodes, tuple(results), tuple(control_results))
+
+    def _first_outputs(self, node: Any) -> Dict[str, int]:
+        """Return the index of the first output of each output argument of an operation."""
+        find = getattr(self._graph, "op_def_for_type", None) or self._graph._get_op_def
+        first, index = {}, 0
+        for arg in find(node.op).output_arg:
+            first[arg.name] = index
+            if arg.number_attr:
+                index += node.attr[arg.number_attr].i
+            elif arg.type_list_attr:
+                index += len(node.attr[arg.type_list_attr].list.type)
+            else:
+                index += 1
+        return first
+
+    def _attribute(self, attribute: Any) -> Any:
+        kind = attribute.WhichOneof("value")
+        if kind == "list":
+            # At most one of the fields of a list is filled.
+            return [
+                self._value(field.name, value)
+                for field, values in attribute.list.ListFields()
+                for value in values
+            ]
+        return None if kind is None else self._value(kind, getattr(attribute, kind))
+
+    def _value(self, kind: str, value: Any) -> Any:
+        if kind == "s":
+            return value.decode("utf-8", "surrogateescape")
+        if kind == "type":
+            return self._dtype(value)
+        if kind == "shape":
+            return None if value.unknown_rank else [int(dim.size) for dim in value.dim]
+        if kind == "tensor":
+            return self._tensor(value)
+        if kind == "func":
+            return {"function": value.name}
+        return value
+
+    def _dtype(self, number: int) -> str:
+        try:
+            return str(self._tf.as_dtype(number).name)
+        except (TypeError, ValueError):
+            return f"dtype {number}"
+
+    def _tensor(self, tensor: Any) -> Any:
+        make = getattr(self._tf, "make_ndarray", None) or self._tf.contrib.util.make_ndarray
+        array = make(tensor)
+        if array.dtype.kind == "V":  # bfloat16 and smaller numbers, which the file does not have
+            array = array.astype(np.float32)
+        return array
+
+
+def _in_graph_form(name: str, first_outputs: Dict[str, Dict[str, int]]) -> str:
+    """Return "node:index" for the "node:output argument:index" of a function."""
+    parts: List[str] = name.split(":")
+    if len(parts) < 3:
+        return name
+    node, argument, index = parts
+    return canonical(f"{node}:{first_outputs[node][argument] + int(index)}")
