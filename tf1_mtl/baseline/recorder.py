@@ -151,7 +151,7 @@ class Recorder:
             leaves = _leaves(session.graph, fetches, values)
             done = begun.run._replace(
                 fetched={name: _storable(value) for name, value in leaves},
-                outputs={_name(x): _storable(value) for x, value in zip(sources, outputs)},
+                outputs=_storables(zip(map(_name, sources), outputs)),
             )
             self._end(watched, begun, done, read)
             return values
@@ -318,7 +318,7 @@ class _Watched:
             for name, tensor in self._reads.items():
                 with contextlib.suppress(*_UNREADABLE):
                     found[name] = read(tensor)
-        return {name: x for name, x in zip(found, map(_storable, found.values())) if x is not None}
+        return _storables(found.items())
 
 
 def _joined(graph: RecordedGraph, added: RecordedGraph) -> RecordedGraph:
@@ -391,6 +391,11 @@ def _pairs(feed_dict: Any) -> Iterator[Tuple[Any, Any]]:
             yield from zip(keys, value)
         else:
             yield key, value
+
+
+def _storables(values: Iterable[Tuple[str, Any]]) -> Arrays:
+    found = {name: _storable(value) for name, value in values}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def _storable(value: Any) -> Optional[np.ndarray]:
