@@ -1,14 +1,16 @@
-"""Unmodified TensorFlow 1 scripts run, and what they cannot have here is said in one line."""
+"""Unmodified TensorFlow 1 scripts run as under `python`; what is missing here gets one line."""
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import tensorflow
 
 from tf1_mtl import cli
+from tf1_mtl.baseline import load
 from tf1_mtl.quiet import is_noise
 
 IS_TF1 = tensorflow.__version__.startswith("1.")
@@ -95,71 +97,14 @@ def tf1_mtl(*args, cwd=None):
 def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime, listing, imports):
     script = tmp_path / "listing.py"
     script.write_text(listing.replace("{imports}", imports))
-    ran = tf1_mtl("run", script, "--seed", 20160718)
+    ran = tf1_mtl("run", "--seed", 20160718, script)
     own = tf1_mtl(regime, "--seed", 20160718, "--quiet")
     assert (ran.returncode, own.returncode) == (0, 0), ran.stderr + own.stderr
     assert len(ran.stdout.split()) == (10 if regime == "alternate" else 1)
     assert ran.stdout == own.stdout
-    said = (ran.stderr + own.stderr).encode().splitlines()
-    assert [line for line in said if not is_noise(line)] == []
-    assert not said or tensorflow.__version__.startswith("2.18.")  # see tf1_mtl.quiet
-
-
-def test_a_script_meets_its_own_process(tmp_path):
-    """sys.argv, __main__, the modules beside it, and every form of import."""
-    (tmp_path / "helper.py").write_text("import tensorflow\nplaceholder = tensorflow.placeholder\n")
-    script = tmp_path / "script.py"
-    script.write_text(
-        """
-import json, sys
-import tensorflow
-import tensorflow as tf
-import tensorflow.compat.v1 as v1
-from tensorflow import placeholder, flags
-from tensorflow.python.framework import ops
-from tensorflow.python.framework.ops import Graph
-from tensorflow.python.framework import dtypes
-from tensorflow.compat import v1 as compat_v1
-from tensorflow.losses import mean_squared_error
-from tensorflow.nn import dropout
-import tensorflow.train as train
-import helper
-
-if __name__ == "__main__":
-    import os
-    with tf.Session() as session:
-        value = session.run(tf.constant(1) + 1)
-    print(json.dumps({
-        "argv": sys.argv[1:],
-        "file": os.path.basename(__file__),
-        "folder": os.path.basename(sys.path[0]),
-        "value": int(value),
-        "same": [
-            tf is tensorflow,
-            placeholder is v1.placeholder,
-            helper.placeholder is v1.placeholder,
-            issubclass(Graph, ops.Graph) and ops.Graph is v1.Graph,
-            dtypes.float32 is v1.float32,
-            compat_v1.Session is v1.Session,
-            mean_squared_error is v1.losses.mean_squared_error,
-            dropout is v1.nn.dropout,
-            train.AdamOptimizer is v1.train.AdamOptimizer,
-            hasattr(tf, "no_such_thing"),
-        ],
-        "variable": tf.Variable(1.0, name="v").op.type,
-    }))
-    sys.exit(7)
-"""
-    )
-    ran = tf1_mtl("run", script, "--rows", "3", "--seed", "9", "--", "--seed", "4", "--verbose")
-    assert ran.returncode == 7, ran.stderr
-    result = json.loads(ran.stdout)
-    assert result["argv"] == ["--rows", "3", "--seed", "4", "--verbose"]
-    assert result["file"] == "script.py"
-    assert result["folder"] == tmp_path.name
-    assert result["value"] == 2
-    assert result["same"] == [True] * 9 + [False]
-    assert result["variable"] == "VariableV2"
+    stderr = (ran.stderr + own.stderr).encode().splitlines()
+    assert [line for line in stderr if not is_noise(line)] == []
+    assert not stderr or tensorflow.__version__.startswith("2.18.")  # see tf1_mtl.quiet
 
 
 def test_the_scripts_own_warnings_are_shown_and_tensorflows_deprecations_are_not(tmp_path):
@@ -177,33 +122,89 @@ tf.initialize_all_variables()
     assert "WARNING:tensorflow:own warning\n" in ran.stderr
     assert "own information" not in ran.stderr  # as in TensorFlow
     assert "deprecated" not in ran.stderr
-    assert "deprecated" in tf1_mtl("run", script, "--verbose").stderr
+    assert "deprecated" in tf1_mtl("run", "--verbose", script).stderr
 
 
-# Small scripts, all run in one process: {name: (code, exit status, what stderr ends with)}.
-SCRIPTS = {
-    "exit": ("import sys; sys.exit()", 0, ""),
-    "exit 3": ("raise SystemExit(3)", 3, ""),
-    "exit with words": ("import sys; sys.exit('no more')", 1, "no more\n"),
-    "own words": ("import sys; sys.stderr.write('own words\\n')", 0, "own words\n"),
-    "error": ("def f():\n    return 1 / 0\nf()", 1, "ZeroDivisionError: division by zero\n"),
-    "python 2": (
-        "print 'hello'",
-        1,
-        "Convert it first, for example with 2to3 (which Python has up to 3.12).\n",
-    ),
-    "python 2 range": (
-        "for i in xrange(3): pass",
-        1,
-        "Convert it first, for example with 2to3 (which Python has up to 3.12).\n",
-    ),
-    "handled": (
-        "import tensorflow as tf\ntry: tf.no_such_thing\nexcept AttributeError: 1 / 0",
-        1,
-        "ZeroDivisionError: division by zero\n",
-    ),
+#: Scripts that must do under `run` exactly what they do under `python`: exit status and both
+#: streams. Each is run with ARGUMENTS behind its name.
+ARGUMENTS = ["--seed", "9", "--record", "x", "--verbose", "--", "--version", "--"]
+PYTHON = {
+    "its module": """
+import sys
+print(sorted(globals()), __name__, __file__, __package__, __spec__, __doc__, __cached__)
+print(type(__loader__), __loader__.path, __annotations__)
+print(sys.argv, sys.path[0], sys.modules["__main__"].__dict__ is globals())
+""",
+    "exit": "import sys; sys.exit()",
+    "exit 3": "raise SystemExit(3)",
+    "exit with words": "import sys; sys.exit('no more')",
+    "own words": "import sys; print('out'); sys.stderr.write('own words\\n')",
+    "error": "def f():\n    return 1 / 0\nf()",
+    "two errors": """
+def f():
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        raise ValueError("second") from error
+try:
+    f()
+except ValueError:
+    import no_such_module
+""",
+    "syntax error": "x = 1\nx = = 2",
+    "no base of Exception": """
+class Own(BaseException):
+    pass
+def f():
+    raise Own("own")
+f()
+""",
+    "interrupt": "def f():\n    raise KeyboardInterrupt\nf()",
+    "excepthook": """
+import sys, traceback
+def hook(kind, error, trace):
+    print("hook", kind, error, [frame.name for frame in traceback.extract_tb(trace)])
+sys.excepthook = hook
+1 / 0
+""",
+    "excepthook and interrupt": """
+import sys
+sys.excepthook = lambda *error: print("hook", error)
+raise KeyboardInterrupt("now")
+""",
+    "excepthook that fails": "import sys\nsys.excepthook = lambda *_: {}[3]\n1 / 0",
+    "excepthook that exits": "import sys\nsys.excepthook = lambda *_: sys.exit(5)\n1 / 0",
+    "no excepthook": "import sys\ndel sys.excepthook\nraise KeyboardInterrupt",
+    "stdout closed": "import sys; print('out'); sys.stdout.close()",
+    "stdout replaced": "import sys; sys.stdout = object()",
+    "stderr closed": "import sys; sys.stderr.close(); 1 / 0",
+    "last error": """
+import atexit, sys
+atexit.register(lambda: print(sys.last_type, sys.last_value, sys.last_traceback.tb_lineno))
+1 / 0
+""",
+    "exit handler": """
+import atexit, pickle, sys
+class Own:
+    pass
+def at_exit():
+    print(sys.argv, sys.path[0], type(pickle.loads(pickle.dumps(Own()))))
+    import helper
+    print(helper.__name__)
+atexit.register(at_exit)
+sys.exit(4)
+""",
+    "thread": """
+import pickle, sys, threading, time
+class Own:
+    pass
+def outlive():
+    time.sleep(0.2)
+    print(sys.argv, sys.path[0], type(pickle.loads(pickle.dumps(Own()))))
+threading.Thread(target=outlive).start()
+""",
 }
-TRACED = ("error", "python 2", "python 2 range", "handled")
+
 CONTRIB = "tf1-mtl: tf.contrib went with TensorFlow 2.0."
 EXAMPLES = "tf1-mtl: tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0."
 UNKNOWN = "tf1-mtl: This is not in the v1 API of the TensorFlow here."
@@ -231,70 +232,201 @@ if HAS_KERAS_3:
     MISSING["layers"] = ("tf.layers.dense(tf.zeros([1, 2]), 3)", KERAS)
     MISSING["rnn_cell"] = ("tf.nn.rnn_cell.BasicLSTMCell(3)", KERAS)
 
+PYTHON_2 = "tf1-mtl: The script is written for Python 2."
+OVERWRITTEN = "tf1-mtl: This name held a tensor until its value replaced it"
+#: What earns a line of advice on every version: (code, how the last line on stderr begins).
+ADVICE = {
+    "python 2": ("print 'hello'", PYTHON_2),
+    "python 2 range": ("for i in xrange(3): pass", PYTHON_2),
+    "no numpy": ("X = np.random.rand(10, 10)", "tf1-mtl: NumPy is not imported"),
+    "overwritten": (
+        "Loss = tf.constant(1.5)\n"
+        "with tf.Session() as session:\n"
+        "    _, Loss = session.run([tf.no_op(), Loss])\n"
+        "    _, Loss = session.run([tf.no_op(), Loss])",
+        OVERWRITTEN,
+    ),
+    "overwritten array": (
+        "x = tf.zeros([3, 90])\n"
+        "with tf.Session() as session:\n"
+        "    x = session.run(x)\n"
+        "    x = session.run(x)",
+        OVERWRITTEN,
+    ),
+    "handled": ("try: tf.no_such_thing\nexcept AttributeError: 1 / 0", "ZeroDivisionError: "),
+}
+#: What a script does with TensorFlow: (code, what it prints).
+TENSORFLOW = {
+    "imports": (
+        """
+import json, sys
+import tensorflow
+import tensorflow as tf
+import tensorflow.compat.v1 as v1
+from tensorflow import placeholder, flags
+from tensorflow.python.framework import ops
+from tensorflow.python.framework.ops import Graph
+from tensorflow.python.framework import dtypes
+from tensorflow.compat import v1 as compat_v1
+from tensorflow.losses import mean_squared_error
+from tensorflow.nn import dropout
+import tensorflow.train as train
+import helper
+
+print(
+    tf is tensorflow,
+    placeholder is v1.placeholder,
+    helper.placeholder is v1.placeholder,
+    issubclass(Graph, ops.Graph) and ops.Graph is v1.Graph,
+    dtypes.float32 is v1.float32,
+    compat_v1.Session is v1.Session,
+    mean_squared_error is v1.losses.mean_squared_error,
+    dropout is v1.nn.dropout,
+    train.AdamOptimizer is v1.train.AdamOptimizer,
+    hasattr(tf, "no_such_thing"),
+    tf.Variable(1.0, name="v").op.type,
+)
+with tf.Session() as session:
+    print(session.run(tf.constant(1) + 1))
+""",
+        "True " * 9 + "False VariableV2\n2\n",
+    ),
+    "exit handler": (
+        """
+import atexit
+def at_exit():
+    import tensorflow as tf
+    print(tf.placeholder("float", name="late").name)
+atexit.register(at_exit)
+""",
+        "late:0\n",
+    ),
+    "thread": (
+        """
+import threading, time
+def outlive():
+    time.sleep(0.2)
+    import tensorflow as tf
+    print(tf.placeholder("float", name="late").name)
+threading.Thread(target=outlive).start()
+""",
+        "late:0\n",
+    ),
+}
+HELPER = "import tensorflow\nplaceholder = getattr(tensorflow, 'placeholder', None)\n"
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Runs all small scripts; {name: (path, exit status, stdout, stderr)}."""
+    """Runs all small scripts in one process's forks; {kind: {name: (path, status, out, err)}}."""
     folder = tmp_path_factory.mktemp("scripts")
-    codes = {name: code for name, (code, _, _) in SCRIPTS.items()}
-    codes.update({name: "import tensorflow as tf\n" + code for name, (code, _) in MISSING.items()})
-    paths = {}
-    for name, code in codes.items():
-        paths[name] = str(folder / (name.replace(" ", "_") + ".py"))
-        with open(paths[name], "w") as file:
-            file.write(code + "\n")
+    (folder / "helper.py").write_text(HELPER)
+    scripts = {("python", name): code for name, code in PYTHON.items()}
+    scripts.update({("tensorflow", name): code for name, (code, _) in TENSORFLOW.items()})
+    for kind, codes in (("missing", MISSING), ("advice", ADVICE)):
+        for name, (code, _) in codes.items():
+            scripts[kind, name] = "import tensorflow as tf\n" + code
+    jobs = []
+    for (kind, name), code in scripts.items():
+        path = folder / f"{kind}_{name.replace(' ', '_')}.py"
+        path.write_text(code + "\n")
+        jobs.append([kind, name, str(path)])
     driver = folder / "driver.py"
     driver.write_text(
         """
-import contextlib, io, json, sys
-from tf1_mtl import legacy_script
+import json, os, sys
+import tensorflow.compat.v1
+from tf1_mtl import cli
 
-legacy_script.prepare()
-results = {}
-for name, path in json.loads(sys.argv[1]).items():
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = legacy_script.run(path)
-    results[name] = [path, status, out.getvalue(), err.getvalue()]
-print(json.dumps(results))
+for kind, name, path in json.loads(sys.argv[1]):
+    pid = os.fork()
+    if not pid:  # the child ends as the command does
+        for number, stream in ((1, "out"), (2, "err")):
+            os.dup2(os.open(path + "." + stream, os.O_WRONLY | os.O_CREAT), number)
+        sys.argv = ["tf1-mtl"]
+        sys.exit(cli.main(["run", path, *json.loads(os.environ["ARGUMENTS"])]))
+    _, status = os.waitpid(pid, 0)
+    with open(path + ".status", "w") as file:
+        file.write(str(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)))
 """
     )
-    ran = subprocess.run(
-        [sys.executable, str(driver), json.dumps(paths)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=dict(os.environ, PYTHONPATH=ROOT),
-        check=True,
+    environment = dict(os.environ, PYTHONPATH=ROOT, ARGUMENTS=json.dumps(ARGUMENTS))
+    subprocess.run([sys.executable, str(driver), json.dumps(jobs)], env=environment, check=True)
+    found = {}
+    for kind, name, path in jobs:
+        status, out, err = (Path(f"{path}.{end}").read_text() for end in ("status", "out", "err"))
+        found.setdefault(kind, {})[name] = (path, int(status), out, err)
+    return found
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_a_script_does_what_it_does_under_python(results, name):
+    path, *ours = results["python"][name]
+    plain = subprocess.run([sys.executable, path, *ARGUMENTS], capture_output=True, text=True)
+    assert ours == [plain.returncode, plain.stdout, plain.stderr]
+
+
+def test_its_name_is_as_python_makes_it(tmp_path):
+    """Relative, and behind a symbolic link, whose target's folder is the one on `sys.path`."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "helper.py").write_text("")
+    (tmp_path / "lib" / "script.py").write_text(
+        "import sys, helper; print(__file__, sys.argv, sys.path[0]); 1 / 0"
     )
-    return json.loads(ran.stdout)
+    (tmp_path / "link.py").symlink_to(tmp_path / "lib" / "script.py")
+    plain = subprocess.run(
+        [sys.executable, "./link.py", "a"], capture_output=True, text=True, cwd=str(tmp_path)
+    )
+    ran = tf1_mtl("run", "--", "./link.py", "a", cwd=str(tmp_path))
+    assert (ran.returncode, ran.stdout, ran.stderr) == (1, plain.stdout, plain.stderr)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_exit_status_and_stderr_are_the_scripts_own(results, name):
-    _, status, ends = SCRIPTS[name]
-    _, got, _, stderr = results[name]
-    assert got == status
-    assert stderr.endswith(ends)
-    assert name in TRACED or stderr == ends
+@pytest.mark.parametrize("name", TENSORFLOW)
+def test_a_script_and_what_outlives_it_have_the_v1_api(results, name):
+    _, status, stdout, stderr = results["tensorflow"][name]
+    assert (status, stdout) == (0, TENSORFLOW[name][1]), stderr
 
 
-def test_a_traceback_shows_the_scripts_lines_only(results):
-    path, _, _, stderr = results["error"]
-    files = [line.split('"')[1] for line in stderr.splitlines() if line.startswith("  File")]
-    assert stderr.startswith("Traceback (most recent call last):\n")
-    assert files == [path, path]
+@pytest.mark.parametrize("name", ADVICE)
+def test_an_error_with_a_known_remedy_gets_one_line(results, name):
+    _, status, _, stderr = results["advice"][name]
+    assert status == 1
+    assert stderr.splitlines()[-1].startswith(ADVICE[name][1])
 
 
 @pytest.mark.skipif(IS_TF1, reason="a real TensorFlow 1 has all of it")
 @pytest.mark.parametrize("name", MISSING)
 def test_what_is_not_here_gets_one_line(results, name):
-    path, status, _, stderr = results[name]
+    path, status, _, stderr = results["missing"][name]
     assert status == 1
     assert f'File "{path}", line 2' in stderr
     assert "legacy_script" not in stderr
     last = stderr.splitlines()[-1]
     assert last.startswith(MISSING[name][1])
     assert "pip install" in last or "TensorFlow below 2.16" in last
+
+
+def test_a_recording_holds_the_runs_of_a_thread_that_outlives_the_script(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import threading, time
+import tensorflow as tf
+session = tf.Session()
+twice = tf.constant(2.0, name="two") * 2.0
+def outlive():
+    time.sleep(0.2)
+    session.run(twice)
+threading.Thread(target=outlive).start()
+session.run(twice, {"no_such_placeholder:0": 1})
+"""
+    )
+    ran = tf1_mtl("run", "--record", tmp_path / "run.npz", script, "--record", "its own")
+    assert ran.returncode == 1
+    assert [line for line in ran.stderr.splitlines() if "tf1_mtl" in line] == []
+    failed, late = load(str(tmp_path / "run.npz")).runs
+    assert "no_such_placeholder" in failed.error
+    assert [float(value) for value in late.fetched.values()] == [4.0]
 
 
 def test_scripts_that_are_not_there(tmp_path, capsys):

@@ -4,7 +4,7 @@ Each command is a file in `tf1_mtl.commands`. Neither they nor this file import 
 a command runs, so that `--help` and wrong arguments answer at once.
 
 Exit status: 0 done; 1 a check or a verdict is negative; 2 bad input; 130 interrupted. `run` ends
-with its script's own.
+with the exit status of the script.
 """
 
 import argparse
@@ -37,7 +37,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except InputError as error:
         print(f"tf1-mtl: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if getattr(sys, "last_value", None) is interrupt:
+            raise  # `run` has reported it; Python ends the process by SIGINT
         print("tf1-mtl: interrupted", file=sys.stderr)
         return 130
     except MemoryError as error:

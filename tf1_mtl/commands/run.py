@@ -1,6 +1,8 @@
 """`tf1-mtl run SCRIPT.py`: an unmodified TensorFlow 1 script on the TensorFlow that is here."""
 
 import argparse
+import sys
+import threading
 from typing import Any
 
 from tf1_mtl.commands import options
@@ -14,60 +16,52 @@ def add_to(subparsers: Any) -> None:
         help="run an unmodified TensorFlow 1 graph-mode script",
         usage="tf1-mtl run [--seed N] [--record FILE.npz] [--verbose] SCRIPT.py [ARGS ...]",
         description="Runs a TensorFlow 1 script as it is: `import tensorflow as tf` gives it the "
-        "v1 API. The exit status is the script's own. The options may also stand after the "
-        "script's name; what follows a -- is the script's in any case.",
+        "v1 API. As with `python`, what follows SCRIPT.py belongs to the script, and the exit "
+        "status is that of the script.",
     )
-    _add_options(parser)
-    parser.add_argument("script", metavar="SCRIPT.py")
-    rest = parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
-    rest.required = False  # argparse would name it among what is missing
-    parser.set_defaults(command=run)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed",
         type=options.seed,
-        default=argparse.SUPPRESS,
         metavar="N",
         help="seeds NumPy's global stream and the default graph before the script starts",
     )
     parser.add_argument(
         "--record",
-        default=argparse.SUPPRESS,
         metavar="FILE.npz",
         help="record what every Session.run of the script was fed, gave and left in the variables",
     )
-    parser.add_argument(
-        "--verbose",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="show all that TensorFlow prints",
-    )
+    options.add_verbose(parser)
+    parser.add_argument("script", nargs=argparse.PARSER, metavar="SCRIPT.py")
+    parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the script; ends with its exit status."""
-    # Our options behind the script's name, up to a "--": argparse left them in the remainder.
-    ours = argparse.ArgumentParser(prog="tf1-mtl run", add_help=False, allow_abbrev=False)
-    _add_options(ours)
-    cut = args.args.index("--") if "--" in args.args else len(args.args)
-    args, script_args = ours.parse_known_args(args.args[:cut], args)
-    script_args += args.args[cut + 1 :]
+    """Runs the script and ends the process as the script does."""
+    script, *script_args = args.script[1:] if args.script[0] == "--" else args.script
 
     from tf1_mtl import legacy_script
 
-    seed, record = getattr(args, "seed", None), getattr(args, "record", None)
-    verbose = getattr(args, "verbose", False)
-    legacy_script.check(args.script)
-    with quiet(verbose):
-        legacy_script.prepare(seed)
-    if not verbose:
+    legacy_script.check(script)
+    with quiet(args.verbose):
+        legacy_script.prepare(args.seed)
+    if not args.verbose:
         legacy_script.show_warnings()
-    if record is None:
-        return legacy_script.run(args.script, script_args)
+    if args.record is None:
+        legacy_script.run(script, script_args)
+    else:
+        from tf1_mtl.baseline import recording
 
-    from tf1_mtl.baseline import recording
+        with recording(args.record, seed=args.seed, script=script):
+            try:
+                legacy_script.run(script, script_args)
+            finally:
+                _wait_for_threads()
+    # Not a return: the script may have closed stdout, which only Python's own exit allows.
+    sys.exit()
 
-    with recording(record, seed=seed, script=args.script):
-        return legacy_script.run(args.script, script_args)
+
+def _wait_for_threads() -> None:
+    """Waits for the threads that outlive the script, as Python does at its end."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()

@@ -1,0 +1,148 @@
+"""Runs an unmodified TensorFlow 1 graph-mode script on the TensorFlow that is installed.
+
+    imports.py   what the script gets for `import tensorflow`
+    hints.py     the line that follows an error about what TensorFlow no longer has
+
+`run` lasts for the rest of the process: exit handlers and threads that outlive the script still
+find its `sys.argv`, its `__main__` and its TensorFlow. A process that the script starts anew
+(the "spawn" method of multiprocessing, not "fork") is plain Python.
+"""
+
+import builtins
+import importlib.machinery
+import logging
+import os
+import sys
+import traceback
+from types import ModuleType, TracebackType
+from typing import Optional, Sequence
+
+import numpy as np
+
+from tf1_mtl.errors import InputError
+from tf1_mtl.legacy_script import imports
+from tf1_mtl.legacy_script.hints import hint_for
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+#: Files whose frames stand between the script and what it calls.
+_OURS = (_HERE + os.sep, os.path.join(os.path.dirname(_HERE), "baseline", "recorder.py"))
+
+
+def check(path: str) -> None:
+    """Raises InputError unless there is a script to run at that path."""
+    if not os.path.isfile(path):
+        what = "a directory" if os.path.isdir(path) else "no such file"
+        raise InputError(f"{path}: {what}, but should be a Python script. Check the path.")
+
+
+def prepare(seed: Optional[int] = None) -> None:
+    """Puts TensorFlow into its version 1 behaviour, for the rest of this process.
+
+    Args:
+      seed: Seeds the global stream of NumPy and the default graph; None leaves both alone.
+    """
+    import tensorflow.compat.v1 as tf
+
+    tf.disable_v2_behavior()
+    # At its first look for a GPU, TensorFlow reports that there is not one. The look is made here,
+    # where that message is filtered. Where there is a GPU, the look would settle
+    # CUDA_VISIBLE_DEVICES, which many scripts set at their top.
+    if hasattr(tf, "config") and not os.path.exists("/dev/nvidiactl"):  # tf.config: from 1.14 on
+        tf.config.experimental.list_physical_devices("GPU")
+    if seed is not None:
+        np.random.seed(seed)
+        tf.set_random_seed(seed)
+
+
+def show_warnings() -> None:
+    """Shows `tf.logging.warn` again, which `quiet` hides, except for TensorFlow's deprecations.
+
+    The script may warn in that way itself.
+    """
+    logger = logging.getLogger("tensorflow")
+    logger.setLevel(logging.NOTSET)  # as TensorFlow leaves it: that of the root, WARNING
+    logger.addFilter(lambda record: "deprecated" not in record.getMessage())
+
+
+def run(path: str, args: Sequence[str] = ()) -> None:
+    """Runs the script as `python PATH ARGS` would; call `prepare` before.
+
+    Args:
+      path: The script.
+      args: What follows the name of the script in `sys.argv`.
+
+    Raises:
+      SystemExit: The script ends with it, or with an error that is reported (exit status 1).
+      KeyboardInterrupt: It ended the script, and is reported. It is raised again, since Python
+        ends the process by SIGINT after this exception.
+    """
+    # From 3.9 on Python itself makes the name absolute, and does not normalize it.
+    file = os.path.join(os.getcwd(), path) if sys.version_info >= (3, 9) else path
+    main = ModuleType("__main__")
+    main.__dict__.update(
+        __file__=file,
+        __builtins__=builtins,
+        __annotations__={},
+        __cached__=None,
+        __loader__=importlib.machinery.SourceFileLoader("__main__", file),
+    )
+    sys.modules["__main__"] = main
+    sys.argv = [path, *args]
+    if not sys.flags.isolated and not getattr(sys.flags, "safe_path", False):
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    imports.install()
+    try:
+        with open(path, "rb") as source:
+            code = compile(source.read(), file, "exec", dont_inherit=True)
+        exec(code, main.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        _report(error, file)
+        if isinstance(error, KeyboardInterrupt):
+            sys.excepthook = lambda *_: None
+            raise
+        raise SystemExit(1) from None
+
+
+def _report(error: BaseException, file: str) -> None:
+    """Reports an uncaught error as Python does, and adds a hint if there is one."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename != file:
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    _take_out_our_frames(error)
+    trace = error.__traceback__
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    try:
+        sys.excepthook(type(error), error, trace)
+    except SystemExit:
+        raise
+    except BaseException as second:  # in the hook of the script
+        _take_out_our_frames(second)
+        print("Error in sys.excepthook:", file=sys.stderr)
+        sys.__excepthook__(type(second), second, second.__traceback__)
+        print("\nOriginal exception was:", file=sys.stderr)
+        sys.__excepthook__(type(error), error, trace)
+    # An error from which this one arose, such as one that the script handled, comes before it.
+    hint = hint_for(text.rpartition("Traceback (most recent call last):\n")[2])
+    if hint and sys.stderr is not None and not sys.stderr.closed:
+        print(f"tf1-mtl: {hint}", file=sys.stderr)
+
+
+def _take_out_our_frames(error: Optional[BaseException]) -> None:
+    """Removes the frames of this package from an error and from those that led to it."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        kept = []
+        trace: Optional[TracebackType] = error.__traceback__
+        while trace is not None:
+            if not trace.tb_frame.f_code.co_filename.startswith(_OURS):
+                kept.append(trace)
+            trace = trace.tb_next
+        for this, following in zip(kept, [*kept[1:], None]):
+            this.tb_next = following
+        error.__traceback__ = kept[0] if kept else None
+        error = error.__cause__ or error.__context__

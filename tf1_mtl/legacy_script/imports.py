@@ -1,0 +1,82 @@
+"""Answers `import tensorflow` of a script, and of the modules beside it, with the v1 API.
+
+Installed packages (Keras, TensorFlow itself) keep the real one. So `sys.modules` is left alone, and
+the import statement answers by who asks.
+"""
+
+import builtins
+import functools
+import os
+import sysconfig
+from types import ModuleType
+from typing import Any, Mapping, Optional, Sequence
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PYTHONS = sysconfig.get_path("stdlib") + os.sep
+_python_import = builtins.__import__
+
+
+def install() -> None:
+    """Makes the import statement answer by who asks, for the rest of this process."""
+    builtins.__import__ = _import
+
+
+class _V1(ModuleType):
+    """The module that a script gets for `import tensorflow`: the v1 API under TensorFlow's name."""
+
+    def __getattr__(self, name: str) -> Any:
+        import tensorflow
+
+        try:
+            return getattr(tensorflow if _is_real(name) else tensorflow.compat.v1, name)
+        except AttributeError:
+            raise AttributeError(f"module 'tensorflow' has no attribute {name!r}") from None
+
+
+_v1 = _V1("tensorflow")
+
+
+def _import(
+    name: str,
+    globals: Optional[Mapping[str, Any]] = None,
+    locals: Optional[Mapping[str, Any]] = None,
+    fromlist: Optional[Sequence[str]] = (),
+    level: int = 0,
+) -> Any:
+    """Stands for the import statement; the arguments are those of `__import__`."""
+    top, _, rest = name.partition(".")
+    importer = (globals or {}).get("__file__") or ""
+    if level or top not in ("tensorflow", "Tensorflow") or not _is_scripts(importer):
+        return _python_import(name, globals, locals, fromlist, level)
+    if not rest:
+        return _v1
+    # `from tensorflow.nn import dropout` means TensorFlow 1's; tensorflow.python.ops is as it is.
+    module = _part_of_v1(rest)
+    if module is None:
+        module = _python_import(f"tensorflow.{rest}", globals, locals, fromlist, level)
+    return module if fromlist else _v1
+
+
+def _part_of_v1(rest: str) -> Any:
+    """Returns `tensorflow.<rest>` of the v1 API; None where the real one is to be imported."""
+    if _is_real(rest.partition(".")[0]):
+        return None
+    try:
+        return functools.reduce(getattr, rest.split("."), _v1)
+    except AttributeError:
+        return None
+
+
+def _is_real(name: str) -> bool:
+    """Returns True where `tensorflow.<name>` is TensorFlow's own, not that of the v1 API."""
+    import tensorflow
+
+    # In 2.0 the compat of the v1 API lacks v1, which `import tensorflow.compat.v1` looks up.
+    return tensorflow.__version__.startswith("1.") or name == "compat"
+
+
+def _is_scripts(file: str) -> bool:
+    """Returns True for the script and the modules beside it; False for what is installed."""
+    path = os.path.abspath(file)
+    installed = {"site-packages", "dist-packages"} & set(path.split(os.sep))
+    return not installed and not path.startswith((_OURS, _PYTHONS))
