@@ -169,15 +169,21 @@ sys.excepthook = hook
 """,
     "excepthook and interrupt": """
 import sys
-sys.excepthook = lambda *error: print("hook", error)
+sys.excepthook = lambda *error: print("hook", error[:2])
 raise KeyboardInterrupt("now")
 """,
     "excepthook that fails": "import sys\nsys.excepthook = lambda *_: {}[3]\n1 / 0",
     "excepthook that exits": "import sys\nsys.excepthook = lambda *_: sys.exit(5)\n1 / 0",
     "no excepthook": "import sys\ndel sys.excepthook\nraise KeyboardInterrupt",
     "stdout closed": "import sys; print('out'); sys.stdout.close()",
-    "stdout replaced": "import sys; sys.stdout = object()",
-    "stderr closed": "import sys; sys.stderr.close(); 1 / 0",
+    "stdout replaced": """
+import sys
+class Own:
+    def __repr__(self):
+        return "own"
+sys.stdout = Own()
+""",
+    "no stderr": "import sys; sys.stderr.close(); sys.stderr = None; np.x",
     "last error": """
 import atexit, sys
 atexit.register(lambda: print(sys.last_type, sys.last_value, sys.last_traceback.tb_lineno))
@@ -291,79 +297,107 @@ with tf.Session() as session:
 """,
         "True " * 9 + "False VariableV2\n2\n",
     ),
-    "exit handler": (
-        """
-import atexit
-def at_exit():
-    import tensorflow as tf
-    print(tf.placeholder("float", name="late").name)
-atexit.register(at_exit)
-""",
-        "late:0\n",
-    ),
-    "thread": (
-        """
-import threading, time
-def outlive():
-    time.sleep(0.2)
-    import tensorflow as tf
-    print(tf.placeholder("float", name="late").name)
-threading.Thread(target=outlive).start()
-""",
-        "late:0\n",
-    ),
 }
 HELPER = "import tensorflow\nplaceholder = getattr(tensorflow, 'placeholder', None)\n"
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Runs all small scripts in one process's forks; {kind: {name: (path, status, out, err)}}."""
-    folder = tmp_path_factory.mktemp("scripts")
-    (folder / "helper.py").write_text(HELPER)
-    scripts = {("python", name): code for name, code in PYTHON.items()}
-    scripts.update({("tensorflow", name): code for name, (code, _) in TENSORFLOW.items()})
-    for kind, codes in (("missing", MISSING), ("advice", ADVICE)):
-        for name, (code, _) in codes.items():
-            scripts[kind, name] = "import tensorflow as tf\n" + code
+def write(folder, codes):
+    """Writes scripts; [[name, path], ...]."""
     jobs = []
-    for (kind, name), code in scripts.items():
-        path = folder / f"{kind}_{name.replace(' ', '_')}.py"
+    for name, code in codes.items():
+        path = folder / (name.replace(" ", "_") + ".py")
         path.write_text(code + "\n")
-        jobs.append([kind, name, str(path)])
-    driver = folder / "driver.py"
-    driver.write_text(
-        """
-import json, os, sys
-import tensorflow.compat.v1
-from tf1_mtl import cli
+        jobs.append([name, str(path)])
+    return jobs
 
-for kind, name, path in json.loads(sys.argv[1]):
+
+def drive(folder, driver, *args):
+    """Runs the driver in a process of its own; what it prints."""
+    (folder / "the_driver.py").write_text(driver)
+    return subprocess.run(
+        [sys.executable, str(folder / "the_driver.py"), *map(json.dumps, args)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=ROOT),
+        check=True,
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def plain_results(tmp_path_factory):
+    """Runs PYTHON's scripts by the command, TensorFlow left out; {name: (path, [status, out, err])}
+
+    Each in a fork, which ends as the process of the command does.
+    """
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "helper.py").write_text("")
+    jobs = write(folder, PYTHON)
+    drive(
+        folder,
+        """
+import contextlib, json, os, sys
+from tf1_mtl import cli, legacy_script
+from tf1_mtl.commands import run
+
+run.quiet = lambda verbose: contextlib.nullcontext()
+legacy_script.prepare = legacy_script.show_warnings = lambda *_: None
+for name, path in json.loads(sys.argv[1]):
     pid = os.fork()
-    if not pid:  # the child ends as the command does
+    if not pid:
         for number, stream in ((1, "out"), (2, "err")):
             os.dup2(os.open(path + "." + stream, os.O_WRONLY | os.O_CREAT), number)
-        sys.argv = ["tf1-mtl"]
-        sys.exit(cli.main(["run", path, *json.loads(os.environ["ARGUMENTS"])]))
+        sys.exit(cli.main(["run", path, *json.loads(sys.argv[2])]))
     _, status = os.waitpid(pid, 0)
     with open(path + ".status", "w") as file:
         file.write(str(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)))
-"""
+""",
+        jobs,
+        ARGUMENTS,
     )
-    environment = dict(os.environ, PYTHONPATH=ROOT, ARGUMENTS=json.dumps(ARGUMENTS))
-    subprocess.run([sys.executable, str(driver), json.dumps(jobs)], env=environment, check=True)
     found = {}
-    for kind, name, path in jobs:
+    for name, path in jobs:
         status, out, err = (Path(f"{path}.{end}").read_text() for end in ("status", "out", "err"))
-        found.setdefault(kind, {})[name] = (path, int(status), out, err)
+        found[name] = (path, [int(status), out, err])
     return found
 
 
 @pytest.mark.parametrize("name", PYTHON)
-def test_a_script_does_what_it_does_under_python(results, name):
-    path, *ours = results["python"][name]
+def test_a_script_does_what_it_does_under_python(plain_results, name):
+    path, ours = plain_results[name]
     plain = subprocess.run([sys.executable, path, *ARGUMENTS], capture_output=True, text=True)
     assert ours == [plain.returncode, plain.stdout, plain.stderr]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Runs all scripts that use TensorFlow, in one process; {name: (path, status, out, err)}."""
+    folder = tmp_path_factory.mktemp("scripts")
+    (folder / "helper.py").write_text(HELPER)
+    codes = {name: code for name, (code, _) in TENSORFLOW.items()}
+    for name, (code, _) in [*MISSING.items(), *ADVICE.items()]:
+        codes[name] = "import tensorflow as tf\n" + code
+    return json.loads(
+        drive(
+            folder,
+            """
+import contextlib, io, json, sys
+from tf1_mtl import legacy_script
+
+legacy_script.prepare()
+results = {}
+for name, path in json.loads(sys.argv.pop()):
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            legacy_script.run(path)
+        except SystemExit as end:
+            status = end.code
+    results[name] = [path, status, out.getvalue(), err.getvalue()]
+print(json.dumps(results))
+""",
+            write(folder, codes),
+        )
+    )
 
 
 def test_its_name_is_as_python_makes_it(tmp_path):
@@ -382,14 +416,33 @@ def test_its_name_is_as_python_makes_it(tmp_path):
 
 
 @pytest.mark.parametrize("name", TENSORFLOW)
-def test_a_script_and_what_outlives_it_have_the_v1_api(results, name):
-    _, status, stdout, stderr = results["tensorflow"][name]
+def test_a_script_has_the_v1_api(results, name):
+    _, status, stdout, stderr = results[name]
     assert (status, stdout) == (0, TENSORFLOW[name][1]), stderr
+
+
+def test_what_outlives_the_script_has_the_v1_api_too(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import atexit, sys, threading, time
+def late():
+    import tensorflow as tf
+    print(sys.argv[1:], tf.placeholder("float", name="late").name)
+def outlive():
+    time.sleep(0.2)
+    late()
+atexit.register(late)
+threading.Thread(target=outlive).start()
+"""
+    )
+    ran = tf1_mtl("run", script, "--seed", "x")
+    assert ran.stdout == "['--seed', 'x'] late:0\n['--seed', 'x'] late:0\n", ran.stderr
 
 
 @pytest.mark.parametrize("name", ADVICE)
 def test_an_error_with_a_known_remedy_gets_one_line(results, name):
-    _, status, _, stderr = results["advice"][name]
+    _, status, _, stderr = results[name]
     assert status == 1
     assert stderr.splitlines()[-1].startswith(ADVICE[name][1])
 
@@ -397,7 +450,7 @@ def test_an_error_with_a_known_remedy_gets_one_line(results, name):
 @pytest.mark.skipif(IS_TF1, reason="a real TensorFlow 1 has all of it")
 @pytest.mark.parametrize("name", MISSING)
 def test_what_is_not_here_gets_one_line(results, name):
-    path, status, _, stderr = results["missing"][name]
+    path, status, _, stderr = results[name]
     assert status == 1
     assert f'File "{path}", line 2' in stderr
     assert "legacy_script" not in stderr

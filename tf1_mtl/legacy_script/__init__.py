@@ -95,14 +95,17 @@ def run(path: str, args: Sequence[str] = ()) -> None:
         with open(path, "rb") as source:
             code = compile(source.read(), file, "exec", dont_inherit=True)
         exec(code, main.__dict__)
+        return
     except SystemExit:
         raise
-    except BaseException as error:
-        _report(error, file)
-        if isinstance(error, KeyboardInterrupt):
-            sys.excepthook = lambda *_: None
-            raise
-        raise SystemExit(1) from None
+    except BaseException as caught:
+        error = caught
+    # Outside the handler, or an error in the hook of the script would have this one as its context.
+    _report(error, file)
+    if isinstance(error, KeyboardInterrupt):
+        sys.excepthook = lambda *_: None
+        raise error
+    raise SystemExit(1)
 
 
 def _report(error: BaseException, file: str) -> None:
@@ -115,6 +118,9 @@ def _report(error: BaseException, file: str) -> None:
     trace = error.__traceback__
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, trace
     text = "".join(traceback.format_exception(type(error), error, trace))
+    if not hasattr(sys, "excepthook"):
+        print("sys.excepthook is missing", file=sys.stderr)
+        sys.excepthook = sys.__excepthook__
     try:
         sys.excepthook(type(error), error, trace)
     except SystemExit:
