@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     # Pictures, loss curves, and the digits that `tf1-mtl compare` trains on.
     "plot": ["matplotlib>=3.4", "scikit-learn"],
-    # The newer ports of tests/ports, and the peers of `tf1-mtl bench`.
+    # The newer ports of tests/ports, which are also the peers of tests/benchmarks.
     "ports": ["jax", "keras>=3", "optax", "tensorflow>=2.16", "torch>=2"],
 }
 EXTRAS["test"] = ["pytest>=7", *EXTRAS["plot"]]

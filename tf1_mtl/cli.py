@@ -13,10 +13,10 @@ import sys
 from typing import Optional, Sequence
 
 from tf1_mtl import __version__
-from tf1_mtl.commands import bench, check, compare, draw, explain, lesson, reproduce, run, train
+from tf1_mtl.commands import check, compare, draw, explain, lesson, reproduce, run, train
 from tf1_mtl.errors import InputError
 
-_COMMANDS = (reproduce, train, check, explain, draw, lesson, compare, bench, run)
+_COMMANDS = (reproduce, train, check, explain, draw, lesson, compare, run)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

@@ -1,4 +1,4 @@
-"""Many steps, fast, and never lost: ways of stepping, checkpoints, and the benchmark.
+"""Many steps, fast, and never lost: step modes and checkpoints.
 
 A *way of stepping* is a function `(net, session, batches) -> iterator of Step`. All of them train
 the same variables and slots of the same session, so a run may change from one to another

@@ -1,8 +1,8 @@
-"""One contender's process: `python -m tf1_mtl.scale.bench.worker NAME STEPS BATCH WIDTH`.
+"""The process of one contender: `python -m tests.benchmarks.worker NAME STEPS BATCH WIDTH`.
 
-Width 0 takes the article's sizes. Answers first with the first and the last loss of an untimed
-round and the memory held; then for each line on stdin runs a round and answers with its seconds a
-step, its steps and the memory held. All as JSON.
+Width 0 takes the sizes of the article. The process answers first with the first and the last loss
+of an untimed round and the memory held. Then it runs a round for each line on stdin, and answers
+with the seconds of a step, the number of steps and the memory held. All answers are JSON.
 """
 
 import importlib
@@ -12,8 +12,8 @@ import sys
 import time
 from typing import Any, TextIO
 
-from tf1_mtl.scale.bench import CONTENDERS, YARDSTICK
-from tf1_mtl.scale.bench.problem import article_problem, wide_problem
+from tests.benchmarks import BASELINE, CONTENDERS
+from tests.benchmarks.problem import article_problem, wide_problem
 
 #: A round goes over the batches again until so many seconds have passed: a few milliseconds would
 #: time how long the caches take to warm up after the contender before.
@@ -21,13 +21,13 @@ _SHORTEST_ROUND = 0.2
 
 
 def main(name: str, steps: int, batch: int, width: int) -> None:
-    """Builds the contender and runs a round for each line on stdin."""
+    """Build the contender and run a round for each line on stdin."""
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     try:
-        contender = {**CONTENDERS, **YARDSTICK}[name]
-        module = importlib.import_module(f"tf1_mtl.scale.bench.{contender.module}")
+        contender = {**CONTENDERS, **BASELINE}[name]
+        module = importlib.import_module(f"tests.benchmarks.{contender.module}")
         problem = wide_problem(steps, batch, width) if width else article_problem(steps, batch)
         run = getattr(module, contender.function)(problem)
         losses = run()
@@ -52,7 +52,7 @@ def _answer(answers: TextIO, what: Any) -> None:
 
 
 def _megabytes(field: str) -> float:
-    """Memory of this process, from the kernel; 0 where there is no /proc."""
+    """Return the memory of this process, from the kernel; 0 where there is no /proc."""
     try:
         with open("/proc/self/status") as file:
             (line,) = [line for line in file if line.startswith(field)]

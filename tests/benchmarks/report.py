@@ -1,17 +1,17 @@
-"""The benchmark's tables, and its picture."""
+"""The tables and the picture of the benchmark."""
 
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.scale.bench import OURS
-from tf1_mtl.scale.bench.rounds import Missing, Timing, ratio
+from tests.benchmarks import OURS
+from tests.benchmarks.rounds import Missing, Timing, ratio
 
 Table = Tuple[Any, str]  # what goes into JSON, and the text
 
 
 def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequence[Any]) -> Table:
-    """Every contender's time of a step, and the goals."""
+    """Return the time of a step of every contender, and the goals."""
     session = timings["session"]
     rows: Dict[str, Any] = {}
     lines = [f"{'':15}{'us a step':>10}{'quartiles':>16}{'x session':>11}  loss off by"]
@@ -48,11 +48,11 @@ def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequ
 
 
 def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table:
-    """The ways of stepping against width and batch, as shares of the matrix-multiply rate."""
+    """Return the step modes against width and batch, as shares of the matrix-multiply rate."""
     names = [name for name in measured[0][3] if name != "products"]
     lines = [
-        "milliseconds a step, and in brackets the share of it that the step's eight matrix",
-        "products take by themselves, by TensorFlow's own matmul on all cores",
+        "milliseconds a step, and in brackets the share of it that the eight matrix products",
+        "of the step take by themselves, by the matmul of TensorFlow on all cores",
         f"{'width':>6}{'batch':>7}{'GFLOP/s':>9}" + "".join(f"{name:>19}" for name in names),
     ]
     rows: List[Any] = []
@@ -76,7 +76,7 @@ def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table
 
 
 def memory(timings: Mapping[str, Any]) -> Table:
-    """Memory of each way over many steps."""
+    """Return the memory of each step mode over many steps."""
     lines = [f"{'':12}{'peak MB':>9}{'steps':>12}{'growth in MB':>14}"]
     rows = {}
     for name, timing in timings.items():
@@ -89,7 +89,7 @@ def memory(timings: Mapping[str, Any]) -> Table:
 
 
 def start(seconds: Mapping[str, np.ndarray]) -> Table:
-    """From the shell to the first loss."""
+    """Return the time from the shell to the first loss."""
     against = float(np.median(seconds["first loss"] / seconds["import tensorflow"]))
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
     text = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
@@ -97,7 +97,7 @@ def start(seconds: Mapping[str, np.ndarray]) -> Table:
 
 
 def plot(result: Mapping[str, Any], path: str) -> None:
-    """Bars of the steps' times, on a logarithmic scale."""
+    """Draw the time of a step of each contender as bars, on a logarithmic scale."""
     from tf1_mtl.teaching import style  # imports TensorFlow, which the tables do without
 
     rows = result["steps"]["contenders"]

@@ -1,15 +1,11 @@
-"""The step in PyTorch: eager with its own Adam, and one compiled function."""
+"""The step in PyTorch as one compiled function, which no port has."""
 
 from typing import Any, Callable, Tuple
 
 import numpy as np
 import torch
 
-from tf1_mtl.scale.bench.problem import ADAM, Problem
-
-
-def _batches(problem: Problem) -> Any:
-    return [tuple(map(torch.from_numpy, arrays)) for arrays in zip(*problem[2:])]
+from tests.benchmarks.problem import ADAM, Problem
 
 
 def _loss(weights: Any, X: Any, Y1: Any, Y2: Any) -> Any:
@@ -17,27 +13,6 @@ def _loss(weights: Any, X: Any, Y1: Any, Y2: Any) -> Any:
     residual1 = Y1 - torch.relu(shared @ weights[1])
     residual2 = Y2 - torch.relu(shared @ weights[2])
     return ((residual1**2).sum() + (residual2**2).sum()) / 2
-
-
-def eager(problem: Problem) -> Callable[[], np.ndarray]:
-    """`backward()` and `torch.optim.Adam`, whose epsilon stands elsewhere: unseen at this size."""
-    torch.set_num_threads(1)
-    weights = [torch.tensor(array, requires_grad=True) for array in problem.weights]
-    rate, beta1, beta2, epsilon = map(float, ADAM)
-    adam = torch.optim.Adam(weights, rate, (beta1, beta2), epsilon, fused=True)
-    batches = _batches(problem)
-
-    def run() -> np.ndarray:
-        losses = []
-        for batch in batches:
-            adam.zero_grad()
-            loss = _loss(weights, *batch)
-            loss.backward()
-            adam.step()
-            losses.append(loss.detach())
-        return torch.stack(losses).numpy()
-
-    return run
 
 
 def _step(weights: Any, m: Any, v: Any, powers: Any, X: Any, Y1: Any, Y2: Any) -> Tuple[Any, ...]:
@@ -51,13 +26,13 @@ def _step(weights: Any, m: Any, v: Any, powers: Any, X: Any, Y1: Any, Y2: Any) -
 
 
 def compiled(problem: Problem) -> Callable[[], np.ndarray]:
-    """Forward pass, gradients and Adam in one compiled function, a call a step."""
+    """Run forward pass, gradients and Adam in one compiled function, a call a step."""
     torch.set_num_threads(1)
     step = torch.compile(_step)
     weights = [torch.tensor(array) for array in problem.weights]
     zeros = [torch.zeros_like(array) for array in weights]
     state = (weights, zeros, list(zeros), [torch.tensor(ADAM[1]), torch.tensor(ADAM[2])])
-    batches = _batches(problem)
+    batches = [tuple(map(torch.from_numpy, arrays)) for arrays in zip(*problem[2:])]
 
     def run() -> np.ndarray:
         nonlocal state

@@ -1,15 +1,15 @@
-"""What every contender of the benchmark trains on. NumPy only."""
+"""The data that every contender of the benchmark trains on. NumPy only."""
 
 from typing import NamedTuple, Tuple
 
 import numpy as np
 
-#: TensorFlow 1's Adam, as float32: learning rate, beta1, beta2, epsilon.
+#: Adam of TensorFlow 1, as float32: learning rate, beta1, beta2, epsilon.
 ADAM = tuple(np.float32(value) for value in (0.001, 0.9, 0.999, 1e-8))
 
 
 class Problem(NamedTuple):
-    """The article's joint training: weights to start from, and batches, all float32."""
+    """The joint training of the article: weights to start from, and batches, all float32."""
 
     seed: int
     weights: Tuple[np.ndarray, np.ndarray, np.ndarray]  #: share_W, share_Y1, share_Y2
@@ -19,17 +19,17 @@ class Problem(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Steps in a round."""
+        """Return the number of steps in a round."""
         return len(self.X)
 
 
 def article_problem(steps: int, batch: int = 10, seed: int = 0) -> Problem:
-    """The article's sizes."""
+    """Return a problem of the sizes of the article."""
     return _problem(steps, batch, 10, 20, seed)
 
 
 def wide_problem(steps: int, batch: int, width: int, seed: int = 0) -> Problem:
-    """All layers of one width."""
+    """Return a problem with all layers of one width."""
     return _problem(steps, batch, width, width, seed)
 
 

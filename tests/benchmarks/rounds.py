@@ -1,4 +1,4 @@
-"""Runs contenders in processes of their own, round by round in turn, and gathers the times."""
+"""Run contenders in processes of their own, round by round in turn, and gather the times."""
 
 import contextlib
 import importlib.util
@@ -11,11 +11,11 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from tf1_mtl.scale.bench import CONTENDERS, YARDSTICK
+from tests.benchmarks import BASELINE, CONTENDERS
 
 
 class Timing(NamedTuple):
-    """One contender's rounds."""
+    """The rounds of one contender."""
 
     seconds: np.ndarray  #: float64 [rounds], of a step
     steps: int  #: in all timed rounds
@@ -39,15 +39,15 @@ def measure(
     width: int = 0,
     progress: Callable[[str], None] = lambda done: None,
 ) -> Dict[str, Any]:
-    """Times the contenders; in each round each of them runs once, alone, in an order of its own.
+    """Time the contenders: in each round each of them runs once, alone, in a random order.
 
     Args:
-      names: Of `CONTENDERS` and `YARDSTICK`.
+      names: Of `CONTENDERS` and `BASELINE`.
       steps: Batches; a round goes over them at least once.
       rounds: Timed; one before them is not, since it compiles.
       batch: Rows.
-      width: Of all layers; 0 takes the article's sizes.
-      progress: Is told what has been done.
+      width: Of all layers; 0 takes the sizes of the article.
+      progress: Called with what has been done.
 
     Returns:
       By name, a `Timing` or a `Missing`.
@@ -90,12 +90,12 @@ def measure(
 
 
 def ratio(one: Timing, other: Timing) -> float:
-    """How much time one takes for each second of the other: the median over the rounds."""
+    """Return the time of one for each second of the other: the median over the rounds."""
     return float(np.median(one.seconds / other.seconds))
 
 
 def start_up(rounds: int) -> Dict[str, np.ndarray]:
-    """Seconds from the shell to the first loss, and of a bare `import tensorflow`, in turn."""
+    """Return the seconds from the shell to the first loss, and of a bare `import tensorflow`."""
     commands = {
         "first loss": ["-m", "tf1_mtl", "joint", "--seed", "1", "--quiet"],
         "import tensorflow": ["-c", "import tensorflow"],
@@ -115,8 +115,8 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
 
 
 def _why_not(name: str) -> Optional[str]:
-    """Why a contender cannot be started; None if it can be tried."""
-    package = {**CONTENDERS, **YARDSTICK}[name].package
+    """Return why a contender cannot be started; None if it can be tried."""
+    package = {**CONTENDERS, **BASELINE}[name].package
     if package in sys.modules or not package.isidentifier():
         return None
     return None if importlib.util.find_spec(package) else f"{package} is not installed"
@@ -125,7 +125,7 @@ def _why_not(name: str) -> Optional[str]:
 @contextlib.contextmanager
 def _worker(name: str, *sizes: int) -> Iterator[Any]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tf1_mtl.scale.bench.worker", name, *map(str, sizes)],
+        [sys.executable, "-m", "tests.benchmarks.worker", name, *map(str, sizes)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -140,8 +140,8 @@ def _worker(name: str, *sizes: int) -> Iterator[Any]:
 
 
 def _answer(worker: Any) -> Dict[str, Any]:
-    """One more round."""
-    with contextlib.suppress(BrokenPipeError):  # it has died; what is heard says so
+    """Run one more round."""
+    with contextlib.suppress(BrokenPipeError):  # it has died, as the next line reports
         print(file=worker.stdin, flush=True)
     return _heard(worker)
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from tests.benchmarks import CONTENDERS, GOALS, OURS, c_peer, ours, peers, report, rounds
+from tests.benchmarks.__main__ import main
+from tests.benchmarks.problem import article_problem, wide_problem
+from tests.benchmarks.rounds import Missing, Timing
 from tf1_mtl import build_graph, open_session, train
-from tf1_mtl.cli import main
 from tf1_mtl.feeds import Batch
-from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, c_peer, ours, report, rounds
-from tf1_mtl.scale.bench.numpy_peer import by_hand
-from tf1_mtl.scale.bench.problem import article_problem, wide_problem
-from tf1_mtl.scale.bench.rounds import Missing, Timing
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def losses(problem):
 
 
 def test_numpy_trains_the_same(problem, losses):
-    run = by_hand(problem)
+    run = peers.numpy(problem)
     np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
 
 
@@ -47,6 +46,7 @@ def test_c_trains_the_same(problem, losses):
     np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
 
 
+@pytest.mark.slow
 def test_rounds_of_real_processes(losses):
     measured = rounds.measure(["in-graph", "numpy"], steps=50, rounds=2)
     for timing in measured.values():
@@ -65,6 +65,7 @@ def test_a_peer_that_is_not_there_is_listed(monkeypatch, capsys):
     }
 
 
+@pytest.mark.slow
 def test_a_contender_that_dies_is_listed_and_the_others_go_on(monkeypatch):
     asked = []
 
@@ -108,11 +109,9 @@ def test_the_table_names_what_is_reached_and_what_is_missing():
     assert data["contenders"]["torch"] == {"missing": "torch is not installed"}
 
 
+@pytest.mark.slow
 def test_command(capsys):
-    assert (
-        main(["bench", "--steps", "20", "--rounds", "2", "--peers", "numpy", "--json", "--quiet"])
-        == 0
-    )
+    assert main(["--steps", "20", "--rounds", "2", "--peers", "numpy", "--json", "--quiet"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert set(result) == {"machine", "steps"}
     contenders = result["steps"]["contenders"]
@@ -134,7 +133,7 @@ def test_command(capsys):
     ],
 )
 def test_what_cannot_be_is_refused(arguments, message, capsys):
-    assert main(["bench", *arguments.split()]) == 2
+    assert main(arguments.split()) == 2
     assert message in capsys.readouterr().err
 
 
@@ -176,6 +175,7 @@ def test_the_yardstick_runs_all_eight_products(monkeypatch):
     assert nodes >= {"MatMul", *(f"MatMul_{number}" for number in range(1, 8))}
 
 
+@pytest.mark.slow
 def test_a_wide_problem_runs_in_a_process():
     measured = rounds.measure(["products"], steps=1, rounds=1, batch=4, width=64)
     assert measured["products"].seconds[0] > 0

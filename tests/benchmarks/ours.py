@@ -1,4 +1,4 @@
-"""Our four ways of stepping, and what they are held against: a bare loop, bare products."""
+"""The four step modes, and their baselines: a bare loop, bare products."""
 
 import functools
 from typing import Any, Callable, List
@@ -6,10 +6,10 @@ from typing import Any, Callable, List
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from tests.benchmarks.problem import Problem
 from tf1_mtl import build_graph, open_session, train
 from tf1_mtl.feeds import Batch
 from tf1_mtl.scale import session_config
-from tf1_mtl.scale.bench.problem import Problem
 
 Run = Callable[[], np.ndarray]
 
@@ -26,7 +26,7 @@ def _open(problem: Problem, variables: str, stepping: str) -> Any:
         tasks,
         variables,
     )
-    # A wide layer's products gain by every core; the fast ways' own settings are for small ones.
+    # Products of wide layers gain by every core; the settings of the fast modes are for small ones.
     config = session_config(stepping, variables) if shared < 256 else None
     session = open_session(net, "cpu", config)
     session.run(net.init)
@@ -51,7 +51,7 @@ compiled = functools.partial(_step_by, "compiled", "ref")
 
 
 def bare(problem: Problem) -> Run:
-    """The article's loop: float32 arrays, no check, nothing else."""
+    """Run the loop of the article: float32 arrays, no check, nothing else."""
     net, session = _open(problem, "ref", "session")
 
     def run() -> np.ndarray:
@@ -67,7 +67,7 @@ def bare(problem: Problem) -> Run:
 
 
 def products(problem: Problem) -> Run:
-    """The eight matrix products of a step and nothing else, on arrays that lie in the graph."""
+    """Run the eight matrix products of a step and nothing else, on arrays held in the graph."""
     with tf.Graph().as_default() as graph:
         X, Y1, Y2 = map(tf.Variable, (problem.X[0], problem.Y1[0], problem.Y2[0]))
         shared_W, Y1_W, Y2_W = map(tf.Variable, problem.weights)
@@ -82,7 +82,7 @@ def products(problem: Problem) -> Run:
             tf.matmul(shared, Y2, transpose_a=True),
             tf.matmul(X, shared, transpose_a=True),
         )
-        # Nothing uses the products, so TensorFlow's graph optimizer would leave them all out.
+        # Nothing uses the products, so the graph optimizer of TensorFlow would leave them all out.
         as_written = tf.ConfigProto()
         as_written.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.Session(graph=graph, config=as_written)

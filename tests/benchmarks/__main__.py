@@ -1,28 +1,26 @@
-"""`tf1-mtl bench`: what a step costs, of our ways of stepping and of what else one may pick."""
+"""`python -m tests.benchmarks`: the cost of a step, of the step modes and of other frameworks."""
 
 import argparse
 import json
 import os
 import platform
 import sys
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Sequence
 
+from tests.benchmarks import CONTENDERS, GOALS, OURS, PEERS
 from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError, require
-from tf1_mtl.scale.bench import CONTENDERS, GOALS, OURS, PEERS
 
 _WIDTHS = (10, 128, 512, 2048)
 _BATCHES = (10, 2048)
 _PARTS = ("steps", "widths", "memory", "start")
 
 
-def add_to(subparsers: Any) -> None:
-    """Adds the command."""
-    parser = subparsers.add_parser(
-        "bench",
-        help="time the ways of stepping beside NumPy, C, JAX, PyTorch and Keras",
-        description="Times joint steps on the article's graph; the contenders take turns, round "
-        "by round, each in a process of its own, on the same weights and batches.",
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks",
+        description="Times joint steps on the graph of the article. The contenders take turns, "
+        "round by round, each in a process of its own, on the same weights and batches.",
     )
     parser.add_argument(
         "--steps", type=options.count, default=1000, metavar="K", help="batches (%(default)s)"
@@ -45,11 +43,21 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--plot", metavar="FILE", help="draw the times into it: .png or .svg")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
-    parser.set_defaults(command=run)
+    return parser
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Measure and print."""
+    args = _parser().parse_args(argv)
+    try:
+        return run(args)
+    except InputError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measures and prints."""
+    """Measure the parts that were chosen."""
     peers = _chosen("--peers", args.peers, PEERS)
     parts = _chosen("--parts", args.parts, _PARTS)
     if not parts:
@@ -69,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
             result[part] = measured
             tables.append(table)
     if args.plot:
-        from tf1_mtl.scale.bench import report
+        from tests.benchmarks import report
 
         report.plot(result, args.plot)
     print(json.dumps(result) if args.json else "\n\n".join(tables))
@@ -77,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _steps(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tf1_mtl.scale.bench import report, rounds
+    from tests.benchmarks import report, rounds
 
     names = [*OURS, *peers]
     timings = rounds.measure(names, args.steps, args.rounds, progress=_progress(args))
@@ -85,7 +93,7 @@ def _steps(args: argparse.Namespace, peers: List[str]) -> Any:
 
 
 def _widths(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tf1_mtl.scale.bench import report, rounds
+    from tests.benchmarks import report, rounds
 
     measured = []
     for width in _WIDTHS:
@@ -100,13 +108,13 @@ def _widths(args: argparse.Namespace, peers: List[str]) -> Any:
 
 
 def _memory(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tf1_mtl.scale.bench import report, rounds
+    from tests.benchmarks import report, rounds
 
     return report.memory(rounds.measure(list(OURS), 10_000, 10, progress=_progress(args)))
 
 
 def _start(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tf1_mtl.scale.bench import report, rounds
+    from tests.benchmarks import report, rounds
 
     return report.start(rounds.start_up(min(args.rounds, 7)))
 
@@ -137,3 +145,7 @@ def _machine() -> Dict[str, Any]:
 def _progress(args: argparse.Namespace) -> Any:
     show = not args.quiet and sys.stderr.isatty()
     return lambda done: show and print(f"\r{done:40}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The step in C, compiled here by the system's compiler: what one core can do."""
+"""The step in C, compiled here by the compiler of the system: what one core can do."""
 
 import ctypes
 import os
@@ -9,8 +9,8 @@ from typing import Callable
 
 import numpy as np
 
+from tests.benchmarks.problem import ADAM, Problem
 from tf1_mtl.errors import InputError
-from tf1_mtl.scale.bench.problem import ADAM, Problem
 
 _SOURCE = r"""
 #include <math.h>
@@ -66,7 +66,7 @@ void train(int steps, const float *X, const float *Y, float *w, float *m, float 
 
 
 def compiler() -> str:
-    """The system's C compiler; InputError if there is none."""
+    """Return the C compiler of the system; raise InputError if there is none."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and shutil.which(name):
             return name
@@ -74,7 +74,7 @@ def compiler() -> str:
 
 
 def by_hand(problem: Problem) -> Callable[[], np.ndarray]:
-    """Sums in an order that the compiler may choose (-ffast-math), so that it can use vectors."""
+    """Sum in an order that the compiler may choose (-ffast-math), so that it can use vectors."""
     shared_W, Y1_W, Y2_W = problem.weights
     defined = dict(zip(("RATE", "BETA1", "BETA2", "EPSILON"), (f"{value}f" for value in ADAM)))
     sizes = (problem.X.shape[1], *shared_W.shape, Y1_W.shape[1] + Y2_W.shape[1])
