@@ -8,7 +8,8 @@ import sys
 import numpy as np
 
 from tf1_mtl.baseline.machine import recorded_by
-from tf1_mtl.baseline.recordings import load_recording, save_recording
+from tf1_mtl.baseline.recording_writer import save_recording
+from tf1_mtl.baseline.recordings import load_recording
 
 from . import goldens, listing, published, tolerance
 from .cases import WEIGHTS, cases

@@ -22,7 +22,7 @@ _HOME = {
     "load_recording": "tf1_mtl.baseline.recordings",
     "own_golden": "tf1_mtl.baseline.own_recording",
     "recording": "tf1_mtl.baseline.recorder",
-    "save_recording": "tf1_mtl.baseline.recordings",
+    "save_recording": "tf1_mtl.baseline.recording_writer",
 }
 
 __all__ = sorted(_HOME)

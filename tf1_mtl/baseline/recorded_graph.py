@@ -7,13 +7,34 @@ a control dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `eva
 
 import functools
 import math
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Tuple
+import re
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
 #: Operations that hold a variable: ref variables, then resource variables.
 REF_VARIABLES = ("Variable", "VariableV2")
 RESOURCE_VARIABLES = ("VarHandleOp",)
+VARIABLES = (*REF_VARIABLES, *RESOURCE_VARIABLES)
+#: Operations that change a variable, their first input: by the rule of an optimizer, or directly.
+RULES = re.compile(r"(Resource)?(Sparse)?Apply[A-Z]\w*")
+ASSIGNMENTS = re.compile(
+    r"Assign(Add|Sub)?(VariableOp)?|(Resource)?StridedSliceAssign"
+    r"|(Resource)?Scatter(Nd)?(Add|Sub|Mul|Div|Min|Max|Update)"
+)
+_PASS_ON = ("Identity", "ReadVariableOp", "Enter", "RefEnter", "Switch", "RefSwitch")
 
 
 class Node(NamedTuple):
@@ -114,6 +135,20 @@ def needed_nodes(
             if source not in placed:
                 stack.append((source, False))
     return placed
+
+
+def variable_of(nodes: Mapping[str, Node], tensor: str) -> Optional[str]:
+    """Return the variable that a tensor holds or stands for, or None."""
+    seen: Set[str] = set()
+    node = nodes.get(node_and_output(tensor)[0])
+    while node is not None and node.name not in seen:
+        if node.op in VARIABLES:
+            return node.name
+        if node.op not in _PASS_ON and not ASSIGNMENTS.fullmatch(node.op):
+            return None
+        seen.add(node.name)
+        node = nodes.get(node_and_output(node.data_inputs[0])[0]) if node.data_inputs else None
+    return None
 
 
 def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any]) -> Dict[str, Any]:
