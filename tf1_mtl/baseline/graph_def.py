@@ -56,7 +56,8 @@ class _Converter:
         results = [
             _in_graph_form(function.ret[arg.name], first_outputs) for arg in signature.output_arg
         ]
-        control_results = [function.control_ret[key] for key in signature.control_output]
+        controls = getattr(signature, "control_output", ())  # from 1.14 on
+        control_results = [function.control_ret[key] for key in controls]
         return Function(tuple(arguments), nodes, tuple(results), tuple(control_results))
 
     def _first_outputs(self, node: Any) -> Dict[str, int]:

@@ -112,9 +112,15 @@ class Recording(NamedTuple):
     runs: Tuple[Run, ...]
     sessions: Mapping[int, Session] = {}  #: those that train, by `Run.session`
 
+    @property
+    def first_run_without_state(self) -> Optional[int]:
+        """The number of the first run that is recorded with its fetched values only, or None."""
+        return self.manifest.get("first_run_without_state")
+
     def steps(self, session: int = 0) -> Tuple[Run, ...]:
-        """Return the training runs of one session."""
-        return tuple(run for run in self.runs if run.task and run.session == session)
+        """Return the training runs of one session that were recorded with their state."""
+        runs = self.runs[: self.first_run_without_state]
+        return tuple(run for run in runs if run.task and run.session == session)
 
     def __repr__(self) -> str:
         steps = sum(1 for run in self.runs if run.task)
@@ -205,7 +211,10 @@ class _Reader:
             else:
                 run = self._run(entry) if self._schema > 1 else self._run_of_schema_1(entry)
                 self._runs.append(run)
-        return Recording(self._manifest, tuple(self._runs), self._sessions)
+        recording = Recording(self._manifest, tuple(self._runs), self._sessions)
+        if recording.first_run_without_state is not None:
+            _number(recording.first_run_without_state)
+        return recording
 
     def _add_session(self, number: int, what: str, entry: Dict[str, Any]) -> None:
         if what == "initial.json":  # schema 1

@@ -5,7 +5,7 @@ import sys
 import threading
 from typing import Any
 
-from tf1_mtl.commands import options
+from tf1_mtl.commands import options, recorded
 from tf1_mtl.quiet import quiet
 
 
@@ -14,7 +14,8 @@ def add_to(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "run",
         help="run an unmodified TensorFlow 1 graph-mode script",
-        usage="tf1-mtl run [--seed N] [--record FILE.npz] [--verbose] SCRIPT.py [ARGS ...]",
+        usage="tf1-mtl run [--seed N] [--record FILE.npz [--record-limit MB]] [--verbose] "
+        "SCRIPT.py [ARGS ...]",
         description="Runs a TensorFlow 1 script as it is: `import tensorflow as tf` gives it the "
         "v1 API. As with `python`, what follows SCRIPT.py belongs to the script, and the exit "
         "status is that of the script.",
@@ -25,11 +26,7 @@ def add_to(subparsers: Any) -> None:
         metavar="N",
         help="seeds NumPy's global stream and the default graph before the script starts",
     )
-    parser.add_argument(
-        "--record",
-        metavar="FILE.npz",
-        help="record what every Session.run of the script was fed, gave and left in the variables",
-    )
+    recorded.add_options(parser)
     options.add_verbose(parser)
     parser.add_argument("script", nargs=argparse.PARSER, metavar="SCRIPT.py")
     parser.set_defaults(command=run)
@@ -46,15 +43,11 @@ def run(args: argparse.Namespace) -> int:
         legacy_script.prepare(args.seed)
     if not args.verbose:
         legacy_script.show_warnings()
-    if args.record is None:
-        legacy_script.run(script, script_args)
-    else:
-        from tf1_mtl.baseline import recording
-
-        with recording(args.record, seed=args.seed, script=script):
-            try:
-                legacy_script.run(script, script_args)
-            finally:
+    with recorded.recorded(args, seed=args.seed, script=script):
+        try:
+            legacy_script.run(script, script_args)
+        finally:
+            if args.record is not None:
                 _wait_for_threads()
     # Not a return: the script may have closed stdout, which only Python's own exit allows.
     sys.exit()

@@ -1,15 +1,14 @@
 """`tf1-mtl alternate` and `tf1-mtl joint`: the article's two training sessions."""
 
 import argparse
-import contextlib
 import json
 import sys
-from typing import Any, ContextManager, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
 import numpy as np
 
 from tf1_mtl import feeds
-from tf1_mtl.commands import options, stepping
+from tf1_mtl.commands import options, recorded, stepping
 from tf1_mtl.data import load_data
 from tf1_mtl.quiet import quiet
 
@@ -53,7 +52,7 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         help="of the Adam optimizers; default: %(default)s",
     )
     parser.add_argument("--data", metavar="FILE.npz", help=f"train on its arrays {arrays}")
-    parser.add_argument("--record", metavar="FILE.npz", help="record every step's values into it")
+    recorded.add_options(parser)
     parser.add_argument("--plot", metavar="FILE", help="draw the losses into it: .png or .svg")
     parser.add_argument(
         "--logdir", metavar="DIR", help="write graph, losses, traces for TensorBoard"
@@ -89,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
     trained = []
-    with _recording(args, seed), session:
+    with recorded.recorded(args, seed=seed, regime=args.name), session:
         session.run(net.init)
         for step in _progress(args, _steps(args, net, session, seed, rng, draw)):
             if args.json or args.plot:
@@ -127,15 +126,6 @@ def _sizes_and_draw(
         data.need_one_set(args.data)
     sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}
     return sizes, feeds.data_draw(data, rng, args.batch)
-
-
-def _recording(args: argparse.Namespace, seed: int) -> ContextManager[None]:
-    if args.record is None:
-        return contextlib.nullcontext()
-    from tf1_mtl.baseline import recording
-
-    recorder: ContextManager[None] = recording(args.record, seed=seed, regime=args.name)
-    return recorder
 
 
 def _steps(
