@@ -137,7 +137,7 @@ class Entry(NamedTuple):
     load: Callable[[], Any]  #: returns the port, imports its framework
     #: What a right diagnosis names: one of these sets of edits. Empty for a port that conforms.
     answers: Tuple[FrozenSet[Edit], ...]
-    framework: str = "numpy"  #: the package that `load` imports
+    framework: str = "numpy"  #: or the module of this package that holds it
 
     @property
     def conforms(self) -> bool:
@@ -181,15 +181,12 @@ def right(id: str, cause: str, base: Any = Plain, **changes: Any) -> Entry:
 
 def real(module: str, name: str, cause: str, *edits: Edit, also: Iterable[Any] = ()) -> Entry:
     """Return an entry for a port written in a framework; without edits it conforms."""
-    package = {"pytorch": "torch", "jax_optax": "optax", "keras3": "keras"}.get(
-        module, "tensorflow"
-    )
     answers = (frozenset(edits), *(frozenset(other) for other in also)) if edits else ()
 
     def load() -> Any:
         return getattr(importlib.import_module(f".{module}", __package__), name)
 
-    return Entry(f"{module}:{name}", cause, load, answers, package)
+    return Entry(f"{module}-{name}", cause, load, answers, module)
 
 
 def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:
