@@ -427,30 +427,40 @@ def test_a_killed_process_leaves_its_whole_runs(path):
     assert len(steps[-1].variables) == 23
 
 
-def test_a_full_disk_is_told_and_loses_no_whole_run(path):
+def test_a_full_disk_is_reported_and_loses_no_whole_run(path):
+    """At whatever place of the file it happens, and if nobody closes the writer."""
     script = """
         import resource, signal, sys
         import numpy as np
         from tf1_mtl.baseline.recording_writer import Writer
         from tf1_mtl.baseline.recordings import Run
         from tf1_mtl.errors import InputError
+
+        def write(path, limit):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            writer, added = Writer(path, {}), 0
+            try:
+                for i in range(6):
+                    X = np.full((10, 10), i, np.float32)
+                    writer.add(Run("Y1", {"X": X}, {"loss": np.float32(i)}))
+                    added += 1
+                writer.close()
+            except InputError as error:
+                assert "cannot be written further (File too large)" in str(error), error
+                assert "load_recording(path, partial=True)" in str(error)
+                return added
+            return -1
+
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
-        writer = Writer(sys.argv[1], {})
-        try:
-            for i in range(100):
-                X = np.full((10, 10), i, np.float32)
-                writer.add(Run("Y1", {"X": X}, {"loss": np.float32(i)}))
-        except InputError as error:
-            print(i, error)
-        writer.close()
+        results = [write(f"{sys.argv[1]}{limit}", limit) for limit in range(500, 6000, 100)]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        print(*results)
     """
-    full = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), path],
-        cwd=ROOT,
-        capture_output=True,
-    )
+    command = [sys.executable, "-c", textwrap.dedent(script), path]
+    full = subprocess.run(command, cwd=ROOT, capture_output=True)
     assert full.stderr == b""
-    added, message = full.stdout.decode().split(" ", 1)
-    assert "cannot be written further (File too large)" in message
-    assert [run.loss for run in load_recording(path, partial=True).runs] == list(range(int(added)))
+    results = [int(result) for result in full.stdout.split()]
+    assert set(results) == {-1, *range(7)}  # 6: the end of the file failed, after all runs
+    for limit, added in zip(range(500, 6000, 100), results):
+        runs = load_recording(f"{path}{limit}", partial=True).runs
+        assert [run.loss for run in runs] == list(range(added if added >= 0 else 6))

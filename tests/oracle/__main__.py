@@ -55,15 +55,22 @@ def recordings(version, run):
     found = {TRUTH + f"sessions-{version}.npz": published.sessions(run)}
     if version == REFERENCE:
         found[_checkpoint(version) + "/expected.npz"] = published.checkpoint_variables(run)
-        for name, one in recorded.items():
-            found[GOLDENS + name + ".npz"] = goldens.flat(one)
     else:
         finals = found[TRUTH + f"goldens-{version}.npz"] = {}
         for name, one in recorded.items():
             finals[name + "_losses"] = one.losses
             for weight in WEIGHTS:
                 finals[name + "_" + weight] = one.variables[max(one.variables)][weight]
+    for path, name in with_graphs(version).items():
+        found[path] = goldens.flat(recorded[name])
     return found
+
+
+def with_graphs(version):
+    """Return the cases that are kept as recordings, with graph and variables, {path: case}."""
+    if version == REFERENCE:
+        return {GOLDENS + name + ".npz": name for name in cases()}
+    return {TRUTH + f"recording-{version}.npz": "one-task-then-the-other"}
 
 
 def write(version, machine):
@@ -71,16 +78,21 @@ def write(version, machine):
     description = np.array(json.dumps(machine, sort_keys=True))
     for path, arrays in recordings(version, listing.run).items():
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if not path.startswith(GOLDENS):
+        if path in with_graphs(version):
+            save_recording(path, golden(with_graphs(version)[path], machine))
+        else:
             np.savez_compressed(path, recorded_by=description, **arrays)
     if version == REFERENCE:
         published.write_checkpoint(_checkpoint(version))
         with open(_graph(version), "w") as file:
             file.write(published.graph_text())
-        for name, case in cases().items():
-            described = listing.Listing(case.weights, case.batch).described()
-            golden = goldens.pack(name, case, listing.run(case), machine, described)
-            save_recording(GOLDENS + name + ".npz", golden)
+
+
+def golden(name, machine):
+    """Record one case with its graph."""
+    case = cases()[name]
+    described = listing.Listing(case.weights, case.batch).described()
+    return goldens.pack(name, case, listing.run(case), machine, described)
 
 
 def differences(version, machine):
@@ -94,6 +106,10 @@ def differences(version, machine):
     recorded = recordings(version, listing.run)
     for path, arrays in recorded.items():
         stored, stored_by = _read(path)
+        if path in with_graphs(version):
+            again = golden(with_graphs(version)[path], machine)
+            difference = goldens.graphs_differ(again, load_recording(path))
+            found += [f"{path}: {difference}"] if difference else []
         # Python and NumPy only hand the arrays over: they may differ.
         if all(stored_by[fact] == machine[fact] for fact in ("tensorflow", "platform", "cpu")):
             tolerated = dict.fromkeys(arrays, 0)
@@ -145,9 +161,9 @@ def compare(where, recorded, stored, tolerated):
 
 def _read(path):
     """({where in the file: array}, what recorded it)."""
-    if path.startswith(GOLDENS):
-        golden = load_recording(path)
-        return goldens.flat(goldens.unpack(golden)), golden.manifest["recorded_by"]
+    if path in with_graphs(listing.tf.__version__):
+        stored = load_recording(path)
+        return goldens.flat(goldens.unpack(stored)), stored.manifest["recorded_by"]
     with np.load(path) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return arrays, json.loads(str(arrays.pop("recorded_by")))

@@ -84,6 +84,16 @@ def slots(golden, run):
     return {tuple(key.split("/")): run.variables[names[key]] for key in names if "/" in key}
 
 
+def graphs_differ(one, other):
+    """Return what differs first between the graphs of two goldens, or "" where nothing does."""
+    nodes, others = (golden.sessions[0].graph.nodes for golden in (one, other))
+    if list(nodes) != list(others):
+        return "the listing gives a graph with other nodes"
+    different = (name for name in nodes if repr(nodes[name]) != repr(others[name]))
+    name = next(different, "")
+    return f"the listing gives another node {name}" if name else ""
+
+
 def flat(recorded):
     """Return all that was recorded, {where: array}."""
     arrays = {"losses": recorded.losses}

@@ -151,6 +151,21 @@ def variable_of(nodes: Mapping[str, Node], tensor: str) -> Optional[str]:
     return None
 
 
+def check_inputs(graph: RecordedGraph) -> None:
+    """Check that a graph has every node that another one, or a function, names as its input.
+
+    Raises:
+      ValueError: One is missing.
+    """
+    for nodes in (graph.nodes, *(function.nodes for function in graph.functions.values())):
+        for node in nodes.values():
+            missing = [name for name in node.inputs if node_and_output(name)[0] not in nodes]
+            if missing:
+                raise ValueError(
+                    f"node {node.name!r} has the input {missing[0]!r}, which is missing"
+                )
+
+
 def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any]) -> Dict[str, Any]:
     """Return a graph as a JSON value.
 

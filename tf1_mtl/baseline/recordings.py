@@ -23,7 +23,12 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 import numpy as np
 
 from tf1_mtl.baseline.archive import Archive, read_archive, read_npy
-from tf1_mtl.baseline.recorded_graph import RecordedGraph, canonical, graph_from_json
+from tf1_mtl.baseline.recorded_graph import (
+    RecordedGraph,
+    canonical,
+    check_inputs,
+    graph_from_json,
+)
 from tf1_mtl.errors import InputError
 
 FORMAT = "tf1_mtl trajectory"  # the name that schema 1 gave it
@@ -211,6 +216,8 @@ class _Reader:
             else:
                 run = self._run(entry) if self._schema > 1 else self._run_of_schema_1(entry)
                 self._runs.append(run)
+        for graph in self._graphs.values():
+            check_inputs(graph)
         recording = Recording(self._manifest, tuple(self._runs), self._sessions)
         if recording.first_run_without_state is not None:
             _number(recording.first_run_without_state)
