@@ -73,6 +73,7 @@ def test_another_tensorflow_is_refused():
     assert f"this Python has TensorFlow {tf.__version__}, but the truth is recorded on" in error
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")
 def test_the_reference_is_as_stored():
     status, output, _ = oracle()
@@ -92,6 +93,7 @@ def alter(root, name, change, **machine):
     save_recording(path, golden._replace(runs=tuple(runs)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")
 def test_an_altered_golden_and_an_altered_graph_are_found(copy):
     alter(copy, "other-sizes", lambda share_W: np.nextafter(share_W, np.float32(9)))
@@ -111,6 +113,7 @@ def test_an_altered_golden_and_an_altered_graph_are_found(copy):
     assert output.endswith(", 3 differences\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")
 def test_what_is_written_can_be_compared(tmp_path):
     (tmp_path / "tests").mkdir()
