@@ -1,4 +1,4 @@
-"""An archive that can be read as far as it was written: zip, sealed with its own SHA-256.
+"""Writes and reads an archive that a kill cannot ruin: zip, sealed with its own SHA-256.
 
 Members are uncompressed and come in the order of writing. A finished archive ends with a seal, the
 digest of every byte before it. The seal is the zip comment, so that any zip reader, `numpy.load`
@@ -63,7 +63,7 @@ class ArchiveWriter:
         self.size = 0  #: bytes of content so far
 
     def put(self, name: str, content: bytes) -> None:
-        """Adds a member; content must not be empty.
+        """Adds a member, whose content must not be empty.
 
         Raises:
           InputError: The disk is full, or fails. What was flushed stays in the .partial file.
@@ -75,21 +75,21 @@ class ArchiveWriter:
         self.size += len(content)
 
     def flush(self) -> None:
-        """Hands what was added to the operating system; a kill does not lose it any more."""
+        """Passes what was added to the operating system, so that a kill does not lose it."""
         with self._writing():
             self._file.flush()
 
     def close(self) -> None:
-        """Finishes the archive: table of contents, seal, its own name.
+        """Finishes the archive, seals it and gives it its name.
 
-        After a failed `put` it leaves the .partial file as it is.
+        After an error it leaves the .partial file as it is.
         """
         if not self._broken:
             with self._writing():
                 self._seal()
 
     def discard(self) -> None:
-        """Gives up: nothing is left of what was written."""
+        """Removes what was written."""
         self._abandon()
         os.remove(self._partial)
 
@@ -127,7 +127,7 @@ class ArchiveWriter:
 
 
 class Archive(NamedTuple):
-    """What could be read."""
+    """Holds what could be read."""
 
     path: str  #: of the file that was read, which may be the .partial one
     is_sealed: bool  #: False when it was never finished or lost its end
@@ -146,9 +146,9 @@ def read_archive(path: str, partial: bool = False) -> Archive:
       InputError: There is no file, it cannot be read, or it is sealed but altered.
     """
     unfinished = path + ".partial"
-    if partial and not os.path.exists(path) and os.path.exists(unfinished):
-        path = unfinished
     try:
+        if partial and not os.path.exists(path) and os.path.exists(unfinished):
+            path = unfinished
         data = _content(path)
     except FileNotFoundError as error:
         hint = "Check the name."

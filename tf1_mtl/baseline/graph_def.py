@@ -14,7 +14,7 @@ _FUNCTIONS = operator.attrgetter("library.function")
 
 
 def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph:
-    """Return the nodes and functions of a graph.
+    """Returns the nodes and functions of a graph.
 
     Args:
       graph: A `tf.Graph`.
@@ -42,7 +42,7 @@ class _Converter:
         return Node(node.name, node.op, tuple(map(canonical, node.input)), attributes)
 
     def function(self, function: Any) -> Function:
-        """Return a function; its tensors are named as in a graph."""
+        """Returns a function; its tensors are named as in a graph."""
         signature = function.signature
         arguments = [arg.name for arg in signature.input_arg]
         nodes = {
@@ -61,7 +61,7 @@ class _Converter:
         return Function(tuple(arguments), nodes, tuple(results), tuple(control_results))
 
     def _first_outputs(self, node: Any) -> Dict[str, int]:
-        """Return the index of the first output of each output argument of an operation."""
+        """Returns the index of the first output of each output argument of an operation."""
         find = getattr(self._graph, "op_def_for_type", None) or self._graph._get_op_def
         first, index = {}, 0
         for arg in find(node.op).output_arg:
@@ -113,7 +113,7 @@ class _Converter:
 
 
 def _in_graph_form(name: str, first_outputs: Dict[str, Dict[str, int]]) -> str:
-    """Return "node:index" for the "node:output argument:index" of a function."""
+    """Returns "node:index" for the "node:output argument:index" of a function."""
     parts: List[str] = name.split(":")
     if len(parts) < 3:
         return name

@@ -1,4 +1,4 @@
-"""Which runtime and machine recorded: the same one gives the same bits."""
+"""Says which runtime and machine recorded, since another one may round differently."""
 
 import platform
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def recorded_by(tensorflow: str) -> Dict[str, str]:
-    """What a manifest says of the runtime.
+    """Returns what a manifest says of the runtime.
 
     Args:
       tensorflow: Its version.
@@ -23,7 +23,7 @@ def recorded_by(tensorflow: str) -> Dict[str, str]:
 
 
 def _cpu() -> str:
-    """The CPU's name, and what decides which kernels run: its model and its vector units."""
+    """Returns the name of the CPU, its model and its vector units, which decide the kernels."""
     try:
         with open("/proc/cpuinfo") as file:
             lines = [line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines()]

@@ -1,4 +1,4 @@
-"""A golden of one's own: a recording of the article's graph, to check ports against."""
+"""Reads a recording of the article's graph as a golden, to check ports with it."""
 
 from typing import Mapping, Optional, Sequence, Tuple
 

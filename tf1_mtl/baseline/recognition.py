@@ -35,7 +35,7 @@ class Article(NamedTuple):
 
 
 def find_article(graph: RecordedGraph) -> Optional[Article]:
-    """Return the parts of the article, or None if it is another graph."""
+    """Returns the parts of the article, or None if it is another graph."""
     towers = [tower for tower in (_tower(graph.nodes, x) for x in graph.nodes.values()) if tower]
     if len(towers) != 2 or any(towers[0][name] != towers[1][name] for name in ("X", "share_W")):
         return None
@@ -54,7 +54,7 @@ def find_article(graph: RecordedGraph) -> Optional[Article]:
 
 
 def short_name(updates: Mapping[str, Optional[str]], article: Optional[Article]) -> str:
-    """Return the article's name of the step that makes these updates, or "" if it is not one.
+    """Returns the article's name of the step that makes these updates, or "" if it is not one.
 
     Args:
       updates: The variable that each operation changes.
@@ -68,7 +68,7 @@ def short_name(updates: Mapping[str, Optional[str]], article: Optional[Article])
 
 
 def _tower(nodes: Mapping[str, Node], loss: Node) -> Optional[Dict[str, str]]:
-    """Return the names in one task's loss: X, share_W, head, label, loss; None if it is not one."""
+    """Returns the names in the loss of one task: X, share_W, head, label, loss; else None."""
     found = {"loss": loss.name}
     node = loss
     # What each operation must be, which input leads on, and what the other input is.
@@ -97,7 +97,7 @@ def _tower(nodes: Mapping[str, Node], loss: Node) -> Optional[Dict[str, str]]:
 
 
 def _with_adams(nodes: Mapping[str, Node], names: Mapping[str, str]) -> Optional[Article]:
-    """Return the article with its optimizers; None where the graph has another one."""
+    """Returns the article with its optimizers; None where the graph has another one."""
     weights = {names[name]: name for name in ("share_W", "share_Y1", "share_Y2")}
     moves: Dict[Any, Dict[str, str]] = {}  # of each Adam, known by its beta powers
     for node in nodes.values():

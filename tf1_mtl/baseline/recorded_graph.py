@@ -50,12 +50,12 @@ class Node(NamedTuple):
 
     @property
     def data_inputs(self) -> Tuple[str, ...]:
-        """Return the tensors that the node takes, without control dependencies."""
+        """Returns the tensors that the node takes, without control dependencies."""
         return tuple(name for name in self.inputs if not name.startswith("^"))
 
     @property
     def control_inputs(self) -> Tuple[str, ...]:
-        """Return the names of the nodes that must run before this one."""
+        """Returns the names of the nodes that must run before this one."""
         return tuple(name[1:] for name in self.inputs if name.startswith("^"))
 
 
@@ -79,7 +79,7 @@ class RecordedGraph(NamedTuple):
 
 
 def node_and_output(tensor: str) -> Tuple[str, int]:
-    """Return the node and the output index that a tensor name means.
+    """Returns the node and the output index that a tensor name means.
 
     Args:
       tensor: "node", "node:1" or "^node".
@@ -89,14 +89,14 @@ def node_and_output(tensor: str) -> Tuple[str, int]:
 
 
 def canonical(tensor: str) -> str:
-    """Return the name of a tensor in the form of a GraphDef: "X" for "X:0"."""
+    """Returns the name of a tensor in the form of a GraphDef: "X" for "X:0"."""
     return tensor[:-2] if tensor.endswith(":0") else tensor
 
 
 def needed_nodes(
     nodes: Mapping[str, Node], fetches: Iterable[str], fed: Iterable[str] = ()
 ) -> Dict[str, Node]:
-    """Return the nodes that a run executes, each after its inputs.
+    """Returns the nodes that a run executes, each after its inputs.
 
     The walk goes backward from the fetches and stops at the fed tensors. Loops of v1 control flow
     are cut at their `NextIteration`.
@@ -138,7 +138,7 @@ def needed_nodes(
 
 
 def variable_of(nodes: Mapping[str, Node], tensor: str) -> Optional[str]:
-    """Return the variable that a tensor holds or stands for, or None."""
+    """Returns the variable that a tensor holds or stands for, or None."""
     seen: Set[str] = set()
     node = nodes.get(node_and_output(tensor)[0])
     while node is not None and node.name not in seen:
@@ -152,7 +152,7 @@ def variable_of(nodes: Mapping[str, Node], tensor: str) -> Optional[str]:
 
 
 def check_inputs(graph: RecordedGraph) -> None:
-    """Check that a graph has every node that another one, or a function, names as its input.
+    """Checks that a graph has every node that another one, or a function, names as its input.
 
     Raises:
       ValueError: One is missing.
@@ -167,7 +167,7 @@ def check_inputs(graph: RecordedGraph) -> None:
 
 
 def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any]) -> Dict[str, Any]:
-    """Return a graph as a JSON value.
+    """Returns a graph as a JSON value.
 
     Args:
       graph: What to write.
@@ -181,7 +181,7 @@ def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any])
 
 
 def graph_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> RecordedGraph:
-    """Return the graph that `graph_to_json` wrote.
+    """Returns the graph that `graph_to_json` wrote.
 
     Args:
       entry: Its JSON value.
@@ -234,7 +234,7 @@ def _names(entry: Any) -> Tuple[str, ...]:
 
 
 def _attribute_to_json(value: Any, store: Callable[[np.ndarray], Any]) -> Any:
-    """Return an attribute as JSON, which has neither arrays nor numbers that are not finite."""
+    """Returns an attribute as JSON, which has neither arrays nor numbers that are not finite."""
     if isinstance(value, np.ndarray):
         if not value.dtype.hasobject:
             return {"tensor": store(value)}

@@ -54,7 +54,7 @@ class Writer:
 
     @property
     def size(self) -> int:
-        """The bytes that were written."""
+        """Returns the number of bytes that were written."""
         return self._archive.size
 
     def describe(self, manifest: Mapping[str, Any]) -> None:
@@ -106,7 +106,7 @@ class Writer:
         self._archive.close()
 
     def discard(self) -> None:
-        """Gives up: nothing is left of what was written."""
+        """Removes what was written."""
         self._archive.discard()
 
     def _references(self, where: str, arrays: Mapping[str, Optional[np.ndarray]]) -> Dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Recordings: what TensorFlow computed, run by run, in one strict file format. NumPy only.
+"""Reads recordings: what TensorFlow computed, run by run, in one strict file format. NumPy only.
 
 A recording ends in .npz and is a zip archive that `numpy.load` opens too. Its members, in the order
 in which they were recorded:
@@ -8,7 +8,7 @@ in which they were recorded:
     sessions/000000/session.json      its variables and their values at that point
     000000/variables/share_W.npy ...  each different array once, named after where it first occurs
     runs/000000.json ...              one run, and for every array where it is stored
-    sessions/000000/graph-1.json ...  nodes that a session's graph got since
+    sessions/000000/graph-1.json ...  nodes that the graph of a session got since
     manifest-1.json ...               what a recording learnt about itself later
 
 The member of a run follows its arrays, so the front of a file cut short is a number of whole runs.
@@ -49,7 +49,7 @@ _UNKNOWN = (
 
 
 class Variable(NamedTuple):
-    """A variable of a graph."""
+    """Describes a variable of a graph."""
 
     name: str  #: without ":0"
     kind: str  #: "ref" or "resource"
@@ -57,7 +57,7 @@ class Variable(NamedTuple):
 
 
 class Session(NamedTuple):
-    """What a recording holds of a session that trains, before its first training run."""
+    """Holds the graph and the state of a session that trains, before its first training run."""
 
     graph: Optional[RecordedGraph]  #: None in a recording of schema 1
     variables: Tuple[Variable, ...]  #: in the order of creation; () in a recording of schema 1
@@ -73,7 +73,7 @@ class Session(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One `Session.run`."""
+    """Holds what one `Session.run` was given and gave."""
 
     #: The fetched operations that train, sorted and joined by "+"; "" where none does. In the
     #: graph of the article they are called "Y1", "Y2" and "joint".
@@ -91,12 +91,12 @@ class Run(NamedTuple):
 
     @property
     def fetches(self) -> Tuple[str, ...]:
-        """The names of what was fetched, in order."""
+        """Returns the names of what was fetched, in order."""
         return tuple(self.fetched)
 
     @property
     def loss(self) -> Any:
-        """The only floating-point number that was fetched; None where there is not exactly one."""
+        """Returns the floating-point number that was fetched; None if there is not exactly one."""
         found = [x for x in self.fetched.values() if x is not None]
         found = [x for x in found if x.ndim == 0 and x.dtype.kind == "f"]
         return found[0][()] if len(found) == 1 else None
@@ -111,7 +111,7 @@ class Run(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Recorded values, run by run. Loaded arrays are read-only, and equal ones are one object."""
+    """Holds recorded values, run by run. Loaded arrays are read-only; equal ones are one object."""
 
     manifest: Dict[str, Any]  #: JSON values
     runs: Tuple[Run, ...]
@@ -119,11 +119,11 @@ class Recording(NamedTuple):
 
     @property
     def first_run_without_state(self) -> Optional[int]:
-        """The number of the first run that is recorded with its fetched values only, or None."""
+        """Returns the number of the first run with its fetched values only, or None."""
         return self.manifest.get("first_run_without_state")
 
     def steps(self, session: int = 0) -> Tuple[Run, ...]:
-        """Return the training runs of one session that were recorded with their state."""
+        """Returns the training runs of one session that were recorded with their state."""
         runs = self.runs[: self.first_run_without_state]
         return tuple(run for run in runs if run.task and run.session == session)
 
@@ -198,7 +198,7 @@ class _Reader:
         self._schema = schema
 
     def read(self, archive: Archive) -> Recording:
-        """Returns the recording; whatever is not as `Writer` writes it raises."""
+        """Returns the recording; what `Writer` does not write raises an error."""
         for name, content in archive.members.items():
             if name.endswith(".npy"):
                 self._arrays[name] = read_npy(content)

@@ -30,7 +30,7 @@ _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 
 
 def is_source(op: str) -> bool:
-    """Return whether an operation gives random numbers, or examples from a pipeline."""
+    """Returns whether an operation gives random numbers, or examples from a pipeline."""
     is_random = _RANDOM.fullmatch(op) and not _NO_NUMBERS.fullmatch(op)
     return bool(is_random or _PIPELINES.fullmatch(op))
 
@@ -42,7 +42,7 @@ def task_of(
     article: Optional[Article],
     local: Collection[str] = (),
 ) -> str:
-    """Return the task of a run: the names of the fetched operations that train.
+    """Returns the task of a run: the names of the fetched operations that train.
 
     Args:
       graph: The graph that is run.
@@ -71,7 +71,7 @@ def _is_update(
     fed: Collection[str],
     local: Collection[str],
 ) -> bool:
-    """Return whether an operation trains a variable."""
+    """Returns whether an operation trains a variable."""
     if RULES.fullmatch(node.op):
         return True
     if ASSIGNMENTS.fullmatch(node.op):
@@ -83,7 +83,7 @@ def _is_update(
 
 
 def _varies(nodes: Mapping[str, Node], assignment: Node, fed: Collection[str]) -> bool:
-    """Return whether what is assigned is computed from feeds, examples or variables."""
+    """Returns whether what is assigned is computed from feeds, examples or variables."""
     waiting, seen = list(assignment.data_inputs[1:]), set()
     while waiting:
         tensor = waiting.pop()
@@ -100,7 +100,7 @@ def _varies(nodes: Mapping[str, Node], assignment: Node, fed: Collection[str]) -
 
 
 def _function_updates(graph: RecordedGraph, name: str, seen: Set[str]) -> bool:
-    """Return whether a function, or one that it calls, changes a variable."""
+    """Returns whether a function, or one that it calls, changes a variable."""
     if name in seen or name not in graph.functions:
         return False
     seen.add(name)
@@ -120,7 +120,7 @@ def _functions(node: Node) -> Iterator[str]:
 
 
 def fetchable_sources(nodes: Mapping[str, Node]) -> List[str]:
-    """Return the sources among the nodes of a run that lie outside of loops and branches.
+    """Returns the sources among the nodes of a run that lie outside of loops and branches.
 
     Args:
       nodes: From `needed_nodes`.
@@ -138,7 +138,7 @@ def fetchable_sources(nodes: Mapping[str, Node]) -> List[str]:
 
 
 def _deeper(node: Node, inputs: Sequence[Node]) -> int:
-    """Return whether a node of v1 control flow enters a loop or a branch (1) or leaves it (-1)."""
+    """Returns whether a node of v1 control flow enters a loop or a branch (1) or leaves it (-1)."""
     op = node.op[3:] if node.op.startswith("Ref") else node.op
     kinds = {x.op[3:] if x.op.startswith("Ref") else x.op for x in inputs}
     if op == "Enter" or (op == "Switch" and "LoopCond" not in kinds):

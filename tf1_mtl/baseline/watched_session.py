@@ -1,4 +1,4 @@
-"""One session that is recorded: its graph, its variables, and what its runs are given and give."""
+"""Watches one session: its graph, its variables, and what its runs are given and give."""
 
 import contextlib
 import threading
@@ -25,7 +25,7 @@ _UNREADABLE = (tf.errors.OpError, RuntimeError)
 
 
 class Begun(NamedTuple):
-    """A run that is going on."""
+    """Holds what is known of a run that is going on."""
 
     number: int  #: among the runs of the session
     run: Run  #: what is known of it
@@ -33,7 +33,7 @@ class Begun(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What is to be written of a run."""
+    """Holds what is to be written of a run."""
 
     run: Run
     graph: Optional[RecordedGraph]  #: nodes that are not written yet

@@ -1,4 +1,4 @@
-"""The goldens: recordings made on a real TensorFlow 1.15.5 and kept in the package.
+"""Reads the goldens: recordings made on a real TensorFlow 1.15.5, kept in the package.
 
 `tests/oracle` records them; each manifest says what recorded it and what it exposes.
 """
@@ -14,7 +14,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def golden_names() -> Tuple[str, ...]:
-    """The names of all goldens, sorted."""
+    """Returns the names of all goldens, sorted."""
     return tuple(sorted(name[:-4] for name in os.listdir(_HERE) if name.endswith(".npz")))
 
 
@@ -26,7 +26,7 @@ def load_golden(name: str) -> Recording:
       name: One of `golden_names()`.
 
     Returns:
-      The recording, its arrays read-only; the same object each time.
+      The recording, with read-only arrays. Each call returns the same object.
 
     Raises:
       InputError: There is no such golden, or its file is damaged.
