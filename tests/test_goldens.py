@@ -1,5 +1,6 @@
 """The goldens: complete, what their cases say, and what real runtimes agree on."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -25,6 +26,11 @@ TRAINED = {
     "joint": ("share_W", "share_Y1", "share_Y2"),
 }
 each_case = pytest.mark.parametrize("name", list(CASES))
+
+
+@functools.lru_cache(maxsize=None)
+def tolerances_of(name):
+    return tolerance.run(CASES[name])
 
 
 def layers_of(case):
@@ -119,7 +125,7 @@ def test_losses_are_finite_float32(name):
 @pytest.mark.parametrize("version", ["0.12.1", "1.0.1", "1.10.0"])
 def test_real_witnesses_agree_within_the_tolerance(name, version):
     recorded = oracle_goldens.unpack(load_golden(name))
-    tolerances = tolerance.run(CASES[name])
+    tolerances = tolerances_of(name)
     last = max(recorded.variables)
     with np.load(os.path.join(HERE, "truth", f"goldens-{version}.npz")) as witness:
         off = np.abs(witness[name + "_losses"] - np.array(recorded.losses, float))
@@ -224,7 +230,7 @@ def test_the_article_s_sessions_are_drawn_in_its_order():
             assert np.array_equal(run.feeds[name], value)
 
 
-def test_an_unknown_golden_is_refused():
+def test_an_unknown_golden_is_rejected():
     with pytest.raises(InputError, match=r"'none', .*one of alternate, .*, two-data-sets"):
         load_golden("none")
 

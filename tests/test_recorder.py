@@ -1,7 +1,6 @@
 """The recorder sees every run, keeps its values, and changes nothing."""
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl import build_graph, feeds, open_session, train
+from tf1_mtl import build_graph, cli, feeds, open_session, train
 from tf1_mtl.baseline import load_golden, load_recording, recording, save_recording
 from tf1_mtl.baseline.recordings import Variable
 from tf1_mtl.baseline.reference import WEIGHTS
@@ -371,7 +370,7 @@ def test_one_recording_at_a_time(path, tmp_path):
     assert os.listdir(str(tmp_path)) == ["recorded.npz"]
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_runs(tmp_path):
+def test_a_place_that_cannot_be_written_is_reported_before_anything_runs(tmp_path):
     nowhere = recording(str(tmp_path / "no" / "such.npz"))
     with pytest.raises(InputError, match="cannot be written"), nowhere:
         raise AssertionError("ran")
@@ -397,34 +396,34 @@ def test_threads_record_each_their_own_runs(path):
     assert all(run.fetched["y"] == 2 * run.feeds["x"] for run in runs)
 
 
-def test_a_killed_process_leaves_its_whole_runs(path):
-    script = """
-        import os, signal, sys
-        import numpy as np
-        from tf1_mtl import build_graph, feeds, open_session, train
-        from tf1_mtl.baseline import recording
-        rng = np.random.RandomState(0)
-        net = build_graph(rng)
-        with recording(sys.argv[1]), open_session(net, "cpu") as session:
-            session.run(net.init)
-            for step in train(net, session, feeds.joint(feeds.article_draw(rng), 100)):
-                print(repr(float(step.loss)), flush=True)
-                if step.step == 7:
-                    os.kill(os.getpid(), signal.SIGKILL)
-    """
-    killed = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), path],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    with pytest.raises(InputError, match=r"no such file.*is an unfinished one"):
-        load_recording(path)
-    steps = load_recording(path, partial=True).steps()
-    assert [float(run.loss) for run in steps] == [float(x) for x in killed.stdout.split()]
-    assert len(steps) == 8
-    assert len(steps[-1].variables) == 23
+def test_what_a_kill_leaves_at_any_time_are_the_whole_runs(path):
+    """The file is read as another process would find it, while the recording goes on."""
+    rng = np.random.RandomState(0)
+    net = build_graph(rng)
+    losses = []
+    with recording(path), open_session(net, "cpu") as session:
+        session.run(net.init)
+        for step in train(net, session, feeds.joint(feeds.article_draw(rng), 8)):
+            losses.append(step.loss)
+            steps = load_recording(path, partial=True).steps()
+            assert [run.loss for run in steps] == losses
+            assert len(steps[-1].variables) == 23
+        with pytest.raises(InputError, match=r"no such file.*is an unfinished one"):
+            load_recording(path)
+    assert len(load_recording(path).steps()) == 8
+
+
+def test_the_command_says_up_to_which_run_a_recording_can_be_checked(capsys, path):
+    command = ["joint", "--seed", "1", "--steps", "60", "--quiet"]
+    assert cli.main([*command, "--record", path, "--record-limit", "1"]) == 0
+    stopped = load_recording(path).first_run_without_state
+    assert 40 < stopped < 61
+    assert f"{path}: 1 MB are full after {stopped} runs. These can be" in capsys.readouterr().err
+    assert cli.main([*command, "--record", path]) == 0
+    assert capsys.readouterr().err == ""
+    assert load_recording(path).first_run_without_state is None
+    assert cli.main([*command, "--record-limit", "1"]) == 2
+    assert "--record-limit: needs --record" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_reported_and_loses_no_whole_run(path):

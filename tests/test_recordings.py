@@ -168,7 +168,7 @@ def test_loaded_arrays_are_read_only(stored):
         load_recording(stored).sessions[0].initial["share_W"][0, 0] = 1
 
 
-def test_every_altered_byte_is_refused(stored):
+def test_every_altered_byte_is_rejected(stored):
     data = content(stored)
     for position in range(len(data)):
         altered = bytearray(data)
@@ -178,7 +178,7 @@ def test_every_altered_byte_is_refused(stored):
             load_recording(stored)
 
 
-def test_every_truncation_is_refused(stored):
+def test_every_truncation_is_rejected(stored):
     data = content(stored)
     for length in [*range(0, len(data), 7), *range(len(data) - 100, len(data))]:
         rewrite(stored, data[:length])
@@ -203,14 +203,14 @@ def test_a_truncated_file_gives_its_whole_runs(stored):
     [b"", b"hello", pickle.dumps({"a": 1}), b"PK\x03\x04" + b"\0" * 100],
     ids=["empty", "text", "pickle", "zip-like"],
 )
-def test_a_foreign_file_is_refused(tmp_path, foreign):
+def test_a_foreign_file_is_rejected(tmp_path, foreign):
     path = str(tmp_path / "foreign.npz")
     rewrite(path, foreign)
     with pytest.raises(InputError, match="not a recording"):
         load_recording(path)
 
 
-def test_a_foreign_npz_is_refused(tmp_path):
+def test_a_foreign_npz_is_rejected(tmp_path):
     path = str(tmp_path / "foreign.npz")
     np.savez(path, X=np.zeros((2, 2)))
     with pytest.raises(InputError, match="not a recording"):
@@ -221,7 +221,7 @@ def test_a_foreign_npz_is_refused(tmp_path):
         load_recording(path)
 
 
-def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
+def test_a_newer_schema_is_rejected(tmp_path, monkeypatch):
     path = str(tmp_path / "newer.npz")
     monkeypatch.setattr(recording_writer, "SCHEMA", 3)
     save_recording(path, example())
@@ -245,7 +245,7 @@ def test_places_that_cannot_be_written(tmp_path):
     assert os.listdir(str(tmp_path)) == []
 
 
-def test_objects_are_refused_and_nothing_is_left(tmp_path):
+def test_objects_are_rejected_and_nothing_is_left(tmp_path):
     run = Run("", {"X": np.array([object()])})
     with pytest.raises(InputError, match="000000/feeds/X: an array of Python objects"):
         save_recording(str(tmp_path / "objects.npz"), Recording({}, (run,)))
@@ -262,7 +262,7 @@ def test_a_file_with_pickled_objects_is_never_unpickled(tmp_path):
         load_recording(path)
 
 
-def test_a_reference_to_nothing_is_refused(tmp_path):
+def test_a_reference_to_nothing_is_rejected(tmp_path):
     path = str(tmp_path / "dangling.npz")
     writer = Writer(path, {})
     writer._archive.put("runs/000000.json", b'{"task":"","feeds":{"X":"nowhere.npy"},"fetched":[]}')
