@@ -252,6 +252,13 @@ def test_objects_are_rejected_and_nothing_is_left(tmp_path):
     assert os.listdir(str(tmp_path)) == []
 
 
+@pytest.mark.parametrize("value", [object(), np.float32(1), float("nan")])
+def test_a_manifest_of_something_else_is_rejected_and_nothing_is_left(tmp_path, value):
+    with pytest.raises(InputError, match="a manifest with something else than JSON values"):
+        Writer(str(tmp_path / "a.npz"), {"seed": value})
+    assert os.listdir(str(tmp_path)) == []
+
+
 def test_a_file_with_pickled_objects_is_never_unpickled(tmp_path):
     path = str(tmp_path / "pickled.npz")
     writer = Writer(path, {})

@@ -43,8 +43,16 @@ class Writer:
           manifest: JSON values.
 
         Raises:
-          InputError: The file cannot be written, or an unfinished recording is in the way.
+          InputError: The file cannot be written, an unfinished recording is in the way, or the
+            manifest holds something else.
         """
+        try:
+            json.dumps(manifest, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{path}: a manifest with something else than JSON values ({error}); should be "
+                "text, finite numbers, lists and dictionaries of them. Convert it."
+            ) from error
         self._archive = ArchiveWriter(path)
         self._stored: Dict[bytes, str] = {}  # where the arrays so far are, by digest
         self.runs = 0  #: how many were added
