@@ -19,6 +19,8 @@ SCRIPTS = sorted(
     for name in os.listdir(os.path.join(ROOT, "tests", "training_scripts"))
     if name.endswith(".py") and not name.startswith("__")
 )
+#: Recordings of all scripts on a real 1.15.5, made by `python -m tests.training_scripts`.
+TRUTH = os.path.join(ROOT, "tests", "truth", "scripts-1.15.5")
 #: `tf.nn.rnn_cell` needs Keras 2, which TensorFlow has until 2.15.
 HAS_CELLS = tuple(map(int, tf.__version__.split(".")[:2])) < (2, 16)
 HERE = [name for name in SCRIPTS if name != "dynamic_rnn" or HAS_CELLS]
@@ -115,3 +117,21 @@ def test_ports_of_scripts(recorded, entry):
     of_loss, of_weights = distance(entry.load(), str(recorded / (entry.script + ".npz")))
     right = of_loss < 1e-5 and of_weights < 1e-3
     assert right == (not entry.cause), (of_loss, of_weights)
+
+
+@all_scripts
+def test_the_same_script_on_a_real_tensorflow_1(recorded, script):
+    """On 1.15.5 the same tasks ran on the same feeds, and gave nearly the same values."""
+    here, there = (
+        steps_of(os.path.join(str(folder), script + ".npz")) for folder in (recorded, TRUTH)
+    )
+    assert [v.name for v in here[0].variables] == [v.name for v in there[0].variables]
+    for one, other in zip(here[1], there[1]):
+        assert (one.task, sorted(one.feeds)) == (other.task, sorted(other.feeds))
+        for name, feed in one.feeds.items():
+            assert np.array_equal(feed, other.feeds[name])
+        if script == "dropout":  # other versions draw other numbers
+            continue
+        assert loss_of(one) == pytest.approx(loss_of(other), rel=1e-4)
+        for name, value in one.variables.items():
+            assert np.allclose(value, other.variables[name], rtol=1e-4, atol=1e-4), name
