@@ -10,7 +10,7 @@ import pytest
 import tensorflow
 
 from tf1_mtl import cli
-from tf1_mtl.baseline import load
+from tf1_mtl.baseline import load_recording
 from tf1_mtl.quiet import is_noise
 
 IS_TF1 = tensorflow.__version__.startswith("1.")
@@ -477,7 +477,7 @@ session.run(twice, {"no_such_placeholder:0": 1})
     ran = tf1_mtl("run", "--record", tmp_path / "run.npz", script, "--record", "its own")
     assert ran.returncode == 1
     assert [line for line in ran.stderr.splitlines() if "tf1_mtl" in line] == []
-    failed, late = load(str(tmp_path / "run.npz")).runs
+    failed, late = load_recording(str(tmp_path / "run.npz")).runs
     assert "no_such_placeholder" in failed.error
     assert [float(value) for value in late.fetched.values()] == [4.0]
 
