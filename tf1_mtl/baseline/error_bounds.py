@@ -1,8 +1,9 @@
-"""Arithmetic that carries its own float32 rounding error; the tolerances of a check come from it.
+"""Arithmetic that carries its own rounding error; the tolerances of a check come from it.
 
-An `ErrorBounded` is a float64 array and, for each element, a bound on the distance of any float32
-evaluation from it. The operations of `operations` are written in the functions of this module. They
-take plain float64 arrays too, and then compute values alone, which is several times faster.
+An `ErrorBounded` is a float64 array and, for each element, a bound on the distance of any
+evaluation in its precision from it. The operations of `operations` are written in the functions of
+this module. They take plain float64 arrays too, and then compute values alone, which is several
+times faster.
 
 The rules are those of N. Higham, "Accuracy and Stability of Numerical Algorithms", chapters 2, 3:
 one operation is off by at most u = 2^-24 of its result. A sum of n terms, in any order, with or
@@ -11,15 +12,40 @@ of the operands go through an operation by the largest change that they can make
 keep the bounds sharp where Adam needs it. A result that float32 holds exactly has no error, so that
 a gradient of zero stays zero. A sum of products whose terms are multiples of one power of two that
 is small enough is exact in any order.
+
+Errors may become NaN, which means the same as infinite. Overflow inside of a run is not followed.
 """
 
-from typing import Any, Callable, Tuple, Union
+from typing import Any, Callable, Dict, NamedTuple, Tuple, Union
 
 import numpy as np
 
-UNIT = 2.0**-24
-# The smallest normal float32: below it a runtime may flush to zero.
-TINY = 2.0**-126
+
+class Precision(NamedTuple):
+    """Describes the numbers of one dtype."""
+
+    unit: float  #: one operation is off by at most this part of its result
+    tiny: float  #: and by this much: below it, numbers are coarser or flushed to zero
+    largest: float  #: finite number
+    bits: int  #: of the significand
+
+
+SINGLE = Precision(2.0**-24, 2.0**-126, float(np.finfo(np.float32).max), 24)
+# The evaluator computes in float64 too, and so do its bounds. The unit of 2^-53 counts eight times:
+# for the rounding of TensorFlow, of the evaluator, and of the bound itself.
+DOUBLE = Precision(2.0**-50, 2.0**-1022, float(np.finfo(np.float64).max), 53)
+HALF = Precision(2.0**-11, 2.0**-25, 65504.0, 11)
+BFLOAT16 = Precision(2.0**-8, 2.0**-126, SINGLE.largest, 8)
+# Whole numbers and booleans whose value is not decided. Their arithmetic does not round.
+WHOLE = Precision(0.0, 0.0, np.inf, 53)
+PRECISIONS: Dict[str, Precision] = {
+    "float32": SINGLE,
+    "float64": DOUBLE,
+    "float16": HALF,
+    "bfloat16": BFLOAT16,
+}
+
+UNIT = SINGLE.unit
 # TensorFlow before 2.9 takes float32 square roots by an estimate and one Newton step (Eigen's
 # vectorized psqrt): of all mantissas 2 % are off by more than 1 ulp, none by more than 4, on the
 # machine that recorded the goldens. From 2.9 on they are correctly rounded.
@@ -27,20 +53,22 @@ SQRT_ULPS = 4
 
 
 class ErrorBounded:
-    """A float64 array and the error that any float32 evaluation of it may have."""
+    """A float64 array and the error that any evaluation of it in its precision may have."""
 
-    __slots__ = ("error", "value")
+    __slots__ = ("error", "precision", "value")
     __array_ufunc__ = None  # NumPy leaves `array * bounded` to ErrorBounded
 
-    def __init__(self, value: Any, error: Any = 0.0) -> None:
-        """Pair a value with its error.
+    def __init__(self, value: Any, error: Any = 0.0, precision: Precision = SINGLE) -> None:
+        """Pairs a value with its error.
 
         Args:
           value: float64 array.
           error: float64, of the same shape or broadcast to it; 0 where the value is exact.
+          precision: In which TensorFlow computes with it.
         """
         self.value = np.asarray(value, np.float64)
         self.error = np.asarray(error, np.float64)
+        self.precision = precision
         if self.error.shape != self.value.shape:
             self.error = np.broadcast_to(self.error, self.value.shape)
 
@@ -52,58 +80,69 @@ class ErrorBounded:
         return f"ErrorBounded({self.value!r}, {self.error!r})"
 
     def __neg__(self) -> "ErrorBounded":
-        return ErrorBounded(-self.value, self.error)
+        return ErrorBounded(-self.value, self.error, self.precision)
 
     def __add__(self, other: "Operand") -> "ErrorBounded":
-        b = _bounded(other)
-        return _rounded(self.value + b.value, self.error + b.error)
+        b = _bounded(other, self.precision)
+        return _rounded(self.value + b.value, self.error + b.error, self.precision)
 
     def __sub__(self, other: "Operand") -> "ErrorBounded":
-        b = _bounded(other)
-        return _rounded(self.value - b.value, self.error + b.error)
+        b = _bounded(other, self.precision)
+        return _rounded(self.value - b.value, self.error + b.error, self.precision)
 
     def __mul__(self, other: "Operand") -> "ErrorBounded":
-        b = _bounded(other)
+        b = _bounded(other, self.precision)
         error = np.abs(self.value) * b.error + self.error * (np.abs(b.value) + b.error)
-        return _rounded(self.value * b.value, error)
+        return _rounded(self.value * b.value, error, self.precision)
 
     def __truediv__(self, other: "Operand") -> "ErrorBounded":
-        b = _bounded(other)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = self.value / b.value
-            smallest = np.abs(b.value) - b.error
-            error = (np.abs(self.value) + self.error) / smallest - np.abs(value)
-        inherits = (self.error > 0) | (b.error > 0)
-        return _rounded(value, np.where(inherits, np.where(smallest > 0, error, np.inf), 0.0))
+        b = _bounded(other, self.precision)
+        value = self.value / b.value
+        smallest = np.abs(b.value) - b.error
+        error = (np.abs(self.value) + self.error) / smallest - np.abs(value)
+        inherits = (self.error != 0) | (b.error != 0)
+        error = np.where(inherits, np.where(smallest > 0, error, np.inf), 0.0)
+        return _rounded(value, error, self.precision)
 
     def __radd__(self, other: "Operand") -> "ErrorBounded":
         return self + other
 
     def __rsub__(self, other: "Operand") -> "ErrorBounded":
-        return _bounded(other) - self
+        return _bounded(other, self.precision) - self
 
     def __rmul__(self, other: "Operand") -> "ErrorBounded":
         return self * other
 
     def __rtruediv__(self, other: "Operand") -> "ErrorBounded":
-        return _bounded(other) / self
+        return _bounded(other, self.precision) / self
 
 
 Operand = Union[ErrorBounded, np.ndarray, float]
+Function = Callable[..., np.ndarray]
 
 
 def value_of(x: Operand) -> np.ndarray:
-    """Return the float64 values without their errors."""
+    """Returns the values without their errors."""
     return x.value if isinstance(x, ErrorBounded) else np.asarray(x)
 
 
 def error_of(x: Operand) -> np.ndarray:
-    """Return the errors; zeros for a plain array."""
+    """Returns the errors; zeros for a plain array."""
     return x.error if isinstance(x, ErrorBounded) else np.zeros(np.shape(x))
 
 
+def precision_of(*operands: Operand) -> Precision:
+    """Returns the precision in which an operation on these computes."""
+    return next((x.precision for x in operands if isinstance(x, ErrorBounded)), SINGLE)
+
+
+def is_bounded(*operands: Operand) -> bool:
+    """Returns whether one of the operands carries an error."""
+    return any(isinstance(x, ErrorBounded) for x in operands)
+
+
 def decimal(value: Any) -> ErrorBounded:
-    """Return a float32 number that a port may hold in double, as 0.1 for float32(0.1).
+    """Returns a float32 number that a port may hold in double, as 0.1 for float32(0.1).
 
     Args:
       value: float32 scalar. Its error is the distance to the shortest decimal that float32 rounds
@@ -115,146 +154,189 @@ def decimal(value: Any) -> ErrorBounded:
     return ErrorBounded(float(single), abs(float(single) - float(str(single))))
 
 
-def structural(function: Callable[[np.ndarray], np.ndarray], x: Operand) -> Operand:
-    """Apply a function that only moves elements to values and errors alike."""
+def unknown(x: Operand) -> ErrorBounded:
+    """Returns the values with errors that say nothing."""
+    is_whole = not isinstance(x, ErrorBounded) and np.asarray(x).dtype.kind != "f"
+    return ErrorBounded(value_of(x), np.inf, WHOLE if is_whole else precision_of(x))
+
+
+def settled(x: ErrorBounded) -> ErrorBounded:
+    """Returns a result whose errors are not NaN, and infinite where the value may overflow."""
+    largest = np.abs(x.value) + x.error
+    if x.value.size == 0 or largest.max() <= x.precision.largest:
+        return x
+    beyond = ~(largest <= x.precision.largest)
+    value = np.where(np.abs(x.value) > x.precision.largest, np.sign(x.value) * np.inf, x.value)
+    return ErrorBounded(value, np.where(beyond, np.inf, x.error), x.precision)
+
+
+def nearest(value: np.ndarray, precision: Precision) -> np.ndarray:
+    """Returns float64 numbers rounded to a precision."""
+    if precision is SINGLE:
+        return value.astype(np.float32).astype(np.float64)
+    if precision is HALF:
+        return value.astype(np.float16).astype(np.float64)
+    mantissa, exponent = np.frexp(value)
+    return np.ldexp(np.round(mantissa * 2.0**precision.bits), exponent - precision.bits)
+
+
+def structural(function: Function, x: Operand) -> Operand:
+    """Applies a function that only moves elements to values and errors alike."""
     if isinstance(x, ErrorBounded):
-        return ErrorBounded(function(x.value), function(x.error))
+        return ErrorBounded(function(x.value), function(x.error), x.precision)
     return function(np.asarray(x))
 
 
-def joined(function: Callable[..., np.ndarray], parts: Any) -> Operand:
-    """Apply a function that moves the elements of several arrays into one."""
-    if any(isinstance(x, ErrorBounded) for x in parts):
-        return ErrorBounded(
-            function([value_of(x) for x in parts]), function([error_of(x) for x in parts])
-        )
+def joined(function: Function, parts: Any) -> Operand:
+    """Applies a function that moves the elements of several arrays into one."""
+    if is_bounded(*parts):
+        values, errors = [value_of(x) for x in parts], [error_of(x) for x in parts]
+        return ErrorBounded(function(values), function(errors), precision_of(*parts))
     return function(list(parts))
 
 
-def pointwise(function: Callable[[np.ndarray], np.ndarray], x: Operand, ulps: float = 0) -> Operand:
-    """Apply a function that is monotonic between `value - error` and `value + error`.
+def pointwise(function: Function, x: Operand, units: float = 0, absolute: float = 0) -> Operand:
+    """Applies a function that is monotonic between `value - error` and `value + error`.
 
     Args:
       function: From float64 array to float64 array.
       x: Its argument.
-      ulps: How many ulps of its value, or of one if that is larger, an implementation may be off.
+      units: How far an implementation may be off, in rounding units of the value.
+      absolute: How much further, in rounding units of one.
     """
     if not isinstance(x, ErrorBounded):
         return np.asarray(function(np.asarray(x)), np.float64)
-    value, up, down = (
-        np.asarray(function(a), np.float64) for a in (x.value, x.value + x.error, x.value - x.error)
-    )
-    error = np.maximum(np.abs(up - value), np.abs(down - value))
-    return ErrorBounded(value, error + 2 * ulps * UNIT * np.maximum(np.abs(value), 1))
+    value = np.asarray(function(x.value), np.float64)
+    error: Any = 0.0
+    if x.error.any():
+        up, down = (function(a) for a in (x.value + x.error, x.value - x.error))
+        error = np.maximum(np.abs(up - value), np.abs(down - value))
+    if absolute:
+        error = error + absolute * x.precision.unit
+    if units:
+        error = error + (units * x.precision.unit * np.abs(value) + x.precision.tiny * (value != 0))
+    return ErrorBounded(value, error, x.precision)
 
 
 def sqrt(x: Operand) -> Operand:
-    """Return the square root, which TensorFlow before 2.9 takes up to 4 ulp off."""
-    root = pointwise(lambda value: np.sqrt(np.maximum(value, 0)), x)
-    if isinstance(root, ErrorBounded):
-        return ErrorBounded(root.value, root.error + 2 * SQRT_ULPS * UNIT * root.value)
-    return root
+    """Returns the square root, which TensorFlow before 2.9 takes up to 4 ulp off."""
+    return pointwise(lambda value: np.sqrt(np.maximum(value, 0)), x, 2 * SQRT_ULPS)
 
 
 def average(old: Operand, new: Operand, weight: Operand) -> Operand:
-    """Return `old + (new - old) * weight` as one operation.
+    """Returns `old + (new - old) * weight` as one operation.
 
     It may be computed as `old * (1 - weight) + new * weight`, too. Taken as three operations, the
     error of `old` would count twice and grow from step to step.
     """
     keep = 1 - value_of(weight)
     value = keep * value_of(old) + value_of(weight) * value_of(new)
-    if not any(isinstance(x, ErrorBounded) for x in (old, new, weight)):
+    if not is_bounded(old, new, weight):
         return value
+    precision = precision_of(old, new, weight)
     size_old, size_new = np.abs(value_of(old)), np.abs(value_of(new))
     error = np.abs(keep) * error_of(old) + np.abs(value_of(weight)) * error_of(new)
     error = error + error_of(weight) * (size_old + size_new)
     rounding = np.abs(keep) * size_old + np.abs(value_of(weight)) * size_new
-    return _rounded(value, error + UNIT * rounding)
+    return _rounded(value, error + precision.unit * rounding, precision)
+
+
+def bilinear(function: Function, a: Operand, b: Operand, terms: int) -> Operand:
+    """Returns a sum of products, each of an element of `a` with one of `b`.
+
+    Args:
+      function: From two arrays to the sums; linear in both, with weights of 0 and 1.
+      a, b: Its arguments.
+      terms: How many products an element of the result sums at most.
+    """
+    if not is_bounded(a, b):
+        return function(a, b)
+    precision = precision_of(a, b)
+    a, b = _bounded(a, precision), _bounded(b, precision)
+    value = function(a.value, b.value)
+    size_a, size_b = np.abs(a.value), np.abs(b.value)
+    magnitude = function(size_a, size_b)
+    inherited: Any = 0.0
+    if a.error.any() or b.error.any():
+        largest = function(size_a + a.error, size_b + b.error)
+        inherited, magnitude = largest - magnitude, largest
+    elif _is_exact(magnitude, _grain(a) * _grain(b), precision):
+        return ErrorBounded(value, 0.0, precision)
+    return ErrorBounded(value, inherited + gamma(terms, precision) * magnitude, precision)
 
 
 def matmul(a: Operand, b: Operand) -> Operand:
-    """Return the matrix product over the last two axes; leading axes are a batch."""
-    if not (isinstance(a, ErrorBounded) or isinstance(b, ErrorBounded)):
-        return np.matmul(a, b)
-    a, b = _bounded(a), _bounded(b)
-    value = np.matmul(a.value, b.value)
-    size_a, size_b = np.abs(a.value), np.abs(b.value)
-    magnitude = np.matmul(size_a, size_b)
-    inherited: Any = 0.0
-    if _is_exact(a) and _is_exact(b):
-        if magnitude.max(initial=0) <= _grain(a.value) * _grain(b.value) / UNIT:
-            return ErrorBounded(value)
-    else:
-        largest = np.matmul(size_a + a.error, size_b + b.error)
-        inherited, magnitude = largest - magnitude, largest
-    return ErrorBounded(value, inherited + gamma(a.shape[-1]) * magnitude)
+    """Returns the matrix product over the last two axes; leading axes are a batch."""
+    return bilinear(np.matmul, a, b, np.shape(value_of(a))[-1])
+
+
+def summed(function: Function, x: Operand, terms: int) -> Operand:
+    """Returns sums of elements of `x`, as they may be taken in any order.
+
+    Args:
+      function: From an array to the sums; linear, with weights of 0 and 1.
+      x: Its argument.
+      terms: How many elements an element of the result sums at most.
+    """
+    if not isinstance(x, ErrorBounded):
+        array = np.asarray(x)
+        return np.asarray(function(array), array.dtype)
+    value, magnitude = function(x.value), function(np.abs(x.value))
+    if not x.error.any():
+        if _is_exact(magnitude, _grain(x), x.precision):
+            return ErrorBounded(value, 0.0, x.precision)
+        return ErrorBounded(value, gamma(terms - 1, x.precision) * magnitude, x.precision)
+    inherited = function(x.error)
+    rounding = gamma(terms - 1, x.precision) * (magnitude + inherited)
+    return ErrorBounded(value, inherited + rounding, x.precision)
 
 
 def total(x: Operand, axis: Any = None, keepdims: bool = False) -> Operand:
-    """Return the sum over the axes, as float32 may take it in any order."""
-    value = value_of(x).sum(axis=axis, keepdims=keepdims)
-    if not isinstance(x, ErrorBounded):
-        return value
-    magnitude = np.abs(x.value).sum(axis=axis, keepdims=keepdims)
-    if _is_exact(x) and magnitude.max(initial=0) <= _grain(x.value) / UNIT:
-        return ErrorBounded(value)
-    terms = x.value.size // max(1, np.size(value))
-    inherited = x.error.sum(axis=axis, keepdims=keepdims)
-    return ErrorBounded(value, inherited + gamma(terms) * (magnitude + inherited))
+    """Returns the sum over the axes."""
+    size = np.size(value_of(x))
+    lengths = np.shape(value_of(x))
+    terms = size if axis is None else np.prod([lengths[i] for i in np.atleast_1d(axis)])
+    return summed(lambda a: a.sum(axis=axis, keepdims=keepdims), x, int(terms))
 
 
-def choose(condition: np.ndarray, a: Operand, b: Operand) -> Operand:
-    """Return `a` where the condition holds and `b` elsewhere."""
-    value = np.where(condition, value_of(a), value_of(b))
-    if isinstance(a, ErrorBounded) or isinstance(b, ErrorBounded):
-        return ErrorBounded(value, np.where(condition, error_of(a), error_of(b)))
-    return value
+def gamma(terms: int, precision: Precision = SINGLE) -> float:
+    """Returns the bound on a sum of so many terms, relative to the sum of magnitudes."""
+    rounding = terms * precision.unit
+    return rounding / (1 - rounding) if rounding < 1 else np.inf
 
 
-def gated(gradient: Operand, x: Operand, threshold: float = 0.0) -> Operand:
-    """Return the gradient where `x` is above the threshold and 0 elsewhere, as `ReluGrad` does.
-
-    Where the error of `x` reaches the threshold, either of the two may be computed.
-    """
-    passes = value_of(x) > threshold
-    result = choose(passes, gradient, np.zeros(np.shape(value_of(gradient))))
-    if not (isinstance(x, ErrorBounded) and isinstance(result, ErrorBounded)):
-        return result
-    unsure = (np.abs(x.value - threshold) <= x.error) & (x.error > 0)
-    either = np.abs(value_of(gradient)) + error_of(gradient)
-    return ErrorBounded(result.value, np.where(unsure, either, result.error))
+def _bounded(x: Operand, precision: Precision) -> ErrorBounded:
+    return x if isinstance(x, ErrorBounded) else ErrorBounded(x, 0.0, precision)
 
 
-def gamma(terms: int) -> float:
-    """Return the bound on a float32 sum of so many terms, relative to the sum of magnitudes."""
-    return terms * UNIT / (1 - terms * UNIT)
-
-
-def _bounded(x: Operand) -> ErrorBounded:
-    return x if isinstance(x, ErrorBounded) else ErrorBounded(x)
-
-
-def _rounded(value: np.ndarray, error: np.ndarray) -> ErrorBounded:
-    """Return the result of one float32 operation whose operands bring this error."""
-    rounded = error + (np.abs(value) * UNIT + TINY)
+def _rounded(value: np.ndarray, error: np.ndarray, precision: Precision) -> ErrorBounded:
+    """Returns the result of one operation whose operands bring this error."""
+    rounded = error + (np.abs(value) * precision.unit + precision.tiny)
     if not error.all():
-        with np.errstate(over="ignore"):
-            exact = (error == 0) & (value == value.astype(np.float32))
-        rounded = np.where(exact, 0.0, rounded)
+        rounded = np.where((error == 0) & _holds(value, precision), 0.0, rounded)
     # The shapes are equal. Without the checks of __init__ a step takes a tenth less time.
     result = ErrorBounded.__new__(ErrorBounded)
-    result.value, result.error = value, rounded
+    result.value, result.error, result.precision = value, rounded, precision
     return result
 
 
-def _is_exact(x: ErrorBounded) -> bool:
-    return not x.error.any()
+def _holds(value: np.ndarray, precision: Precision) -> np.ndarray:
+    """Returns which numbers are those of the precision."""
+    if precision is SINGLE:
+        return value == value.astype(np.float32)
+    return value == nearest(value, precision)
 
 
-def _grain(value: np.ndarray) -> float:
-    """Return the largest power of two of which every element, a float32, is a multiple."""
-    finite = value[np.isfinite(value) & (value != 0)]
+def _is_exact(magnitude: np.ndarray, grain: float, precision: Precision) -> bool:
+    """Returns whether sums of multiples of the grain have so few digits that none is rounded."""
+    if precision is DOUBLE or precision is WHOLE:
+        return precision is WHOLE
+    return bool(magnitude.max(initial=0) <= grain / precision.unit)
+
+
+def _grain(x: ErrorBounded) -> float:
+    """Returns the largest power of two of which every element, a float32, is a multiple."""
+    finite = x.value[np.isfinite(x.value) & (x.value != 0)]
     mantissa, exponent = np.frexp(finite)
     if not mantissa.size:
         return 1.0

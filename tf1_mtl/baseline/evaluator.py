@@ -7,27 +7,40 @@
 
 A TensorFlow 1 graph holds its gradients and its optimizer updates as operations, so nothing is
 derived again here. Between two operations that no edge orders, a read comes before a write.
+Random operations, queues and iterators are not run: their recorded outputs are fed.
 """
 
-import heapq
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+import functools
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.error_bounds import ErrorBounded
+from tf1_mtl.baseline.decisions import Undecided
+from tf1_mtl.baseline.error_bounds import (
+    PRECISIONS,
+    SINGLE,
+    WHOLE,
+    ErrorBounded,
+    Precision,
+    settled,
+)
+from tf1_mtl.baseline.execution_order import Loop, Schedule, Step, Steps, fed_source
 from tf1_mtl.baseline.operations import OPERATIONS, Operation, Variable
+from tf1_mtl.baseline.operations.table import DEAD, DEAD_OUTPUTS, all_unknown
 from tf1_mtl.baseline.recorded_graph import (
-    REF_VARIABLES,
     RESOURCE_VARIABLES,
+    VARIABLES,
     Node,
     RecordedGraph,
     canonical,
     needed_nodes,
     node_and_output,
 )
+from tf1_mtl.baseline.tasks import is_source
 from tf1_mtl.errors import InputError
 
 State = Dict[str, Any]
+Outputs = Dict[str, Tuple[Any, ...]]
 
 
 class UnknownOperation(InputError):
@@ -36,7 +49,8 @@ class UnknownOperation(InputError):
     def __init__(self, node: Node) -> None:
         super().__init__(
             f"node {node.name!r}: the operation {node.op} is not in the table of the evaluator; "
-            f'should be a line of it. Add @gives("{node.op}") to tf1_mtl/baseline/operations.py.'
+            f'should be a line of it. Add @gives("{node.op}") to a module of '
+            "tf1_mtl/baseline/operations."
         )
         self.node = node
 
@@ -44,17 +58,16 @@ class UnknownOperation(InputError):
 class Evaluation(NamedTuple):
     """What one run gives."""
 
-    values: Dict[str, Any]  #: by fetched tensor
+    values: Dict[str, Any]  #: by fetched tensor; what a branch gives that is not taken is absent
     variables: State  #: the variables that the run changed, with their new values
-    nodes: Dict[str, Any]  #: by node that ran: the tuple of its outputs
+    nodes: Outputs  #: by node that ran outside of loops: its outputs
 
 
-class _Step(NamedTuple):
-    """One node of a plan, with everything that does not change from run to run."""
+class _Run(NamedTuple):
+    """What the operations of one run share."""
 
-    node: Node
-    operation: Operation
-    sources: Tuple[Tuple[str, int], ...]  #: where each input comes from: node and output
+    state: State
+    bounds: bool
 
 
 class Plan:
@@ -63,7 +76,7 @@ class Plan:
     def __init__(
         self, graph: RecordedGraph, fetches: Iterable[str], fed: Iterable[str] = ()
     ) -> None:
-        """Order the nodes that the fetches need.
+        """Orders the nodes that the fetches need.
 
         Args:
           graph: A recorded graph.
@@ -72,7 +85,8 @@ class Plan:
 
         Raises:
           InputError: A fetch is not in the graph.
-          UnknownOperation: An operation is not in the table.
+          UnknownOperation: An operation is not in the table, and every run would need it. One on a
+            branch raises the same error from `run`, if the branch is taken.
         """
         self.fetches = tuple(canonical(fetch) for fetch in fetches)
         self.fed = frozenset(map(canonical, fed))
@@ -82,19 +96,22 @@ class Plan:
                     f"fetch {fetch!r}: not in the recorded graph of {len(graph.nodes)} nodes; "
                     "should be the name of a tensor or an operation. Check the name."
                 )
+        self._graph = graph
+        self._bodies: Dict[str, Plan] = {}
         nodes = needed_nodes(graph.nodes, self.fetches, self.fed)
-        steps = [_step(node) for node in _ordered(nodes, self.fed)]
-        self._steps = [step for step in steps if step.node.op != "Const"]
-        self._constants = {
-            step.node.name: (step.operation.function(step.node),)
-            for step in steps
-            if step.node.op == "Const"
+        self._variables = {
+            name: node.attributes.get("shared_name") or name
+            for name, node in nodes.items()
+            if node.op in VARIABLES
         }
+        self._resources = {name for name in nodes if nodes[name].op in RESOURCE_VARIABLES}
+        self._precisions = self._narrow_or_wide(nodes)
+        self._steps, self._constants = self._scheduled(nodes)
 
     def run(
         self, feeds: Mapping[str, Any], variables: Mapping[str, Any], bounds: bool = True
     ) -> Evaluation:
-        """Evaluate the nodes once.
+        """Evaluates the nodes once.
 
         Args:
           feeds: Values by tensor name: arrays, which count as exact, or `ErrorBounded`.
@@ -102,48 +119,167 @@ class Plan:
           bounds: False computes float64 values alone, which is faster.
 
         Returns:
-          The fetched values and the changed variables. `variables` itself is not changed.
+          The fetched values and the changed variables. `variables` itself is not changed. A whole
+          number or boolean that rounding leaves open is an `ErrorBounded` too.
 
         Raises:
-          InputError: A placeholder that the run needs is not fed, or a variable has no value.
+          InputError: A placeholder, or an output of a random operation, a queue or an iterator,
+            that the run needs is not fed, or a variable has no value.
+          UnknownOperation: A branch needs an operation that is not in the table.
         """
-        state: State = {name: _tracked(value, bounds) for name, value in variables.items()}
+        state = {name: self._tracked(name, value, bounds) for name, value in variables.items()}
         before = dict(state)
-        given = {canonical(name): _tracked(value, bounds) for name, value in feeds.items()}
-        outputs: Dict[str, Any] = {
-            name: tuple(_tracked(value, bounds) for value in values)
-            for name, values in self._constants.items()
-        }
+        given = {canonical(name): value for name, value in feeds.items()}
+        missing = self.fed - set(given)
+        if missing:
+            raise InputError(
+                f"feed {min(missing)!r}: not given; should be, as the plan says. Add its value."
+            )
+        given = {name: self._tracked(name, given[name], bounds) for name in self.fed}
+        with np.errstate(all="ignore"):
+            outputs = self._outputs(given, _Run(state, bounds))
+            changed = {name: x for name, x in state.items() if x is not before.get(name, state)}
+            values = {fetch: self._fetched(outputs, fetch) for fetch in self.fetches}
+            return Evaluation(
+                {fetch: _settled(x) for fetch, x in values.items() if x is not None},
+                {name: _settled(x) for name, x in changed.items()},
+                outputs,
+            )
 
-        def value_at(source: Tuple[str, int]) -> Any:
-            name, index = source
-            tensor = name if index == 0 else f"{name}:{index}"
-            return given[tensor] if tensor in given else outputs[name][index]
+    def _outputs(self, given: Mapping[str, Any], run: _Run) -> Outputs:
+        """Returns the outputs of all nodes."""
+        outputs = dict(self._constants[run.bounds])
+        for name, shared_name in self._variables.items():
+            outputs[name] = (Variable(shared_name, run.state, name in self._resources),)
+        for name, value in given.items():
+            outputs[fed_source(name)[0]] = (value,)
+        self._execute(self._steps, outputs, run)
+        return outputs
 
-        for node, operation, sources in self._steps:
-            inputs = [value_at(source) for source in sources]
+    def _fetched(self, outputs: Outputs, fetch: str) -> Any:
+        """Returns the value of a tensor; None for an operation or a dead tensor."""
+        name, index = fed_source(fetch) if fetch in self.fed else node_and_output(fetch)
+        if index >= len(outputs[name]):
+            return None
+        x = outputs[name][index]
+        return x.value if isinstance(x, Variable) else None if x is DEAD else x
+
+    def _execute(self, steps: Iterable[Any], outputs: Outputs, run: _Run) -> None:
+        for step in steps:
+            if type(step) is Loop:
+                self._repeat(step, outputs, run)
+                continue
+            node, operation, sources, may_be_dead, controls = step
+            inputs = [outputs[name][index] for name, index in sources]
+            if may_be_dead and (
+                any(x is DEAD for x in inputs)
+                or any(outputs[name] is DEAD_OUTPUTS for name in controls)
+            ):
+                outputs[node.name] = DEAD_OUTPUTS
+                continue
             for i in range(operation.variables, len(inputs)):
-                if isinstance(inputs[i], Variable):
-                    inputs[i] = _value(inputs[i])
-            if operation is _VARIABLE:
-                result: Any = Variable(_variable_name(node), state)
+                x = inputs[i]
+                if type(x) is Variable and not x.is_resource:
+                    inputs[i] = x.value
+            call = (functools.partial(self._call, run),) if operation.calls else ()
+            try:
+                result = operation.function(node, *call, *inputs)
+            except Undecided:
+                result = _undecided(node, operation, call, inputs)
+            if not isinstance(result, tuple):
+                result = (result,)
+            if not run.bounds:
+                result = _values(result)
+            outputs[node.name] = result
+
+    def _repeat(self, loop: Loop, outer: Outputs, run: _Run) -> None:
+        """Runs a loop of v1 control flow."""
+        entered = {name: (outer[node][index],) for name, (node, index) in loop.enters.items()}
+        if loop.may_be_dead and any(x is DEAD for (x,) in entered.values()):
+            outer.update(dict.fromkeys(loop.exits, DEAD_OUTPUTS))
+            return
+        inputs = {**entered, **dict.fromkeys(loop.again, DEAD_OUTPUTS)}
+        while True:
+            outputs: Outputs = dict(inputs)
+            self._execute(loop.steps, outputs, run)
+            if all(outputs[name][0] is DEAD for name in loop.again):
+                break
+            inputs = dict.fromkeys(loop.enters, DEAD_OUTPUTS)
+            inputs.update({name: entered[name] for name in loop.constants})
+            inputs.update({name: outputs[name] for name in loop.again})
+        outer.update({name: outputs[name] for name in loop.exits})
+
+    def _call(self, run: _Run, name: str, arguments: Sequence[Any]) -> List[Any]:
+        """Returns the results of a function of the graph."""
+        function = self._graph.functions[name]
+        if name not in self._bodies:
+            graph = RecordedGraph(function.nodes, self._graph.functions)
+            fetches = (*function.results, *function.control_results)
+            self._bodies[name] = Plan(graph, fetches, function.arguments)
+            self._bodies[name]._bodies = self._bodies
+        body = self._bodies[name]
+        outputs = body._outputs(dict(zip(function.arguments, arguments)), run)
+        results = []
+        for tensor in map(canonical, function.results):
+            source, index = fed_source(tensor) if tensor in body.fed else node_and_output(tensor)
+            results.append(outputs[source][index])
+        return results
+
+    def _scheduled(self, nodes: Mapping[str, Node]) -> Tuple[Steps, Dict[bool, Outputs]]:
+        """Returns the steps of a run, and the constants, with bounds and without."""
+        others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
+        schedule = Schedule(others, self.fed, self._operation_of)
+        steps: Steps = []
+        constants: Dict[bool, Outputs] = {True: {}, False: {}}
+        for step in schedule.steps():
+            if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
+                result = (step.operation.function(step.node),)
+                constants[True][step.node.name] = result
+                constants[False][step.node.name] = _values(result)
             else:
-                result = operation.function(node, *inputs)
-            if not bounds and isinstance(result, ErrorBounded):
-                result = result.value
-            outputs[node.name] = result if isinstance(result, tuple) else (result,)
-        values = {}
-        for fetch in self.fetches:
-            name, index = node_and_output(fetch)
-            if canonical(fetch) in given:
-                values[fetch] = given[canonical(fetch)]
-            elif index < len(outputs[name]):
-                fetched = outputs[name][index]
-                values[fetch] = _value(fetched) if isinstance(fetched, Variable) else fetched
-        changed = {
-            name: value for name, value in state.items() if value is not before.get(name, state)
-        }
-        return Evaluation(values, changed, outputs)
+                steps.append(step)
+        return steps, constants
+
+    def _operation_of(self, node: Node, in_branch: bool) -> Operation:
+        if node.op in OPERATIONS:
+            operation = OPERATIONS[node.op]
+            return Operation(_always(operation.function(node))) if node.op == "Const" else operation
+        if node.op in self._graph.functions:  # TensorFlow 1 calls a function by its name
+            return Operation(lambda node, call, *inputs: tuple(call(node.op, inputs)), calls=True)
+        if node.op.startswith("Placeholder") or is_source(node.op):
+            return Operation(_not_fed)
+        if in_branch:
+            return Operation(_not_known)
+        raise UnknownOperation(node)
+
+    def _narrow_or_wide(self, nodes: Mapping[str, Node]) -> Dict[str, Precision]:
+        """Returns the precision of what is given from outside, where it is not float32."""
+        dtypes = {self._variables[name]: nodes[name].attributes for name in self._variables}
+        for tensor in self.fed:
+            node = self._graph.nodes.get(node_and_output(tensor)[0])
+            dtypes[tensor] = node.attributes if node else {}
+        found = {}
+        for name, attributes in dtypes.items():
+            dtype = attributes.get("dtype") or attributes.get("T") or ""
+            precision = PRECISIONS.get(dtype, SINGLE) if isinstance(dtype, str) else SINGLE
+            if precision is not SINGLE:
+                found[name] = precision
+        return found
+
+    def _tracked(self, name: str, value: Any, bounds: bool) -> Any:
+        """Returns floats as the evaluation keeps them, and other values as arrays."""
+        if isinstance(value, ErrorBounded):
+            if not bounds:
+                return value.value
+            if name in self._precisions and value.precision is not WHOLE:
+                return ErrorBounded(value.value, value.error, self._precisions[name])
+            return value
+        array = np.asarray(value)
+        if array.dtype.kind != "f":
+            return array
+        if not bounds:
+            return array.astype(np.float64)
+        return ErrorBounded(array, 0.0, self._precisions.get(name, SINGLE))
 
 
 def evaluate(
@@ -152,72 +288,45 @@ def evaluate(
     feeds: Mapping[str, Any],
     variables: Mapping[str, Any],
 ) -> Evaluation:
-    """Run a recorded graph once; see `Plan` for its arguments, its errors and for many runs."""
+    """Runs a recorded graph once; see `Plan` for its arguments, its errors and for many runs."""
     return Plan(graph, fetches, feeds).run(feeds, variables)
 
 
-def _variable(node: Node) -> Any:
-    raise AssertionError("the plan makes variables itself")
+def _always(value: Any) -> Any:
+    return lambda node: value
 
 
-_VARIABLE = Operation(_variable)
+def _not_fed(node: Node, *_: Any) -> Any:
+    raise InputError(
+        f"node {node.name!r}: the run needs what {node.op} gives, and it is not fed; the evaluator "
+        "should be given it. Feed the value that the recording holds, in the feeds or the outputs "
+        "of its run. A recording holds no output of a random operation inside of a loop or branch."
+    )
 
 
-def _step(node: Node) -> _Step:
-    if node.op in REF_VARIABLES + RESOURCE_VARIABLES:
-        return _Step(node, _VARIABLE, ())
-    if node.op not in OPERATIONS:
-        raise UnknownOperation(node)
-    return _Step(node, OPERATIONS[node.op], tuple(map(node_and_output, node.data_inputs)))
+def _not_known(node: Node, *_: Any) -> Any:
+    raise UnknownOperation(node)
 
 
-def _ordered(nodes: Mapping[str, Node], fed: Iterable[str]) -> List[Node]:
-    """Return the nodes, each after its inputs, and writes of variables as late as possible."""
-    rank = {name: i for i, name in enumerate(nodes)}
-    waits_for: Dict[str, int] = {}
-    consumers: Dict[str, List[str]] = {name: [] for name in nodes}
-    ready: List[Tuple[bool, int, str]] = []
-
-    def push(name: str) -> None:
-        operation = OPERATIONS.get(nodes[name].op)
-        heapq.heappush(ready, (bool(operation and operation.variables), rank[name], name))
-
-    for name, node in nodes.items():
-        sources = {node_and_output(tensor)[0] for tensor in node.inputs} & set(nodes)
-        waits_for[name] = len(sources)
-        for source in sources:
-            consumers[source].append(name)
-        if not sources:
-            push(name)
-    ordered = []
-    while ready:
-        name = heapq.heappop(ready)[2]
-        ordered.append(nodes[name])
-        for consumer in consumers[name]:
-            waits_for[consumer] -= 1
-            if not waits_for[consumer]:
-                push(consumer)
-    return ordered
+def _undecided(
+    node: Node, operation: Operation, call: Tuple[Any, ...], inputs: Sequence[Any]
+) -> Tuple[Any, ...]:
+    """Returns what an operation gives for the values, when it needs whole numbers that are open."""
+    is_open = [isinstance(x, ErrorBounded) and x.precision is WHOLE for x in inputs]
+    values = [x.value.astype(np.int64) if o else x for x, o in zip(inputs, is_open)]
+    result = operation.function(node, *call, *values)
+    for x in inputs[: operation.variables]:
+        if isinstance(x, Variable) and (operation.writes or operation.calls):
+            (x.value,) = all_unknown([x.value])
+    return all_unknown(result if isinstance(result, tuple) else (result,))
 
 
-def _variable_name(node: Node) -> str:
-    return node.attributes.get("shared_name") or node.name
+def _values(result: Tuple[Any, ...]) -> Tuple[Any, ...]:
+    """Returns outputs without errors."""
+    if any(isinstance(x, ErrorBounded) for x in result):
+        return tuple(x.value if isinstance(x, ErrorBounded) else x for x in result)
+    return result
 
 
-def _value(variable: Variable) -> Any:
-    if variable.name not in variable.state:
-        raise InputError(
-            f"variable {variable.name!r}: has no value; should be given. Pass all variables that "
-            "the recording holds."
-        )
-    return variable.value
-
-
-def _tracked(value: Any, bounds: bool) -> Any:
-    """Return floats as the evaluation keeps them, and other values as arrays."""
-    if isinstance(value, ErrorBounded):
-        return value if bounds else value.value
-    array = np.asarray(value)
-    if array.dtype.kind != "f":
-        return array
-    return ErrorBounded(array) if bounds else array.astype(np.float64)
+def _settled(x: Any) -> Any:
+    return settled(x) if isinstance(x, ErrorBounded) else x

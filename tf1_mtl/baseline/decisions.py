@@ -1,0 +1,104 @@
+"""Decisions that depend on numbers with errors: comparisons, choices, definite numbers.
+
+Where an error reaches a decision, such as a comparison, a floor or the argument of a maximum, both
+outcomes are possible. The result is then an `ErrorBounded` of whole numbers (`WHOLE`; 0 and 1 stand
+for False and True) whose error reaches the other outcome. `choose` covers both branches. Operations
+that need one definite number ask `decided` for it, which raises `Undecided`. The evaluator then
+goes on with the value, and everything that the operation gives has an infinite error.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tf1_mtl.baseline.error_bounds import (
+    WHOLE,
+    ErrorBounded,
+    Function,
+    Operand,
+    error_of,
+    is_bounded,
+    precision_of,
+    value_of,
+)
+
+
+class Undecided(Exception):
+    """An operation needs a definite number, and rounding leaves two or more possible."""
+
+
+def choose(condition: Operand, a: Operand, b: Operand) -> Operand:
+    """Returns `a` where the condition holds and `b` elsewhere; both where it is not decided."""
+    chosen = value_of(condition) != 0
+    value = np.where(chosen, value_of(a), value_of(b))
+    if not is_bounded(condition, a, b):
+        return value
+    error = np.where(chosen, error_of(a), error_of(b))
+    if isinstance(condition, ErrorBounded):
+        other = np.where(chosen, value_of(b), value_of(a))
+        reach = np.abs(value - other) + np.where(chosen, error_of(b), error_of(a))
+        error = np.where(condition.error != 0, np.maximum(error, reach), error)
+    is_float = is_bounded(a, b) or value.dtype.kind == "f"
+    return ErrorBounded(value, error, precision_of(a, b) if is_float else WHOLE)
+
+
+def truth(value: np.ndarray, unsure: np.ndarray) -> Operand:
+    """Returns booleans; an `ErrorBounded` if some are not decided."""
+    return ErrorBounded(value, unsure, WHOLE) if np.any(unsure) else np.asarray(value)
+
+
+def compared(function: Function, a: Operand, b: Operand) -> Operand:
+    """Returns a comparison, which is not decided where the errors reach across.
+
+    Two values that are equal, and not exact, are taken for copies of one number by `np.equal` and
+    `np.not_equal`: the gradient of a maximum asks so which element it is.
+    """
+    value = function(value_of(a), value_of(b))
+    if not is_bounded(a, b):
+        return value
+    reach = error_of(a) + error_of(b)
+    if not reach.any():
+        return value
+    unsure = ~(np.abs(value_of(a) - value_of(b)) > reach) & (reach != 0)
+    if function in (np.equal, np.not_equal):
+        unsure &= value_of(a) != value_of(b)
+    return truth(value, unsure)
+
+
+def logical(function: Function, *operands: Operand) -> Operand:
+    """Returns a boolean function that is monotonic, such as `np.logical_and`."""
+    value = function(*(value_of(x) != 0 for x in operands))
+    if not is_bounded(*operands):
+        return value
+    lowest = function(*(value_of(x) - error_of(x) > 0 for x in operands))
+    highest = function(*(value_of(x) + error_of(x) > 0 for x in operands))
+    return truth(value, lowest != highest)
+
+
+def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Operand:
+    """Returns whole numbers; an `ErrorBounded` if some are not decided."""
+    return ErrorBounded(value, error, WHOLE) if np.any(error) else np.asarray(value).astype(dtype)
+
+
+def decided(x: Operand) -> Any:
+    """Returns whole numbers or booleans as a plain array.
+
+    Raises:
+      Undecided: The error of one reaches another number.
+    """
+    if not isinstance(x, ErrorBounded):
+        return x
+    if x.error.any():
+        raise Undecided
+    return x.value.astype(np.int64)
+
+
+def gated(gradient: Operand, x: Operand, threshold: float = 0.0) -> Operand:
+    """Returns the gradient where `x` is above the threshold and 0 elsewhere, as `ReluGrad` does.
+
+    Where the error of `x` reaches the threshold, either of the two may be computed.
+    """
+    if not is_bounded(gradient, x):
+        return np.where(np.asarray(x) > threshold, gradient, 0.0)
+    passes = compared(np.greater, x, np.float64(threshold))
+    return choose(passes, gradient, np.zeros(np.shape(value_of(gradient))))

@@ -1,0 +1,188 @@
+"""The order in which the nodes of a run are evaluated, with the loops of v1 control flow as units.
+
+Between two operations that no edge orders, a read of a variable comes before a write.
+"""
+
+import heapq
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Set, Tuple, Union
+
+from tf1_mtl.baseline.operations import OPERATIONS, Operation
+from tf1_mtl.baseline.recorded_graph import Node, canonical, node_and_output
+
+Source = Tuple[str, int]  # a node and the number of its output
+Path = Tuple[str, ...]  # the loops that a node is in, the outermost first
+
+MERGES = ("Merge", "RefMerge")
+_ENTERS, _EXITS = ("Enter", "RefEnter"), ("Exit", "RefExit")
+_NEXT = ("NextIteration", "RefNextIteration")
+_SWITCHES = ("Switch", "RefSwitch", "_SwitchN")
+
+
+class Step(NamedTuple):
+    """One node, with everything that does not change from run to run."""
+
+    node: Node
+    operation: Operation
+    sources: Tuple[Source, ...]  #: where each input comes from
+    may_be_dead: bool  #: it may lie on a branch that is not taken
+    controls: Tuple[str, ...]  #: the nodes that make it dead when they are
+
+
+class Loop(NamedTuple):
+    """A loop of v1 control flow."""
+
+    enters: Mapping[str, Source]  #: by `Enter` node: where its value comes from
+    constants: Tuple[str, ...]  #: the `Enter` nodes whose value every iteration gets
+    steps: Tuple[Any, ...]  #: what one iteration runs: `Step` and inner `Loop`
+    again: Tuple[str, ...]  #: the `NextIteration` nodes
+    exits: Tuple[str, ...]  #: the `Exit` nodes
+    may_be_dead: bool
+
+
+Steps = List[Union[Step, Loop]]
+
+
+def fed_source(tensor: str) -> Source:
+    """Returns where the evaluator keeps the value of a fed tensor."""
+    return f"fed {canonical(tensor)}", 0
+
+
+class Schedule:
+    """Orders nodes."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        fed: Iterable[str],
+        operation_of: Callable[[Node, bool], Operation],
+    ) -> None:
+        """Looks at the nodes.
+
+        Args:
+          nodes: What a run needs.
+          fed: Names of the tensors that the run feeds.
+          operation_of: Gives the operation of a node; its second argument says whether the node
+            may lie on a branch that is not taken.
+        """
+        self._nodes, self._operation_of = nodes, operation_of
+        self._fed = frozenset(map(canonical, fed))
+        self._rank = {name: i for i, name in enumerate(nodes)}
+        self._waits_for = {name: self._before(node) for name, node in nodes.items()}
+        self._paths: Dict[str, Path] = {}
+        self._may_be_dead: Set[str] = set()
+        for name in self._ordered(nodes, self._waits_for):
+            self._place(nodes[name])
+
+    def steps(self, path: Path = ()) -> Steps:
+        """Returns what runs outside of all loops, or in one iteration of the loop at a path."""
+        level = len(path)
+        unit_of: Dict[str, Any] = {}
+        for name, at in self._paths.items():
+            if at == path:
+                unit_of[name] = name
+            elif at[:level] == path:
+                unit_of[name] = at[: level + 1]
+        units: Dict[Any, List[str]] = {}
+        for name, unit in unit_of.items():
+            units.setdefault(unit, []).append(name)
+        waits_for = {
+            unit: {
+                unit_of[source]
+                for name in names
+                for source in self._waits_for[name]
+                if source in unit_of and unit_of[source] != unit
+            }
+            for unit, names in units.items()
+        }
+        return [
+            self._loop(unit, units[unit]) if isinstance(unit, tuple) else self._step(unit)
+            for unit in self._ordered(units, waits_for)
+            if isinstance(unit, tuple) or self._nodes[unit].op not in _ENTERS
+        ]
+
+    def _sources(self, node: Node) -> Tuple[Source, ...]:
+        return tuple(
+            fed_source(x) if canonical(x) in self._fed else node_and_output(x)
+            for x in node.data_inputs
+        )
+
+    def _before(self, node: Node) -> Set[str]:
+        """Returns the nodes that must run before one, not counting earlier iterations."""
+        names = {name for name, _ in self._sources(node)} | set(node.control_inputs)
+        names &= set(self._nodes)
+        if node.op in MERGES:
+            names = {name for name in names if self._nodes[name].op not in _NEXT}
+        return names
+
+    def _place(self, node: Node) -> None:
+        """Finds out in which loops a node is and whether it may be dead; its inputs are known."""
+        path: Path = ()
+        for name in self._waits_for[node.name]:
+            other = self._paths[name]
+            if self._nodes[name].op in _EXITS:
+                other = other[:-1]
+            path = max(path, other, key=len)
+            if name in self._may_be_dead:
+                self._may_be_dead.add(node.name)
+        if node.op in _ENTERS:
+            path = (*path, node.attributes["frame_name"])
+        if node.op in _SWITCHES and not path:
+            self._may_be_dead.add(node.name)
+        self._paths[node.name] = path
+
+    def _step(self, name: str) -> Step:
+        node = self._nodes[name]
+        in_branch = bool(self._paths[name]) or any(
+            source in self._may_be_dead for source in self._waits_for[name]
+        )
+        operation = self._operation_of(node, in_branch)
+        may_be_dead = in_branch and node.op not in MERGES
+        controls = tuple(x for x in node.control_inputs if x in self._nodes) if may_be_dead else ()
+        return Step(node, operation, self._sources(node), may_be_dead, controls)
+
+    def _loop(self, path: Path, names: Iterable[str]) -> Loop:
+        nodes = [self._nodes[name] for name in names if self._paths[name] == path]
+        enters = [node for node in nodes if node.op in _ENTERS]
+        return Loop(
+            {node.name: self._sources(node)[0] for node in enters},
+            tuple(node.name for node in enters if node.attributes.get("is_constant")),
+            tuple(self.steps(path)),
+            tuple(node.name for node in nodes if node.op in _NEXT),
+            tuple(node.name for node in nodes if node.op in _EXITS),
+            any(node.name in self._may_be_dead for node in enters),
+        )
+
+    def _ordered(self, units: Iterable[Any], waits_for: Mapping[Any, Set[Any]]) -> List[Any]:
+        """Returns units, each after those that it waits for, and writes as late as possible."""
+        units = list(units)
+        consumers: Dict[Any, List[Any]] = {unit: [] for unit in units}
+        missing = {unit: len(waits_for[unit]) for unit in units}
+        rank = {unit: i for i, unit in enumerate(units)}
+        for unit in units:
+            for source in waits_for[unit]:
+                consumers[source].append(unit)
+        ready: List[Tuple[bool, int]] = []
+
+        def push(unit: Any) -> None:
+            heapq.heappush(ready, (self._writes(unit), rank[unit]))
+
+        for unit in units:
+            if not missing[unit]:
+                push(unit)
+        ordered: List[Any] = []
+        while ready:
+            unit = units[heapq.heappop(ready)[1]]
+            ordered.append(unit)
+            for consumer in consumers[unit]:
+                missing[consumer] -= 1
+                if not missing[consumer]:
+                    push(consumer)
+        if len(ordered) < len(units):
+            raise AssertionError("a cycle outside of the loops of v1 control flow")
+        return ordered
+
+    def _writes(self, unit: Any) -> bool:
+        if isinstance(unit, tuple):
+            return any(self._writes(x) for x, at in self._paths.items() if at[: len(unit)] == unit)
+        operation = OPERATIONS.get(self._nodes[unit].op)
+        return bool(operation and operation.writes)

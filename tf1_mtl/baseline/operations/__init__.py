@@ -1,0 +1,44 @@
+"""The operations that the evaluator knows: what each gives, in a few lines of NumPy.
+
+table         the table itself, and how a function is registered in it
+arithmetic    arithmetic, comparisons, reductions, products of matrices
+functions     functions of one variable and their gradients
+structure     constants, shapes, functions that move elements
+indexing      gathers, scatters, segments, sorting
+windows       convolutions and pooling
+neural        biases, softmax and cross entropy, normalization
+updates       assignments and scatters
+optimizers    the rules of optimizers
+control_flow  conditions, loops, calls of functions
+sequences     stacks, tensor arrays and tensor lists
+"""
+
+from tf1_mtl.baseline.operations import (
+    arithmetic,
+    control_flow,
+    functions,
+    indexing,
+    neural,
+    optimizers,
+    sequences,
+    structure,
+    updates,
+    windows,
+)
+from tf1_mtl.baseline.operations.table import OPERATIONS, Operation, Variable
+
+__all__ = [
+    "OPERATIONS",
+    "Operation",
+    "Variable",
+    "arithmetic",
+    "control_flow",
+    "functions",
+    "indexing",
+    "neural",
+    "optimizers",
+    "sequences",
+    "structure",
+    "updates",
+    "windows",
+]

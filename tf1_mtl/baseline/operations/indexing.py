@@ -1,0 +1,268 @@
+"""Gathers, scatters, segments, sorting: functions that take elements by number."""
+
+from typing import Any, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.decisions import decided, truth
+from tf1_mtl.baseline.operations.table import Variable, gives, ints, refers, shape_of
+from tf1_mtl.baseline.recorded_graph import Node
+
+
+@gives("Gather", "GatherV2")
+def gather(node: Node, x: Any, indices: Any, axis: Any = 0) -> Any:
+    (at,), batch = ints(axis), node.attributes.get("batch_dims", 0)
+    places = np.asarray(decided(indices))
+
+    def take(a: np.ndarray) -> np.ndarray:
+        along = at % a.ndim
+        if not batch:
+            return np.take(a, places, along)
+        outer = a.shape[: batch % (places.ndim + 1)]
+        rows = [np.take(a[i], places[i], along - len(outer)) for i in np.ndindex(*outer)]
+        return np.reshape(rows, (*outer, *np.shape(rows[0])))
+
+    return eb.structural(take, x)
+
+
+@refers(1, "ResourceGather")
+def resource_gather(node: Node, variable: Variable, indices: Any) -> Any:
+    return gather(node, variable.value, indices)
+
+
+@gives("GatherNd")
+def gather_nd(node: Node, x: Any, indices: Any) -> Any:
+    index = tuple(np.moveaxis(np.asarray(decided(indices)), -1, 0))
+    return eb.structural(lambda a: a[index], x)
+
+
+@refers(1, "ResourceGatherNd")
+def resource_gather_nd(node: Node, variable: Variable, indices: Any) -> Any:
+    return gather_nd(node, variable.value, indices)
+
+
+# Sums at places
+
+
+def added_rows(x: Any, places: Any, rows: int) -> Any:
+    """Returns for each row the sum of the elements of `x` that belong there.
+
+    Args:
+      x: [n, ...].
+      places: n row numbers in any shape; elements with a negative one are dropped.
+      rows: How many rows the result has.
+    """
+    at = np.asarray(places).ravel()
+    kept = at >= 0
+    most = int(np.max(np.bincount(at[kept]), initial=0)) if at.size else 0
+
+    def add(a: np.ndarray) -> np.ndarray:
+        result = np.zeros((rows, *a.shape[1:]), a.dtype)
+        np.add.at(result, at[kept], a[kept])
+        return result
+
+    return eb.summed(add, x, most)
+
+
+def _rows(x: Any, places: Any) -> Tuple[Any, np.ndarray]:
+    """Returns `x` as rows, one for each place, and the places."""
+    at = np.asarray(decided(places))
+    inner = shape_of(x)[at.ndim :]
+    return eb.structural(lambda a: a.reshape([at.size, *inner]), x), at.ravel()
+
+
+@gives("UnsortedSegmentSum")
+def unsorted_segment_sum(node: Node, x: Any, places: Any, number: Any) -> Any:
+    rows, at = _rows(x, places)
+    return added_rows(rows, at, *ints(number))
+
+
+def _segment_number(places: Any, number: Sequence[Any]) -> int:
+    if number:
+        return ints(number[0])[0]
+    return int(np.max(places, initial=-1)) + 1
+
+
+@gives("SegmentSum", "SegmentSumV2")
+def segment_sum(node: Node, x: Any, places: Any, *number: Any) -> Any:
+    return added_rows(x, decided(places), _segment_number(decided(places), number))
+
+
+@gives("SegmentMean")
+def segment_mean(node: Node, x: Any, places: Any) -> Any:
+    return segment_sum(node, x, places) / _counts(x, decided(places))
+
+
+def _counts(x: Any, places: Any, rows: int = 0) -> np.ndarray:
+    """Returns how many elements belong to each row, at least 1, to divide a tensor like `x`."""
+    counts = np.maximum(np.bincount(np.asarray(places), minlength=rows), 1.0)
+    return counts.reshape([-1] + [1] * (len(shape_of(x)) - 1))
+
+
+def _extreme_of_segments(function: np.ufunc, of_nothing: float) -> Any:
+    def reduce(node: Node, x: Any, places: Any, *number: Any) -> Any:
+        rows, at = _rows(x, places)
+        count, kept = _segment_number(at, number), at >= 0
+
+        def most(a: np.ndarray) -> np.ndarray:
+            start = of_nothing if number else 0
+            result = np.full((count, *a.shape[1:]), start).astype(a.dtype)
+            result[at[kept]] = a[kept]  # any element of the segment; its extreme follows
+            function.at(result, at[kept], a[kept])
+            return result
+
+        if not isinstance(rows, eb.ErrorBounded):
+            return most(np.asarray(rows))
+        value = most(rows.value)
+        changes = [np.abs(most(rows.value + sign * rows.error) - value) for sign in (-1, 1)]
+        return eb.ErrorBounded(value, np.maximum(*changes), rows.precision)
+
+    return reduce
+
+
+gives("SegmentMax", "UnsortedSegmentMax")(_extreme_of_segments(np.maximum, -eb.SINGLE.largest))
+gives("SegmentMin", "UnsortedSegmentMin")(_extreme_of_segments(np.minimum, eb.SINGLE.largest))
+
+
+@gives("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN")
+@gives("SparseSegmentSumWithNumSegments", "SparseSegmentMeanWithNumSegments")
+@gives("SparseSegmentSqrtNWithNumSegments")
+def sparse_segment(node: Node, x: Any, indices: Any, places: Any, *number: Any) -> Any:
+    rows, at = gather(node, x, indices), decided(places)
+    count = _segment_number(at, number)
+    return _over_count(node, added_rows(rows, at, count), _counts(x, at, count))
+
+
+def _over_count(node: Node, x: Any, counts: np.ndarray) -> Any:
+    if "Sum" in node.op:
+        return x
+    return x / counts if "Mean" in node.op else x / eb.sqrt(eb.ErrorBounded(counts))
+
+
+@gives("SparseSegmentSumGrad", "SparseSegmentMeanGrad", "SparseSegmentSqrtNGrad")
+def sparse_segment_grad(node: Node, gradient: Any, indices: Any, places: Any, rows: Any) -> Any:
+    counts = _counts(gradient, decided(places), shape_of(gradient)[0])
+    each = gather(node, _over_count(node, gradient, counts), places)
+    return added_rows(each, decided(indices), *ints(rows))
+
+
+@gives("ScatterNd")
+def scatter_nd(node: Node, indices: Any, x: Any, sizes: Any) -> Any:
+    lengths = ints(sizes)
+    at, outer = row_numbers(indices, lengths)
+    inner = lengths[len(outer) :]
+    rows = eb.structural(lambda a: a.reshape([at.size, *inner]), x)
+    result = added_rows(rows, at, int(np.prod(outer)))
+    return eb.structural(lambda a: a.reshape(lengths), result)
+
+
+def row_numbers(indices: Any, sizes: Sequence[int]) -> Tuple[np.ndarray, Sequence[int]]:
+    """Returns the numbers of the rows that index vectors mean, and the axes that they index."""
+    vectors = np.asarray(decided(indices))
+    outer = sizes[: vectors.shape[-1]]
+    strides = [int(np.prod(outer[i + 1 :])) for i in range(len(outer))]
+    return (vectors @ np.array(strides, int)).ravel().astype(np.int64), outer
+
+
+# Joins and parts by number
+
+
+@gives("DynamicStitch", "ParallelDynamicStitch")
+def dynamic_stitch(node: Node, *inputs: Any) -> Any:
+    half = len(inputs) // 2
+    places = [np.asarray(decided(at)) for at in inputs[:half]]
+    rows = max((int(at.max(initial=-1)) for at in places), default=-1) + 1
+
+    def stitch(parts: Sequence[np.ndarray]) -> np.ndarray:
+        result = np.zeros((rows, *parts[0].shape[places[0].ndim :]), parts[0].dtype)
+        for at, part in zip(places, parts):
+            result[at] = part
+        return result
+
+    return eb.joined(stitch, inputs[half:])
+
+
+@gives("DynamicPartition")
+def dynamic_partition(node: Node, x: Any, parts: Any) -> Any:
+    at = np.asarray(decided(parts))
+    count = node.attributes["num_partitions"]
+    return tuple(eb.structural(lambda a, i=i: a[at == i], x) for i in range(count))
+
+
+@gives("Unique", "UniqueWithCounts")
+def unique(node: Node, x: Any) -> Any:
+    """Gives the values in the order in which they first occur, and which of them each one is."""
+    array = np.asarray(decided(x))
+    _, first, inverse, counts = np.unique(
+        array, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(first)
+    dtype = node.attributes.get("out_idx", "int32")
+    index = np.argsort(order)[inverse.ravel()].astype(dtype)
+    outputs = array[first[order]], index, counts[order].astype(dtype)
+    return outputs if node.op == "UniqueWithCounts" else outputs[:2]
+
+
+@gives("ListDiff")
+def list_diff(node: Node, x: Any, y: Any) -> Any:
+    kept = ~np.isin(decided(x), decided(y))
+    return x[kept], np.flatnonzero(kept).astype(node.attributes.get("out_idx", "int32"))
+
+
+@gives("Where")
+def where(node: Node, condition: Any) -> np.ndarray:
+    return np.argwhere(decided(condition)).astype(np.int64)
+
+
+@gives("SparseToDense")
+def sparse_to_dense(node: Node, indices: Any, sizes: Any, values: Any, default: Any) -> Any:
+    places = np.asarray(decided(indices))
+    index = tuple(np.transpose(places.reshape([-1, len(ints(sizes))])))
+
+    def spread(parts: Sequence[np.ndarray]) -> np.ndarray:
+        result = np.full(ints(sizes), parts[1])
+        result[index] = parts[0]
+        return result
+
+    return eb.joined(spread, [values, default])
+
+
+# Order
+
+
+@gives("TopK", "TopKV2")
+def top_k(node: Node, x: Any, *number: Any) -> Any:
+    """Gives the largest elements; of equal ones, the first."""
+    k = ints(number[0])[0] if number else node.attributes["k"]
+    index = np.argsort(-eb.value_of(x), axis=-1, kind="stable")[..., : k + 1]
+    value = np.take_along_axis(eb.value_of(x), index, -1)
+    if not eb.is_bounded(x):
+        return value[..., :k], index[..., :k].astype(np.int32)
+    near, far = (np.sort(x.value + sign * x.error, -1)[..., ::-1][..., :k] for sign in (1, -1))
+    error = np.maximum(np.abs(near - value[..., :k]), np.abs(far - value[..., :k]))
+    reach = np.take_along_axis(x.error, index, -1)
+    pair = reach[..., :-1] + reach[..., 1:]
+    touches = ~(value[..., :-1] - value[..., 1:] > pair) & (pair != 0)
+    unsure = np.zeros(index.shape, bool)
+    unsure[..., :-1] |= touches
+    unsure[..., 1:] |= touches
+    places = index[..., :k].astype(np.int32)
+    if unsure[..., :k].any():
+        places = eb.ErrorBounded(places, np.where(unsure[..., :k], np.inf, 0), eb.WHOLE)
+    return eb.ErrorBounded(value[..., :k], error, x.precision), places
+
+
+@gives("InTopK", "InTopKV2")
+def in_top_k(node: Node, predictions: Any, targets: Any, *number: Any) -> Any:
+    k = ints(number[0])[0] if number else node.attributes["k"]
+    at = np.asarray(decided(targets))[:, None]
+    value, error = eb.value_of(predictions), eb.error_of(predictions)
+    of_target, reach = np.take_along_axis(value, at, 1), np.take_along_axis(error, at, 1)
+
+    def is_in(sign: float) -> np.ndarray:
+        others = value + sign * error > of_target - sign * reach
+        np.put_along_axis(others, at, False, 1)
+        return others.sum(1) < k
+
+    return truth(is_in(0), is_in(1) != is_in(-1))

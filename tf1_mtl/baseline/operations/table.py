@@ -1,0 +1,151 @@
+"""The table of operations, and how a function is registered in it.
+
+A float tensor is an `ErrorBounded`, or a plain float64 array where only values are asked for. An
+integer, boolean or string tensor is a plain array; an `ErrorBounded` of precision `WHOLE` where
+rounding leaves it open. A function takes the node and the values of its inputs, and returns its
+output, or a tuple of outputs. It never changes an array in place.
+
+To add an operation, write a function in the module that fits and register it under the name of
+TensorFlow.
+"""
+
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.decisions import decided
+from tf1_mtl.baseline.error_bounds import (
+    PRECISIONS,
+    SINGLE,
+    ErrorBounded,
+    Precision,
+    unknown,
+    value_of,
+)
+from tf1_mtl.baseline.recorded_graph import Node
+from tf1_mtl.errors import InputError
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
+
+
+class Operation(NamedTuple):
+    """One line of the table."""
+
+    function: Function  #: (node, *inputs) -> output or tuple of outputs
+    variables: int = 0  #: how many of the first inputs it takes as `Variable`, not as values
+    writes: bool = False  #: whether it may change them
+    calls: bool = False  #: whether it takes, after the node, a function that calls a function
+
+
+class _Dead:
+    """What a branch gives that is not taken."""
+
+    def __repr__(self) -> str:
+        return "DEAD"
+
+
+DEAD = _Dead()
+
+
+class _DeadOutputs(tuple):
+    def __getitem__(self, index: Any) -> Any:
+        return DEAD
+
+
+DEAD_OUTPUTS = _DeadOutputs()  #: of an operation that did not run
+
+
+class Variable:
+    """A variable during one run: a name in the state that the run may change."""
+
+    __slots__ = ("is_resource", "name", "state")
+
+    def __init__(self, name: str, state: Dict[str, Any], is_resource: bool = False) -> None:
+        self.name, self.state, self.is_resource = name, state, is_resource
+
+    @property
+    def value(self) -> Any:
+        if self.name not in self.state:
+            raise InputError(
+                f"variable {self.name!r}: has no value; should be given. Pass all variables that "
+                "the recording holds."
+            )
+        return self.state[self.name]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.state[self.name] = value
+
+
+OPERATIONS: Dict[str, Operation] = {}
+
+
+def gives(*names: str) -> Decorator:
+    """Registers a function that computes its outputs from its inputs."""
+    return _registered(names)
+
+
+def refers(variables: int, *names: str) -> Decorator:
+    """Registers a function that takes its first inputs as they are, also if they are variables."""
+    return _registered(names, variables)
+
+
+def updates(variables: int, *names: str) -> Decorator:
+    """Registers a function that changes some of its first inputs, which are variables."""
+    return _registered(names, variables, True)
+
+
+def calls(*names: str) -> Decorator:
+    """Registers a function that calls functions of the graph."""
+    return _registered(names, _ALL, calls=True)
+
+
+_ALL = 1_000_000
+
+
+def _registered(
+    names: Tuple[str, ...], variables: int = 0, writes: bool = False, calls: bool = False
+) -> Decorator:
+    def register(function: Function) -> Function:
+        for name in names:
+            OPERATIONS[name] = Operation(function, variables, writes, calls)
+        return function
+
+    return register
+
+
+def plain(function: Function) -> Function:
+    """Returns a function of a node and inputs for one that needs only the inputs."""
+    return lambda node, *inputs: function(*inputs)
+
+
+def all_unknown(outputs: Iterable[Any]) -> Tuple[Any, ...]:
+    """Returns outputs with infinite errors; what is not a tensor stays."""
+    return tuple(
+        unknown(x) if isinstance(x, (ErrorBounded, np.ndarray, np.generic)) else x for x in outputs
+    )
+
+
+def ints(numbers: Any) -> List[int]:
+    """Returns a tensor of whole numbers as a list of them."""
+    return [int(number) for number in np.ravel(decided(numbers))]
+
+
+def axes_of(axes: Any, rank: int) -> Tuple[int, ...]:
+    """Returns axes counted from the first one, each once, in order."""
+    return tuple(sorted({axis % rank for axis in ints(axes)})) if rank else ()
+
+
+def shape_of(x: Any) -> Tuple[int, ...]:
+    return np.shape(value_of(x))
+
+
+def is_float(x: Any) -> bool:
+    """Returns whether a tensor holds floats."""
+    return isinstance(x, ErrorBounded) or np.asarray(x).dtype.kind == "f"
+
+
+def precision_named(node: Node, attribute: str) -> Precision:
+    """Returns the precision of the dtype that an attribute names."""
+    return PRECISIONS.get(node.attributes.get(attribute, ""), SINGLE)

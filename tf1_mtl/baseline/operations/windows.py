@@ -1,0 +1,348 @@
+"""Convolutions and pooling: functions of windows that move over an image.
+
+Both gradients of a convolution are convolutions too: that of the filter is the product of the
+windows with the gradient; that of the input takes windows of the gradient, spread by the strides,
+with the filter reversed. So one product, `_product`, serves all, and its bound is that of a sum of
+products. Fast algorithms for convolution (Winograd, FFT), which GPUs use, have other bounds.
+"""
+
+from typing import Any, List, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.operations.arithmetic import largest
+from tf1_mtl.baseline.operations.table import gives, ints, shape_of
+from tf1_mtl.baseline.recorded_graph import Node
+
+
+class _Axis(NamedTuple):
+    """How windows move along one axis of an image."""
+
+    length: int  #: of the image
+    window: int
+    stride: int
+    dilation: int
+    before: int  #: padding
+    after: int
+
+    @property
+    def span(self) -> int:
+        """Returns how much of the image a window covers."""
+        return (self.window - 1) * self.dilation + 1
+
+    @property
+    def steps(self) -> int:
+        """Returns the number of windows."""
+        return (self.length + self.before + self.after - self.span) // self.stride + 1
+
+
+def _is_channels_first(node: Node) -> bool:
+    return str(node.attributes.get("data_format", "NHWC")).startswith("NC")
+
+
+def _last(node: Node, x: Any) -> Any:
+    """Returns a tensor with its channels last."""
+    if not _is_channels_first(node):
+        return x
+    return eb.structural(lambda a: np.moveaxis(a, 1, -1), x)
+
+
+def _back(node: Node, x: Any) -> Any:
+    """Returns a tensor with its channels where the node has them."""
+    if not _is_channels_first(node):
+        return x
+    return eb.structural(lambda a: np.moveaxis(a, -1, 1), x)
+
+
+def _spatial(node: Node, values: Sequence[int]) -> Sequence[int]:
+    """Returns the values of the axes of the image from those of all axes."""
+    return values[2:] if _is_channels_first(node) else values[1:-1]
+
+
+def _axes(node: Node, lengths: Sequence[int], windows: Sequence[int]) -> List[_Axis]:
+    count = len(lengths)
+    strides = _spatial(node, node.attributes["strides"])
+    dilations = _spatial(node, node.attributes.get("dilations") or [1] * (count + 2))
+    explicit = node.attributes.get("explicit_paddings") or [0] * (2 * count + 4)
+    pairs = _spatial(node, list(zip(explicit[::2], explicit[1::2])))
+    axes = []
+    for length, window, stride, dilation, pair in zip(lengths, windows, strides, dilations, pairs):
+        if node.attributes["padding"] == "SAME":
+            steps = -(-length // stride)
+            needed = max((steps - 1) * stride + (window - 1) * dilation + 1 - length, 0)
+            pair = (needed // 2, needed - needed // 2)
+        axes.append(_Axis(length, window, stride, dilation, *pair))
+    return axes
+
+
+def _windows(a: np.ndarray, axes: Sequence[_Axis], filling: float = 0.0) -> np.ndarray:
+    """Returns the windows of images.
+
+    Args:
+      a: [n, *lengths, channels].
+      axes: One for each length.
+      filling: What is outside of the image.
+
+    Returns:
+      [n, *steps, *windows, channels], not to be written.
+    """
+    around = [(0, 0), *((axis.before, axis.after) for axis in axes), (0, 0)]
+    if any(map(any, around)):
+        a = np.pad(a, around, "constant", constant_values=filling)
+    strides = a.strides[1:-1]
+    return np.lib.stride_tricks.as_strided(
+        a,
+        [a.shape[0], *(x.steps for x in axes), *(x.window for x in axes), a.shape[-1]],
+        [
+            a.strides[0],
+            *(stride * x.stride for stride, x in zip(strides, axes)),
+            *(stride * x.dilation for stride, x in zip(strides, axes)),
+            a.strides[-1],
+        ],
+        writeable=False,
+    )
+
+
+def _overlaid(cells: np.ndarray, axes: Sequence[_Axis]) -> np.ndarray:
+    """Returns images of which each element is the sum of what the windows hold there.
+
+    Args:
+      cells: [n, *steps, *windows, channels], as `_windows` gives them.
+      axes: One for each axis of the image.
+    """
+    lengths = [x.length + x.before + x.after for x in axes]
+    image = np.zeros([cells.shape[0], *lengths, cells.shape[-1]])
+    for place in np.ndindex(*(x.window for x in axes)):
+        target = [
+            slice(i * x.dilation, i * x.dilation + (x.steps - 1) * x.stride + 1, x.stride)
+            for i, x in zip(place, axes)
+        ]
+        source = (slice(None),) * (1 + len(axes)) + place
+        image[(slice(None), *target)] += cells[source]
+    inside = [slice(x.before, x.before + x.length) for x in axes]
+    return image[(slice(None), *inside)]
+
+
+# Convolutions
+
+
+def _grouped(x: Any, axes: Sequence[_Axis], groups: int) -> Any:
+    """Returns the windows as matrices: [groups, n * steps, windows * channels of a group]."""
+
+    def move(a: np.ndarray) -> np.ndarray:
+        cells = _windows(a, axes)
+        rows = int(np.prod(cells.shape[: 1 + len(axes)]))
+        cells = cells.reshape([rows, -1, groups, a.shape[-1] // groups])
+        return cells.transpose(2, 0, 1, 3).reshape(groups, rows, -1)
+
+    return eb.structural(move, x)
+
+
+def _as_matrix(weights: Any, groups: int) -> Any:
+    """Returns a filter [*windows, channels of a group, outputs] as [groups, rows, outputs]."""
+
+    def move(a: np.ndarray) -> np.ndarray:
+        rows = int(np.prod(a.shape[:-1]))
+        return a.reshape(rows, groups, -1).transpose(1, 0, 2)
+
+    return eb.structural(move, weights)
+
+
+def _product(x: Any, weights: Any, axes: Sequence[_Axis], groups: int) -> Any:
+    """Returns the convolution of images with a filter [*windows, channels of a group, outputs]."""
+    sizes = [shape_of(x)[0], *(axis.steps for axis in axes), shape_of(weights)[-1]]
+    result = eb.matmul(_grouped(x, axes, groups), _as_matrix(weights, groups))
+    return eb.structural(lambda a: a.transpose(1, 0, 2).reshape(sizes), result)
+
+
+def _depthwise(weights: Any) -> Any:
+    """Returns a depthwise filter [*windows, channels, multiples] as one with a group a channel."""
+    sizes = shape_of(weights)
+    return eb.structural(lambda a: a.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]]), weights)
+
+
+def _groups(channels: int, weights: Any) -> int:
+    return channels // max(shape_of(weights)[-2], 1)
+
+
+def _spread(gradient: Any, axes: Sequence[_Axis]) -> Tuple[Any, List[_Axis]]:
+    """Returns the gradient of the outputs, and its windows that give that of the inputs."""
+
+    def move(a: np.ndarray) -> np.ndarray:
+        lengths = [(axis.steps - 1) * axis.stride + 1 for axis in axes]
+        result = np.zeros([a.shape[0], *lengths, a.shape[-1]])
+        result[(slice(None), *(slice(None, None, axis.stride) for axis in axes))] = a
+        return result
+
+    reversed_axes = []
+    for x in axes:
+        before, after = x.span - 1 - x.before, 0
+        length = (x.steps - 1) * x.stride + 1
+        after = x.length + x.span - 1 - before - length
+        reversed_axes.append(_Axis(length, x.window, 1, x.dilation, before, after))
+    return eb.structural(move, gradient), reversed_axes
+
+
+def _cropped(x: Any, axes: Sequence[_Axis]) -> Tuple[Any, List[_Axis]]:
+    """Returns images without what a negative padding takes away."""
+    cut = [slice(max(-a.before, 0), a.length - max(-a.after, 0)) for a in axes]
+    kept = [
+        a._replace(
+            length=a.length - max(-a.before, 0) - max(-a.after, 0),
+            before=max(a.before, 0),
+            after=max(a.after, 0),
+        )
+        for a in axes
+    ]
+    return eb.structural(lambda a: a[(slice(None), *cut)], x), kept
+
+
+def _input_gradient(weights: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
+    count = len(axes)
+
+    def reverse(a: np.ndarray) -> np.ndarray:
+        a = np.flip(a, tuple(range(count)))
+        *windows, channels, outputs = a.shape
+        a = a.reshape([*windows, channels, groups, outputs // groups])
+        a = np.moveaxis(a, count, -1)  # [*windows, groups, outputs of a group, channels]
+        a = np.moveaxis(a, count, -2)  # [*windows, outputs of a group, groups, channels]
+        return a.reshape([*windows, outputs // groups, groups * channels])
+
+    spread, windows = _cropped(*_spread(gradient, axes))
+    return _product(spread, eb.structural(reverse, weights), windows, groups)
+
+
+def _filter_gradient(x: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
+    """Returns the gradient of a filter as [*windows, channels of a group, outputs]."""
+    sizes = shape_of(gradient)
+
+    def outputs(a: np.ndarray) -> np.ndarray:
+        return a.reshape([-1, groups, sizes[-1] // groups]).transpose(1, 0, 2)
+
+    cells = eb.structural(lambda a: a.transpose(0, 2, 1), _grouped(x, axes, groups))
+    result = eb.matmul(cells, eb.structural(outputs, gradient))
+    windows, channels = [axis.window for axis in axes], shape_of(x)[-1] // groups
+    return eb.structural(
+        lambda a: a.transpose(1, 0, 2).reshape([*windows, channels, sizes[-1]]), result
+    )
+
+
+@gives("Conv2D", "Conv3D")
+def convolution(node: Node, x: Any, weights: Any) -> Any:
+    image = _last(node, x)
+    axes = _axes(node, shape_of(image)[1:-1], shape_of(weights)[:-2])
+    groups = _groups(shape_of(image)[-1], weights)
+    return _back(node, _product(image, weights, axes, groups))
+
+
+@gives("DepthwiseConv2dNative")
+def depthwise_convolution(node: Node, x: Any, weights: Any) -> Any:
+    return convolution(node, x, _depthwise(weights))
+
+
+@gives("Conv2DBackpropInput", "Conv3DBackpropInputV2")
+def convolution_input_gradient(node: Node, sizes: Any, weights: Any, gradient: Any) -> Any:
+    lengths = ints(sizes)
+    channels = lengths[1] if _is_channels_first(node) else lengths[-1]
+    axes = _axes(node, _spatial(node, lengths), shape_of(weights)[:-2])
+    groups = _groups(channels, weights)
+    return _back(node, _input_gradient(weights, _last(node, gradient), axes, groups))
+
+
+@gives("DepthwiseConv2dNativeBackpropInput")
+def depthwise_input_gradient(node: Node, sizes: Any, weights: Any, gradient: Any) -> Any:
+    return convolution_input_gradient(node, sizes, _depthwise(weights), gradient)
+
+
+@gives("Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter")
+def convolution_filter_gradient(node: Node, x: Any, sizes: Any, gradient: Any) -> Any:
+    image, lengths = _last(node, x), ints(sizes)
+    axes = _axes(node, shape_of(image)[1:-1], lengths[:-2])
+    channels = shape_of(image)[-1]
+    groups = channels if node.op.startswith("Depthwise") else channels // max(lengths[-2], 1)
+    result = _filter_gradient(image, _last(node, gradient), axes, groups)
+    return eb.structural(lambda a: a.reshape(lengths), result)
+
+
+# Pooling
+
+
+def _pooling(node: Node, lengths: Sequence[int]) -> List[_Axis]:
+    return _axes(node, lengths, _spatial(node, node.attributes["ksize"]))
+
+
+def _cells(x: Any, axes: Sequence[_Axis], filling: float) -> Any:
+    """Returns the windows, the places of each in one axis: [n, *steps, places, channels]."""
+
+    def move(a: np.ndarray, outside: float) -> np.ndarray:
+        cells = _windows(a, axes, outside)
+        return cells.reshape([*cells.shape[: 1 + len(axes)], -1, a.shape[-1]])
+
+    if isinstance(x, eb.ErrorBounded):
+        return eb.ErrorBounded(move(x.value, filling), move(x.error, 0.0), x.precision)
+    return move(np.asarray(x), filling)
+
+
+@gives("MaxPool", "MaxPool3D")
+def max_pool(node: Node, x: Any) -> Any:
+    image = _last(node, x)
+    cells = _cells(image, _pooling(node, shape_of(image)[1:-1]), -np.inf)
+    return _back(node, largest(cells, (len(shape_of(cells)) - 2,), False))
+
+
+@gives("MaxPoolGrad", "MaxPool3DGrad")
+def max_pool_grad(node: Node, x: Any, pooled: Any, gradient: Any) -> Any:
+    """Gives each gradient to the first largest place of its window.
+
+    Where other places are within reach of its error, any of them may get it.
+    """
+    image, gradient = _last(node, x), _last(node, gradient)
+    axes = _pooling(node, shape_of(image)[1:-1])
+    cells = _cells(image, axes, -np.inf)
+    value, error = eb.value_of(cells), eb.error_of(cells)
+    places = np.arange(value.shape[-2])[:, None]
+    chosen = places == np.expand_dims(np.argmax(value, -2), -2)
+    least = np.max(value - error, -2, keepdims=True)
+    possible = ~(value + error < least)
+    unsure = possible & (np.sum(possible, -2, keepdims=True) > 1) & np.any(error, -2, keepdims=True)
+
+    def give(a: np.ndarray, where: np.ndarray) -> np.ndarray:
+        given = np.expand_dims(a, -2) * where
+        windows = [axis.window for axis in axes]
+        return given.reshape([*given.shape[: 1 + len(axes)], *windows, given.shape[-1]])
+
+    most = value.shape[-2]
+    result = eb.summed(lambda a: _overlaid(give(a, chosen), axes), gradient, most)
+    if isinstance(result, eb.ErrorBounded) and unsure.any():
+        either = np.abs(eb.value_of(gradient)) + eb.error_of(gradient)
+        more = _overlaid(give(either, unsure), axes)
+        result = eb.ErrorBounded(result.value, result.error + more, result.precision)
+    return _back(node, result)
+
+
+@gives("AvgPool", "AvgPool3D")
+def avg_pool(node: Node, x: Any) -> Any:
+    image = _last(node, x)
+    axes = _pooling(node, shape_of(image)[1:-1])
+    cells = _cells(image, axes, 0.0)
+    return _back(node, eb.total(cells, len(shape_of(cells)) - 2) / _covered(axes))
+
+
+def _covered(axes: Sequence[_Axis]) -> np.ndarray:
+    """Returns how many places of each window lie in the image: [1, *steps, 1]."""
+    ones = _windows(np.ones([1, *(axis.length for axis in axes), 1]), axes)
+    return ones.sum(tuple(range(1 + len(axes), 1 + 2 * len(axes))))
+
+
+@gives("AvgPoolGrad", "AvgPool3DGrad")
+def avg_pool_grad(node: Node, sizes: Any, gradient: Any) -> Any:
+    axes = _pooling(node, _spatial(node, ints(sizes)))
+    windows = [axis.window for axis in axes]
+
+    def give(a: np.ndarray) -> np.ndarray:
+        cells = a.reshape([*a.shape[:-1], *[1] * len(axes), a.shape[-1]])
+        return _overlaid(np.broadcast_to(cells, [*a.shape[:-1], *windows, a.shape[-1]]), axes)
+
+    each = _last(node, gradient) / _covered(axes)
+    return _back(node, eb.summed(give, each, int(np.prod(windows))))
