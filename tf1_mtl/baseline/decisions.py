@@ -27,7 +27,7 @@ class Undecided(Exception):
     """An operation needs a definite number, and rounding leaves two or more possible."""
 
 
-def choose(condition: Operand, a: Operand, b: Operand) -> Operand:
+def choose(condition: Operand, a: Operand, b: Operand) -> Any:
     """Returns `a` where the condition holds and `b` elsewhere; both where it is not decided."""
     chosen = value_of(condition) != 0
     value = np.where(chosen, value_of(a), value_of(b))
@@ -42,12 +42,12 @@ def choose(condition: Operand, a: Operand, b: Operand) -> Operand:
     return ErrorBounded(value, error, precision_of(a, b) if is_float else WHOLE)
 
 
-def truth(value: np.ndarray, unsure: np.ndarray) -> Operand:
+def truth(value: np.ndarray, unsure: np.ndarray) -> Any:
     """Returns booleans; an `ErrorBounded` if some are not decided."""
     return ErrorBounded(value, unsure, WHOLE) if np.any(unsure) else np.asarray(value)
 
 
-def compared(function: Function, a: Operand, b: Operand) -> Operand:
+def compared(function: Function, a: Operand, b: Operand) -> Any:
     """Returns a comparison, which is not decided where the errors reach across.
 
     Two values that are equal, and not exact, are taken for copies of one number by `np.equal` and
@@ -65,7 +65,7 @@ def compared(function: Function, a: Operand, b: Operand) -> Operand:
     return truth(value, unsure)
 
 
-def logical(function: Function, *operands: Operand) -> Operand:
+def logical(function: Function, *operands: Operand) -> Any:
     """Returns a boolean function that is monotonic, such as `np.logical_and`."""
     value = function(*(value_of(x) != 0 for x in operands))
     if not is_bounded(*operands):
@@ -75,7 +75,7 @@ def logical(function: Function, *operands: Operand) -> Operand:
     return truth(value, lowest != highest)
 
 
-def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Operand:
+def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Any:
     """Returns whole numbers; an `ErrorBounded` if some are not decided."""
     return ErrorBounded(value, error, WHOLE) if np.any(error) else np.asarray(value).astype(dtype)
 
@@ -93,12 +93,12 @@ def decided(x: Operand) -> Any:
     return x.value.astype(np.int64)
 
 
-def gated(gradient: Operand, x: Operand, threshold: float = 0.0) -> Operand:
+def gated(gradient: Operand, x: Operand, threshold: float = 0.0) -> Any:
     """Returns the gradient where `x` is above the threshold and 0 elsewhere, as `ReluGrad` does.
 
     Where the error of `x` reaches the threshold, either of the two may be computed.
     """
     if not is_bounded(gradient, x):
-        return np.where(np.asarray(x) > threshold, gradient, 0.0)
+        return np.where(np.asarray(x) > threshold, value_of(gradient), 0.0)
     passes = compared(np.greater, x, np.float64(threshold))
     return choose(passes, gradient, np.zeros(np.shape(value_of(gradient))))

@@ -180,14 +180,14 @@ def nearest(value: np.ndarray, precision: Precision) -> np.ndarray:
     return np.ldexp(np.round(mantissa * 2.0**precision.bits), exponent - precision.bits)
 
 
-def structural(function: Function, x: Operand) -> Operand:
+def structural(function: Function, x: Operand) -> Any:
     """Applies a function that only moves elements to values and errors alike."""
     if isinstance(x, ErrorBounded):
         return ErrorBounded(function(x.value), function(x.error), x.precision)
     return function(np.asarray(x))
 
 
-def joined(function: Function, parts: Any) -> Operand:
+def joined(function: Function, parts: Any) -> Any:
     """Applies a function that moves the elements of several arrays into one."""
     if is_bounded(*parts):
         values, errors = [value_of(x) for x in parts], [error_of(x) for x in parts]
@@ -195,7 +195,7 @@ def joined(function: Function, parts: Any) -> Operand:
     return function(list(parts))
 
 
-def pointwise(function: Function, x: Operand, units: float = 0, absolute: float = 0) -> Operand:
+def pointwise(function: Function, x: Operand, units: float = 0, absolute: float = 0) -> Any:
     """Applies a function that is monotonic between `value - error` and `value + error`.
 
     Args:
@@ -218,12 +218,12 @@ def pointwise(function: Function, x: Operand, units: float = 0, absolute: float 
     return ErrorBounded(value, error, x.precision)
 
 
-def sqrt(x: Operand) -> Operand:
+def sqrt(x: Operand) -> Any:
     """Returns the square root, which TensorFlow before 2.9 takes up to 4 ulp off."""
     return pointwise(lambda value: np.sqrt(np.maximum(value, 0)), x, 2 * SQRT_ULPS)
 
 
-def average(old: Operand, new: Operand, weight: Operand) -> Operand:
+def average(old: Operand, new: Operand, weight: Operand) -> Any:
     """Returns `old + (new - old) * weight` as one operation.
 
     It may be computed as `old * (1 - weight) + new * weight`, too. Taken as three operations, the
@@ -241,7 +241,7 @@ def average(old: Operand, new: Operand, weight: Operand) -> Operand:
     return _rounded(value, error + precision.unit * rounding, precision)
 
 
-def bilinear(function: Function, a: Operand, b: Operand, terms: int) -> Operand:
+def bilinear(function: Function, a: Operand, b: Operand, terms: int) -> Any:
     """Returns a sum of products, each of an element of `a` with one of `b`.
 
     Args:
@@ -265,12 +265,12 @@ def bilinear(function: Function, a: Operand, b: Operand, terms: int) -> Operand:
     return ErrorBounded(value, inherited + gamma(terms, precision) * magnitude, precision)
 
 
-def matmul(a: Operand, b: Operand) -> Operand:
+def matmul(a: Operand, b: Operand) -> Any:
     """Returns the matrix product over the last two axes; leading axes are a batch."""
     return bilinear(np.matmul, a, b, np.shape(value_of(a))[-1])
 
 
-def summed(function: Function, x: Operand, terms: int) -> Operand:
+def summed(function: Function, x: Operand, terms: int) -> Any:
     """Returns sums of elements of `x`, as they may be taken in any order.
 
     Args:
@@ -291,7 +291,7 @@ def summed(function: Function, x: Operand, terms: int) -> Operand:
     return ErrorBounded(value, inherited + rounding, x.precision)
 
 
-def total(x: Operand, axis: Any = None, keepdims: bool = False) -> Operand:
+def total(x: Operand, axis: Any = None, keepdims: bool = False) -> Any:
     """Returns the sum over the axes."""
     size = np.size(value_of(x))
     lengths = np.shape(value_of(x))

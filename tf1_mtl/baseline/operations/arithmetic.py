@@ -1,7 +1,7 @@
 """Arithmetic, comparisons, logic, choices, casts and reductions."""
 
 import operator
-from typing import Any, Callable
+from typing import Any, Callable, Dict
 
 import numpy as np
 
@@ -123,7 +123,7 @@ gives("IsInf")(lambda node, x: np.isinf(eb.value_of(x)))
 @gives("ApproximateEqual")
 def approximate_equal(node: Node, a: Any, b: Any) -> Any:
     tolerance = node.attributes.get("tolerance", 1e-5)
-    return decisions.compared(np.less, absolute(a - b), np.float32(tolerance))
+    return decisions.compared(np.less, absolute(a - b), float(tolerance))
 
 
 @gives("Select", "SelectV2")
@@ -311,7 +311,7 @@ def _transposed(x: Any) -> Any:
 @gives("Einsum")
 def einsum(node: Node, *operands: Any) -> Any:
     equation = node.attributes["equation"]
-    sizes = {}
+    sizes: Dict[str, int] = {}
     inputs, _, output = equation.partition("->")
     for letters, x in zip(inputs.split(","), operands):
         sizes.update(zip(letters, shape_of(x)))

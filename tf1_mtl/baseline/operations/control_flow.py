@@ -21,7 +21,7 @@ from tf1_mtl.baseline.operations.table import (
     all_unknown,
     calls,
     gives,
-    ints,
+    integer,
     refers,
 )
 from tf1_mtl.baseline.recorded_graph import Node
@@ -44,7 +44,7 @@ def switch(node: Node, x: Any, condition: Any) -> Any:
 @gives("_SwitchN")
 def switch_n(node: Node, x: Any, index: Any) -> Any:
     count = node.attributes["num_outs"]
-    (chosen,) = ints(index)
+    chosen = integer(index)
     chosen = chosen if 0 <= chosen < count else count - 1
     return tuple(x if i == chosen else DEAD for i in range(count))
 
@@ -80,7 +80,7 @@ def if_(node: Node, call: Call, condition: Any, *values: Any) -> Any:
 @calls("Case", "StatelessCase")
 def case(node: Node, call: Call, index: Any, *values: Any) -> Any:
     branches = node.attributes["branches"]
-    (chosen,) = ints(index)
+    chosen = integer(index)
     branch = branches[chosen if 0 <= chosen < len(branches) else -1]
     return tuple(call(branch["function"], values))
 

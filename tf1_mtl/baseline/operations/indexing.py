@@ -6,13 +6,13 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided, truth
-from tf1_mtl.baseline.operations.table import Variable, gives, ints, refers, shape_of
+from tf1_mtl.baseline.operations.table import Variable, gives, integer, ints, refers, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 
 @gives("Gather", "GatherV2")
 def gather(node: Node, x: Any, indices: Any, axis: Any = 0) -> Any:
-    (at,), batch = ints(axis), node.attributes.get("batch_dims", 0)
+    at, batch = integer(axis), node.attributes.get("batch_dims", 0)
     places = np.asarray(decided(indices))
 
     def take(a: np.ndarray) -> np.ndarray:
@@ -75,12 +75,12 @@ def _rows(x: Any, places: Any) -> Tuple[Any, np.ndarray]:
 @gives("UnsortedSegmentSum")
 def unsorted_segment_sum(node: Node, x: Any, places: Any, number: Any) -> Any:
     rows, at = _rows(x, places)
-    return added_rows(rows, at, *ints(number))
+    return added_rows(rows, at, integer(number))
 
 
 def _segment_number(places: Any, number: Sequence[Any]) -> int:
     if number:
-        return ints(number[0])[0]
+        return integer(number[0])
     return int(np.max(places, initial=-1)) + 1
 
 
@@ -144,7 +144,7 @@ def _over_count(node: Node, x: Any, counts: np.ndarray) -> Any:
 def sparse_segment_grad(node: Node, gradient: Any, indices: Any, places: Any, rows: Any) -> Any:
     counts = _counts(gradient, decided(places), shape_of(gradient)[0])
     each = gather(node, _over_count(node, gradient, counts), places)
-    return added_rows(each, decided(indices), *ints(rows))
+    return added_rows(each, decided(indices), integer(rows))
 
 
 @gives("ScatterNd")
@@ -234,7 +234,7 @@ def sparse_to_dense(node: Node, indices: Any, sizes: Any, values: Any, default: 
 @gives("TopK", "TopKV2")
 def top_k(node: Node, x: Any, *number: Any) -> Any:
     """Gives the largest elements; of equal ones, the first."""
-    k = ints(number[0])[0] if number else node.attributes["k"]
+    k = integer(number[0]) if number else node.attributes["k"]
     index = np.argsort(-eb.value_of(x), axis=-1, kind="stable")[..., : k + 1]
     value = np.take_along_axis(eb.value_of(x), index, -1)
     if not eb.is_bounded(x):
@@ -247,7 +247,7 @@ def top_k(node: Node, x: Any, *number: Any) -> Any:
     unsure = np.zeros(index.shape, bool)
     unsure[..., :-1] |= touches
     unsure[..., 1:] |= touches
-    places = index[..., :k].astype(np.int32)
+    places: Any = index[..., :k].astype(np.int32)
     if unsure[..., :k].any():
         places = eb.ErrorBounded(places, np.where(unsure[..., :k], np.inf, 0), eb.WHOLE)
     return eb.ErrorBounded(value[..., :k], error, x.precision), places
@@ -255,7 +255,7 @@ def top_k(node: Node, x: Any, *number: Any) -> Any:
 
 @gives("InTopK", "InTopKV2")
 def in_top_k(node: Node, predictions: Any, targets: Any, *number: Any) -> Any:
-    k = ints(number[0])[0] if number else node.attributes["k"]
+    k = integer(number[0]) if number else node.attributes["k"]
     at = np.asarray(decided(targets))[:, None]
     value, error = eb.value_of(predictions), eb.error_of(predictions)
     of_target, reach = np.take_along_axis(value, at, 1), np.take_along_axis(error, at, 1)

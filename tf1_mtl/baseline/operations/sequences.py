@@ -10,7 +10,7 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.operations.structure import split_v, zeros_like
-from tf1_mtl.baseline.operations.table import gives, ints, shape_of
+from tf1_mtl.baseline.operations.table import gives, integer, ints, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 _FLOW = np.zeros((), np.float64)  # it only orders operations
@@ -94,7 +94,7 @@ def _versions(name: str) -> Tuple[str, ...]:
 
 @gives(*_versions(""))
 def tensor_array(node: Node, size: Any) -> Any:
-    (count,), attributes = ints(size), node.attributes
+    count, attributes = integer(size), node.attributes
     sizes = attributes.get("element_shape")
     return _TensorArray(count, attributes["dtype"], sizes, False), _FLOW
 
@@ -113,13 +113,13 @@ def tensor_array_grad(node: Node, handle: _TensorArray, *_: Any) -> Any:
 
 @gives(*_versions("Write"))
 def tensor_array_write(node: Node, handle: _TensorArray, i: Any, x: Any, flow: Any) -> Any:
-    handle.write(*ints(i), x)
+    handle.write(integer(i), x)
     return flow
 
 
 @gives(*_versions("Read"))
 def tensor_array_read(node: Node, handle: _TensorArray, i: Any, flow: Any) -> Any:
-    return handle.read(*ints(i))
+    return handle.read(integer(i))
 
 
 @gives(*_versions("Gather"), "TensorArrayPack")
@@ -205,7 +205,7 @@ def empty_list(node: Node, sizes: Any, most: Any) -> Any:
 
 @gives("TensorListReserve")
 def list_reserve(node: Node, sizes: Any, count: Any) -> Any:
-    return _list(node, [None] * ints(count)[0], sizes)
+    return _list(node, [None] * integer(count), sizes)
 
 
 @gives("TensorListFromTensor")
@@ -231,12 +231,12 @@ def list_pop(node: Node, x: TensorList, sizes: Any) -> Any:
 
 @gives("TensorListGetItem")
 def list_get(node: Node, x: TensorList, i: Any, sizes: Any) -> Any:
-    return x.read(*ints(i), sizes)
+    return x.read(integer(i), sizes)
 
 
 @gives("TensorListSetItem")
 def list_set(node: Node, x: TensorList, i: Any, element: Any) -> Any:
-    (at,) = ints(i)
+    at = integer(i)
     elements = [*x.elements, *[None] * (at + 1 - len(x.elements))]
     elements[at] = element
     return x.with_elements(elements)
@@ -255,7 +255,7 @@ def list_element_shape(node: Node, x: TensorList) -> Any:
 
 @gives("TensorListResize")
 def list_resize(node: Node, x: TensorList, count: Any) -> Any:
-    (size,) = ints(count)
+    size = integer(count)
     return x.with_elements((*x.elements[:size], *[None] * (size - len(x.elements))))
 
 
@@ -267,7 +267,7 @@ def list_gather(node: Node, x: TensorList, at: Any, sizes: Any) -> Any:
 @gives("TensorListScatter", "TensorListScatterV2")
 def list_scatter(node: Node, x: Any, at: Any, sizes: Any, *count: Any) -> Any:
     places = ints(at)
-    length = ints(count[0])[0] if count else 0
+    length = integer(count[0]) if count else 0
     elements: List[Any] = [None] * max([length, *(i + 1 for i in places)])
     for row, i in enumerate(places):
         elements[i] = _row(x, row)

@@ -11,6 +11,7 @@ from tf1_mtl.baseline.operations.table import (
     Variable,
     axes_of,
     gives,
+    integer,
     ints,
     is_float,
     precision_named,
@@ -93,7 +94,7 @@ def reshape(node: Node, x: Any, sizes: Any) -> Any:
 
 @gives("ExpandDims")
 def expand_dims(node: Node, x: Any, axis: Any) -> Any:
-    (at,) = ints(axis)
+    at = integer(axis)
     return eb.structural(lambda a: np.expand_dims(a, at), x)
 
 
@@ -164,7 +165,7 @@ def range_(node: Node, start: Any, limit: Any, step: Any) -> Any:
 
 @gives("LinSpace")
 def lin_space(node: Node, start: Any, stop: Any, number: Any) -> Any:
-    value = np.linspace(float(eb.value_of(start)), float(eb.value_of(stop)), *ints(number))
+    value = np.linspace(float(eb.value_of(start)), float(eb.value_of(stop)), integer(number))
     precision, largest = eb.precision_of(start, stop), np.max(np.abs(value), initial=0)
     return eb.ErrorBounded(value, 4 * precision.unit * largest, precision)
 
@@ -174,13 +175,13 @@ def one_hot(node: Node, indices: Any, depth: Any, on: Any, off: Any) -> Any:
     axis = node.attributes.get("axis", -1)
     places = np.expand_dims(np.asarray(decided(indices)), axis)
     where = axis % places.ndim
-    classes = np.arange(*ints(depth)).reshape([-1] + [1] * (places.ndim - 1 - where))
-    return eb.joined(lambda x: np.where(places == classes, *x), [on, off])
+    classes = np.arange(integer(depth)).reshape([-1] + [1] * (places.ndim - 1 - where))
+    return eb.joined(lambda x: np.where(places == classes, x[0], x[1]), [on, off])
 
 
 @gives("MatrixBandPart")
 def matrix_band_part(node: Node, x: Any, lower: Any, upper: Any) -> Any:
-    (below,), (above,) = ints(lower), ints(upper)
+    below, above = integer(lower), integer(upper)
     rows, columns = np.indices(shape_of(x)[-2:])
     kept = ((below < 0) | (rows - columns <= below)) & ((above < 0) | (columns - rows <= above))
     return eb.structural(lambda a: np.where(kept, a, np.zeros((), a.dtype)), x)
@@ -230,7 +231,7 @@ def unpack(node: Node, x: Any) -> Any:
 
 @gives("ConcatV2")
 def concat(node: Node, *x: Any) -> Any:
-    (axis,) = ints(x[-1])
+    axis = integer(x[-1])
     return eb.joined(lambda parts: np.concatenate(parts, axis), x[:-1])
 
 
@@ -241,7 +242,7 @@ def concat_v1(node: Node, axis: Any, *x: Any) -> Any:
 
 @gives("ConcatOffset")
 def concat_offset(node: Node, axis: Any, *sizes: Any) -> Any:
-    (at,) = ints(axis)
+    at = integer(axis)
     offsets, start = [], 0
     for lengths in sizes:
         offset = np.zeros_like(lengths)
@@ -262,13 +263,13 @@ def _split(x: Any, lengths: Sequence[int], axis: int) -> Any:
 
 @gives("Split")
 def split(node: Node, axis: Any, x: Any) -> Any:
-    (at,), count = ints(axis), node.attributes["num_split"]
+    at, count = integer(axis), node.attributes["num_split"]
     return _split(x, [shape_of(x)[at] // count] * count, at)
 
 
 @gives("SplitV")
 def split_v(node: Node, x: Any, lengths: Any, axis: Any) -> Any:
-    (at,), sizes = ints(axis), ints(lengths)
+    at, sizes = integer(axis), ints(lengths)
     rest = shape_of(x)[at] - sum(n for n in sizes if n >= 0)
     return _split(x, [n if n >= 0 else rest for n in sizes], at)
 

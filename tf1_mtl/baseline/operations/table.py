@@ -120,16 +120,24 @@ def plain(function: Function) -> Function:
     return lambda node, *inputs: function(*inputs)
 
 
+def is_tensor(x: Any) -> bool:
+    """Returns whether a value is a tensor, not a variable, a list or what a handle means."""
+    return isinstance(x, (ErrorBounded, np.ndarray, np.generic))
+
+
 def all_unknown(outputs: Iterable[Any]) -> Tuple[Any, ...]:
     """Returns outputs with infinite errors; what is not a tensor stays."""
-    return tuple(
-        unknown(x) if isinstance(x, (ErrorBounded, np.ndarray, np.generic)) else x for x in outputs
-    )
+    return tuple(unknown(x) if is_tensor(x) else x for x in outputs)
 
 
 def ints(numbers: Any) -> List[int]:
     """Returns a tensor of whole numbers as a list of them."""
     return [int(number) for number in np.ravel(decided(numbers))]
+
+
+def integer(number: Any) -> int:
+    """Returns a tensor of one whole number as that number."""
+    return ints(number)[0]
 
 
 def axes_of(axes: Any, rank: int) -> Tuple[int, ...]:

@@ -55,7 +55,7 @@ def _back(node: Node, x: Any) -> Any:
     return eb.structural(lambda a: np.moveaxis(a, -1, 1), x)
 
 
-def _spatial(node: Node, values: Sequence[int]) -> Sequence[int]:
+def _spatial(node: Node, values: Sequence[Any]) -> Sequence[Any]:
     """Returns the values of the axes of the image from those of all axes."""
     return values[2:] if _is_channels_first(node) else values[1:-1]
 
