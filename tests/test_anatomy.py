@@ -121,7 +121,13 @@ def test_reading_changes_nothing(net):
     found = explain("Y1_Loss", graph=net)
     assert (found.writes, found.written_by, found.changed) == ((), {}, ())
     assert found.reads == ("share_W", "share_Y1")
-    assert explain(net.shared_layer_weights, graph=net).reads == ("share_W",)
+
+
+def test_a_variable_is_fetched_by_its_name_or_as_an_object(net):
+    for fetch in (net.shared_layer_weights, "share_W", "share_W:0", "shared_layer_weights"):
+        found = explain(fetch, graph=net)
+        assert (found.fetches, found.reads) == (("share_W",), ("share_W",))
+        assert found.agrees and found.error is None
 
 
 def test_the_initializer_overwrites_without_reading(net):
@@ -130,6 +136,39 @@ def test_the_initializer_overwrites_without_reading(net):
     assert found.writes == found.variables
     assert len(found.variables) == 23
     assert found.changed == ()  # initial values over the same initial values
+    assert found.rewritten == found.variables
+    lines = str(found).splitlines()
+    assert [line for line in lines if line.startswith("changed")] == []
+    assert any(line.startswith("written, same value share_W, share_Y1,") for line in lines)
+    assert "the same bits after none" in lines
+    assert found.as_json()["rewritten"] == found.variables
+
+
+def test_several_writers_of_one_variable_have_no_order(net):
+    found = explain(["Y1_op", "Y2_op", "Optimiser"], graph=net)
+    assert {name: len(ops) for name, ops in found.unordered.items()} == {
+        "share_W": 3,
+        "share_Y1": 2,
+        "share_Y2": 2,
+    }
+    warning = next(line for line in str(found).split("\n\n") if line.startswith("Warning: "))
+    assert "share_W by 3 operations" in warning and "order is undefined" in " ".join(
+        warning.split()
+    )
+    assert explain(["Y1_op", "Y1_Loss"], graph=net).unordered == {}
+    assert "Warning" not in str(explain("Optimiser", graph=net))
+    assert "share_W" in explain(["init", "Y1_op"], graph=net).unordered
+
+
+def test_writers_that_are_ordered_are_no_cause_for_a_warning():
+    with tf.Graph().as_default() as graph:
+        counter = tf.get_variable("counter", [], use_resource=False)
+        first = tf.assign(counter, 1.0, name="first")
+        with tf.control_dependencies([first]):
+            tf.assign_add(counter, 1.0, name="second")
+        tf.assign_add(counter, 1.0, name="third")
+    assert explain(["first", "second"], graph=graph).unordered == {}
+    assert explain(["first", "third"], graph=graph).unordered == {"counter": ("first", "third")}
 
 
 def test_feeding_a_tensor_halfway_cuts_off_what_makes_it(net):

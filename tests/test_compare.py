@@ -280,6 +280,31 @@ def test_where_nothing_was_learned_no_regime_is_called_better():
     assert not any("better than" in s for s in found["supports"])
 
 
+def one_task_that_learns(seeds=6):
+    """Outcomes of a task Y1 that always loses to a constant guess, though less so in turns."""
+    settings, outcomes = made_up({"turns": (0.5, 0.5), "joint": (0.9, 2)}, seeds, ("Y1",))
+    return settings, [o._replace(guess={"Y1": 0.01, "Y2": 1.0}) for o in outcomes]
+
+
+def test_a_task_that_loses_to_a_constant_guess_is_not_praised_for_the_other():
+    found = comparison_report.report(*one_task_that_learns(), 1)
+    supports = "\n".join(found["supports"])
+    assert "nothing was learned of Y1 in any regime" in supports
+    assert "better than the task alone: Y2 alternately in strict turns (0.500" in supports
+    assert "Y1 alternately" not in supports and "Y1 jointly" not in supports
+    assert "Y1's loss is" not in supports  # nor does it say what its last steps gain
+    assert not any("larger data set in training" in sentence for sentence in found["supports"])
+    assert any("a task learned nothing there" in s for s in found["does_not_support"])
+
+
+def test_a_regime_in_which_a_task_learns_nothing_is_named():
+    settings, outcomes = made_up({"turns": (1, 30), "joint": (1, 0.5)}, larger=("Y1",), guess=0.2)
+    text = "\n".join(comparison_report.report(settings, outcomes, 1)["supports"])
+    assert "nothing was learned of Y1 alternately in strict turns." in text
+    assert "worse than the task alone: Y1 alternately in strict turns (30.0" in text
+    assert "better than the task alone: Y1 jointly (0.500" in text
+
+
 def test_fewer_than_six_seeds_support_nothing():
     found = comparison_report.report(*made_up({"turns": (0.5, 2)}, seeds=5), 1)
     assert found["supports"] == []
@@ -327,7 +352,10 @@ def test_plot(tmp_path, capsys, ending):
 @pytest.mark.parametrize("span", [1.02, 1.3, 3, 100, 10000])
 def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span):
     ratio = {"low": 1 / span, "median": 1.0, "high": span**0.5}
-    regimes = {name: {"against_alone": {"Y1": ratio, "Y2": ratio}} for name in ("alone", "joint")}
+    against = {"Y1": ratio, "Y2": ratio}
+    regimes = {
+        name: {"against_alone": against, "against_guess": against} for name in ("alone", "joint")
+    }
     setting = {"regimes": regimes, "data": "data", "start": "centred", "learning_rate": 0.1}
     figures = []
     monkeypatch.setattr(comparison_plot.style, "save", lambda figure, *_: figures.append(figure))
@@ -339,6 +367,21 @@ def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span)
         assert len(shown) >= 3 and any(abs(tick - 1) < 1e-9 for tick in shown)
         labels = [axes.xaxis.get_major_formatter()(tick) for tick in shown]
         assert len(set(labels)) == len(labels)
+
+
+@needs_matplotlib
+def test_a_panel_shows_where_nothing_was_learned(monkeypatch):
+    figures = []
+    monkeypatch.setattr(comparison_plot.style, "save", lambda figure, *_: figures.append(figure))
+    comparison_plot.plot(comparison_report.report(*one_task_that_learns(), 1), "picture.png")
+    (axes,) = figures[0].axes
+    assert "NOTHING LEARNED of Y1 in any regime" in axes.get_title("left")
+    drawn = [
+        line for line in axes.get_lines() if line.get_marker() in "os" and len(line.get_xdata())
+    ]
+    hollow = {line.get_marker(): line.get_markerfacecolor() == "white" for line in drawn}
+    assert hollow == {"o": True, "s": False}  # Y1, Y2
+    assert {line.get_alpha() for line in drawn} == {None, 0.5}
 
 
 @pytest.mark.parametrize(

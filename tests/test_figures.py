@@ -237,6 +237,27 @@ def test_a_run_is_told_in_words_and_lines_not_in_colour_alone(net, tmp_path):
 
 
 @needs_matplotlib
+def test_what_init_writes_is_not_called_read(net):
+    found = explain("init", graph=net)
+    figure = figures.paint(net, None, found)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("WRITTEN, same value") == 3 and "read, not changed" not in texts
+    planned_only = found._replace(changed=None, measured=None)
+    texts = [text.get_text() for text in figures.paint(net, None, planned_only).axes[0].texts]
+    assert texts.count("WRITTEN by this run") == 3
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("fetches,written", [(["Y1_op"], 2), (["init"], 3), (["Y1_Loss"], 0)])
+def test_a_thick_border_is_what_the_legend_says(net, fetches, written):
+    figure = figures.paint(net, None, explain(fetches, graph=net))
+    widths = sorted(box.get_linewidth() for box in boxes_of(figure))
+    assert [width for width in widths if width > 2] == [3.0] * written
+    assert all(width < 1.5 for width in widths[: len(widths) - written])
+    assert "thick border: written by this run" in figure.axes[0].texts[-1].get_text()
+
+
+@needs_matplotlib
 def test_half_a_box(net, tmp_path):
     path = tmp_path / "run.svg"
     figures.draw(str(path), net, explanation=explain("MatMul_1", graph=net))

@@ -7,6 +7,7 @@ folding switched off so that the nodes are those of the graph as it is written.
 
 import contextlib
 import difflib
+import itertools
 import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -23,7 +24,9 @@ from tf1_mtl.walk import PLACEHOLDERS, VARIABLES, accesses, needed, variable_of
 AnyGraph = Union[tf.Graph, Tuple[Any, ...]]
 Element = Union[tf.Operation, tf.Tensor]
 Feeds = Union[Mapping[Any, Any], Iterable[Any]]
-Values = List[Tuple[tf.Variable, np.ndarray]]  # TensorFlow 2's variables are no dict keys
+Values = List[Tuple[tf.Variable, np.ndarray]]  # TensorFlow 2 variables cannot be dictionary keys
+
+_VALUE = "/Read/ReadVariableOp"  # after the name of a resource variable: the read that is fetched
 
 
 def explain(
@@ -40,7 +43,8 @@ def explain(
     Args:
       fetches: As for `Session.run`, one or a list: tensors, operations, variables or names in the
         graph, such as "Adam_1" or "L2Loss:0"; for a NamedTuple of handles such as
-        `MultiTaskGraph` also its field names, such as "Y1_op".
+        `MultiTaskGraph` also its field names, such as "Y1_op". The name of a variable fetches its
+        value, with or without ":0".
       feeds: What is fed: values by tensor or name, or just tensors or names, for which random
         values are taken; None feeds every placeholder.
       session: Open on the graph; the run is explained for its variables' values. None takes
@@ -92,6 +96,7 @@ def explain(
         reads=tuple(op.name for op in ops if op in reads),
         writes=tuple(op.name for op in ops if op.name in written_by),
         written_by=written_by,
+        unordered=_unordered(names.graph, written_by, feed_dict),
         changed=measured.changed,
         groups=groups.group(names.graph, names.article),
         removed_by_optimizer=removed,
@@ -114,14 +119,19 @@ class Names:
         }
 
     def find(self, name: Any) -> Element:
-        """The operation or tensor of that name; anything but text must be one already.
+        """Returns the operation or tensor of a name; of a variable, the tensor of its value.
+
+        Args:
+          name: A name, or what TensorFlow can fetch.
 
         Raises:
-          InputError: There is none; the message lists near names.
+          InputError: The graph has no such name; the message lists near names.
         """
         wanted = self.fields.get(name, name) if isinstance(name, str) else name
         try:
-            return self.graph.as_graph_element(wanted)
+            element = self.graph.as_graph_element(wanted)
+            op = getattr(element, "op", element)
+            return self._value(op) if op.type in VARIABLES else element
         except (KeyError, ValueError, TypeError) as error:
             nodes = (op.name for op in self.graph.get_operations())
             known = list(dict.fromkeys([*self.fields, *nodes]))
@@ -133,10 +143,18 @@ class Names:
             ) from error
 
     def spoken(self, element: Element) -> str:
-        """How the article calls it, else its own name."""
+        """Returns the name that the article gives an element, or else its own name."""
         op = element if isinstance(element, tf.Operation) else element.op
+        if op.name.endswith(_VALUE) and op.type == "ReadVariableOp":
+            return op.name[: -len(_VALUE)]
         own = element.name if len(op.outputs) > 1 else op.name
         return self.article.get(op.name, own)
+
+    def _value(self, variable: tf.Operation) -> tf.Tensor:
+        """Returns what `session.run(variable)` fetches."""
+        if variable.type != "VarHandleOp":
+            return variable.outputs[0]
+        return self.graph.as_graph_element(variable.name + _VALUE + ":0")
 
 
 class Traced(NamedTuple):
@@ -227,6 +245,26 @@ def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
         with contextlib.suppress(tf.errors.FailedPreconditionError):
             values.append((variable, session.run(variable)))
     return values
+
+
+def _unordered(
+    graph: tf.Graph, written_by: Mapping[str, Tuple[str, ...]], fed: Iterable[tf.Tensor]
+) -> Dict[str, Tuple[str, ...]]:
+    """Returns the variables with writers that may run in any order, and those writers."""
+    several = {name: ops for name, ops in written_by.items() if len(ops) > 1}
+    before = {
+        name: {op.name for op in needed([graph.get_operation_by_name(name)], fed)}
+        for ops in several.values()
+        for name in ops
+    }
+    return {
+        variable: ops
+        for variable, ops in several.items()
+        if any(
+            one not in before[other] and other not in before[one]
+            for one, other in itertools.combinations(ops, 2)
+        )
+    }
 
 
 def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:

@@ -4,6 +4,7 @@ from typing import Any, Dict
 
 from tf1_mtl.errors import require
 from tf1_mtl.teaching import style
+from tf1_mtl.teaching.comparison_report import nothing_learned, shows_nothing
 from tf1_mtl.teaching.comparison_settings import WORDS
 
 
@@ -38,10 +39,12 @@ def plot(found: Dict[str, Any], path: str) -> None:
         "Loss on rows held out, as a multiple of the task's loss when trained alone "
         "(logarithmic).\n"
         f"Marker: median of {found['seeds']} seeds. Line: the interval that holds the median of "
-        f"all seeds with {found['interval']['coverage']:.1%}.",
+        f"all seeds with {found['interval']['coverage']:.1%}.\n"
+        "Hollow and dotted: the task learned nothing there, and the multiple says nothing about "
+        "learning.",
         fontsize=9,
     )
-    figure.axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncol=2)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="upper right")
     figure.tight_layout()
     style.save(figure, path, "Alternate and joint training against each task alone")
 
@@ -52,17 +55,25 @@ def _draw(axes: Any, setting: Dict[str, Any]) -> None:
         look = {**style.LOOKS[task], "linestyle": "none"}
         for place, name in enumerate(regimes):
             ratio = setting["regimes"][name]["against_alone"][task]
-            axes.plot([ratio["low"], ratio["high"]], [place + offset] * 2, color=look["color"])
-            label = f"task {task}" if place == 0 else None
-            axes.plot(ratio["median"], place + offset, label=label, **look)
+            empty = shows_nothing(setting, name, task)
+            faint = {"alpha": 0.5, "linestyle": ":"} if empty else {}
+            ends = [ratio["low"], ratio["high"]]
+            axes.plot(ends, [place + offset] * 2, **{"color": look["color"], **faint})
+            hollow = {"markerfacecolor": "white", "alpha": 0.5} if empty else {}
+            axes.plot(ratio["median"], place + offset, **{**look, **hollow})
+        axes.plot([], [], label=f"task {task}", **look)
     axes.axvline(1, color="#666666", linewidth=1, linestyle=":")
     axes.set_xscale("log")
     axes.set_yticks(range(len(regimes)))
     axes.set_yticklabels([WORDS[name] for name in regimes])
     axes.set_ylim(len(regimes) - 0.5, -0.5)
-    axes.set_title(
-        f"{setting['data']}\n{setting['start']} start, learning rate {setting['learning_rate']:g}",
-        loc="left",
-        fontsize=9,
-    )
+    lines = [
+        setting["data"],
+        f"{setting['start']} start, learning rate {setting['learning_rate']:g}",
+        *(
+            f"NOTHING LEARNED of {tasks} {where} (loss above a constant guess)"
+            for tasks, where in nothing_learned(setting).items()
+        ),
+    ]
+    axes.set_title("\n".join(lines), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

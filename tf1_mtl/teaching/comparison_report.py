@@ -144,16 +144,17 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
     not_shown: List[str] = []
     looked_at = 0
     for setting in found["settings"]:
-        if not_learned(setting):
+        for tasks, where in nothing_learned(setting).items():
             supports.append(
-                f"{title(setting)}: nothing was learned. Both tasks' losses are above those of a "
-                "constant guess in every regime; which is lower tells how fast far-off outputs "
-                "come down, and no more."
+                f"{title(setting)}: nothing was learned of {tasks} {where}. The loss is above that "
+                "of a constant guess. Among such losses the lower one shows only how fast outputs "
+                "that are far off come down."
             )
-            continue
         verdicts: Dict[str, List[str]] = {"better": [], "worse": [], "": []}
         for name, regime in setting["regimes"].items():
             for task in TASKS if name != ALONE else ():
+                if shows_nothing(setting, name, task):
+                    continue
                 ratio = regime["against_alone"][task]
                 looked_at += 1
                 verdicts[verdict(ratio)].append(f"{task} {WORDS[name]} ({shown(ratio)} times)")
@@ -167,6 +168,12 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
                 f"{'; '.join(verdicts[''])}."
             )
     for name, bias in found["bias_toward_larger_set"].items():
+        if any(learned_nothing(s, name, task) for s in _unequal(found) for task in TASKS):
+            not_shown.append(
+                f"any bias toward the larger or the smaller data set in training {WORDS[name]}: a "
+                "task learned nothing there."
+            )
+            continue
         looked_at += 1
         words = {
             "worse": "a bias toward the larger data set",
@@ -182,6 +189,8 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
         for steps, ratios in regime["other_task_last"].items():
             count = "one last step" if steps == "1" else f"{steps} last steps"
             for task in TASKS:
+                if learned_nothing(found["settings"][0], name, task):
+                    continue
                 looked_at += 1
                 biased = verdict(ratios[task]) == "worse"
                 sentence = (
@@ -207,13 +216,40 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
     return supports, not_shown
 
 
-def not_learned(setting: Dict[str, Any]) -> bool:
-    """True when no regime brings any task's loss below that of a constant guess."""
-    return all(
-        regime["against_guess"][task]["low"] > 1
-        for regime in setting["regimes"].values()
-        for task in TASKS
-    )
+def _unequal(found: Report) -> List[Dict[str, Any]]:
+    """Returns the settings that `_size_bias` looks at."""
+    plain = [s for s in found["settings"] if (s["start"], s["learning_rate"]) == ("centred", 0.001)]
+    return [setting for setting in plain if setting["larger"]]
+
+
+def nothing_learned(setting: Dict[str, Any]) -> Dict[str, str]:
+    """Returns the tasks that learned nothing, and in which regimes; both at once if in all."""
+    where: Dict[str, str] = {}
+    for task in TASKS:
+        nothing = [name for name in setting["regimes"] if learned_nothing(setting, name, task)]
+        if len(nothing) == len(setting["regimes"]):
+            where[task] = "in any regime"
+        elif nothing:
+            where[task] = ", ".join(WORDS[name] for name in nothing)
+    if list(where.values()) == ["in any regime"] * len(TASKS):
+        return {" and ".join(TASKS): "in any regime"}
+    return where
+
+
+def learned_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
+    """Returns whether the loss of a task is above that of a constant guess after this regime."""
+    return verdict(setting["regimes"][regime]["against_guess"][task]) == "worse"
+
+
+def shows_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
+    """Returns whether a comparison of a regime with the task alone is no statement on learning.
+
+    A task that learned nothing in this regime cannot be better for it, and cannot be worse if it
+    learned nothing alone either.
+    """
+    against_alone = verdict(setting["regimes"][regime]["against_alone"][task])
+    no_better = against_alone == "better" or learned_nothing(setting, ALONE, task)
+    return no_better and learned_nothing(setting, regime, task)
 
 
 def verdict(ratio: Dict[str, Any]) -> str:

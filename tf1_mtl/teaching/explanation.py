@@ -22,6 +22,7 @@ class Explanation(NamedTuple):
     reads: Names  #: variables whose value is used
     writes: Names  #: variables that are assigned
     written_by: Dict[str, Names]  #: variable -> the ops that assign it
+    unordered: Dict[str, Names]  #: variable -> its writers, if they may run in any order
     changed: Optional[Names]  #: variables whose bits differ after the real run
     groups: Dict[str, Names]  #: all nodes of the graph, in the article's words
     removed_by_optimizer: Optional[Names]  #: measured nodes that a default session does not run
@@ -36,8 +37,16 @@ class Explanation(NamedTuple):
         return {
             **self._asdict(),
             "agrees": self.agrees,
+            "rewritten": self.rewritten,
             "groups": dict(self._counts()),
         }
+
+    @property
+    def rewritten(self) -> Names:
+        """Variables that the real run assigned the bits that they had before."""
+        if self.changed is None:
+            return ()
+        return tuple(name for name in self.writes if name not in self.changed)
 
     def _written(self) -> Dict[str, List[str]]:
         """The variables by the op that writes them."""
@@ -71,8 +80,12 @@ class Explanation(NamedTuple):
             text = f"{'' if number else 'writes':20}{op}: {', '.join(variables)}"
             lines += _wrapped(text, " " * 22)
         if self.changed is not None:
-            same = [name for name in self.variables if name not in self.changed]
-            lines += _listed("changed", self.changed)
+            touched = {*self.changed, *self.rewritten}
+            if self.changed or not self.rewritten:
+                lines += _listed("changed", self.changed)
+            if self.rewritten:
+                lines += _listed("written, same value", self.rewritten)
+            same = [name for name in self.variables if name not in touched]
             lines += _listed("the same bits after", same)
         lines += ["", *self._table(), ""]
         for title, nodes in self.groups.items():
@@ -94,12 +107,13 @@ class Explanation(NamedTuple):
 
     def _verdict(self) -> List[str]:
         if self.error is not None:
-            return [f"The run fails: {self.error}"]
+            return [*self._warning(), f"The run fails: {self.error}"]
         removed = self.removed_by_optimizer or ()
-        lines = ["Planned and measured are the same nodes. What is fed does not run."]
+        lines = self._warning()
+        lines += ["Planned and measured are the same nodes. What is fed does not run."]
         if not self.agrees:
             differ = sorted(set(self.planned).symmetric_difference(self.measured or ()))
-            lines = _wrapped(f"Planned and measured differ in {', '.join(differ)}.", "")
+            lines[-1:] = _wrapped(f"Planned and measured differ in {', '.join(differ)}.", "")
         if removed:
             lines += _wrapped(
                 f"With TensorFlow's graph optimizer on, {len(removed)} of them do not run: "
@@ -107,6 +121,21 @@ class Explanation(NamedTuple):
                 "",
             )
         return lines
+
+    def _warning(self) -> List[str]:
+        if not self.unordered:
+            return []
+        counts = [f"{name} by {len(ops)} operations" for name, ops in self.unordered.items()]
+        return [
+            *_wrapped(
+                f"Warning: several operations of this run write one variable, and their order is "
+                f"undefined: {', '.join(counts)}. The result depends on which of them TensorFlow "
+                "runs first. Fetch them in runs of their own, or order them with "
+                "tf.control_dependencies.",
+                "",
+            ),
+            "",
+        ]
 
 
 def _listed(title: str, names: Sequence[str]) -> List[str]:

@@ -39,8 +39,8 @@ def draw(
       path: Ends with .png or .svg.
       graph: Any v1 graph, or a NamedTuple of its handles, whose names the picture then uses.
       only: Draws only what these fetches need; None draws the whole graph.
-      explanation: Of a run of the graph: what it executed is shown in colour, the rest grey and
-        dotted, the variables whose bits changed with a thick border and in words.
+      explanation: Of a run of the graph. What it executed is shown in colour, the rest grey and
+        dotted. Variables that it wrote have a thick border, and words say so too.
       title: Stands above the picture.
 
     Raises:
@@ -98,7 +98,7 @@ class _State:
     def __init__(self, box: Box, explanation: Optional[Explanation]) -> None:
         self.box = box
         self.lines: List[str] = list(box.lines)
-        self.used, self.changed = True, False
+        self.used, self.written = True, False
         if explanation is None:
             return
         ran = _ran(explanation)
@@ -107,9 +107,8 @@ class _State:
             self.used = box.nodes[0] in explanation.must_feed
             self.lines.append("must be fed" if self.used else "need not be fed")
         elif box.kind == "variable":
-            self.changed = box.nodes[0] in (explanation.changed or ())
-            used = "read, not changed" if self.used else "not touched"
-            self.lines.append("CHANGED by this run" if self.changed else used)
+            self.written = box.nodes[0] in explanation.writes
+            self.lines.append(_what_happened(box.nodes[0], explanation, self.used))
         else:
             rest = [node for node in box.nodes if node not in ran]
             if not self.used:
@@ -120,6 +119,15 @@ class _State:
     @property
     def height(self) -> float:
         return _LINE * (len(self.lines) + 1.25) + 2 * _PADDING
+
+
+def _what_happened(variable: str, explanation: Explanation, used: bool) -> str:
+    """Returns what a run did to a variable, in words."""
+    if variable in explanation.rewritten:
+        return "WRITTEN, same value"
+    if variable in explanation.writes:
+        return "WRITTEN by this run" if explanation.changed is None else "CHANGED by this run"
+    return "read, not changed" if used else "not touched"
 
 
 class _Row(NamedTuple):
@@ -164,12 +172,10 @@ def _draw_box(axes: Any, state: _State, middle: float) -> None:
     box, centre = state.box, state.box.column * _PITCH
     rounding = _ROUNDING[box.kind]
     border, weight, line = _INK, 1.2, "-"
-    if state.changed:
+    if state.written:
         border, weight = style.VERMILLION, 3.0
     elif not state.used:
         border, weight, line = _GREY, 1.0, ":"
-    elif box.kind == "optimizer":
-        weight = 2.0
     axes.add_patch(
         patches.FancyBboxPatch(
             (centre - _BOX_WIDTH / 2, middle - state.height / 2),
@@ -193,7 +199,7 @@ def _draw_box(axes: Any, state: _State, middle: float) -> None:
         axes.text(
             centre, y_line, text, ha="center", va="center", color=ink,
             size=_fitting(text, _TEXT_SIZE, LETTERS),
-            weight="bold" if text.startswith("CHANGED") else "normal",
+            weight="bold" if text.startswith(("CHANGED", "WRITTEN")) else "normal",
         )  # fmt: skip
 
 
@@ -247,7 +253,7 @@ def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
         lines.append("solid arrow: a value; dashed arrow: the loss that an optimizer minimizes")
     if explanation is not None:
         lines.append(
-            "filled: runs; grey and dotted: does not run; thick border: changed by this run"
+            "filled: runs; grey and dotted: does not run; thick border: written by this run"
         )
     return lines
 
