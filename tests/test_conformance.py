@@ -557,7 +557,6 @@ def test_a_golden_of_one_s_own_must_be_the_article_s(capsys, tmp_path):
     path, runs = str(tmp_path / "mine.npz"), load_golden("alternate").runs
     no_label = {"feeds": {"X": runs[0].feeds["X"]}}
     for told, arguments in (
-        ("no session in it trains the article's graph", {"runs": runs, "article": False}),
         ("no session in it trains the article's graph", {"runs": ()}),
         ("Y2 is missing", dict(no_label, runs=runs)),
         ("share_W is missing", {"runs": runs, "variables": {}}),

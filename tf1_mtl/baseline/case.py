@@ -5,16 +5,29 @@ recording the names of TensorFlow without ":0". Where the two differ, `weights` 
 translate.
 """
 
+import os
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, decimal, error_of
 from tf1_mtl.baseline.evaluator import Plan
-from tf1_mtl.baseline.recorded_graph import RecordedGraph, canonical, needed_nodes, node_and_output
+from tf1_mtl.baseline.goldens import golden_names, load_golden
+from tf1_mtl.baseline.recorded_graph import (
+    REF_VARIABLES,
+    RESOURCE_VARIABLES,
+    RecordedGraph,
+    canonical,
+    needed_nodes,
+    node_and_output,
+)
+from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
+from tf1_mtl.errors import InputError
 
-_UPDATE = re.compile(r"^(Resource)?(Sparse)?Apply")
+VARIABLES = REF_VARIABLES + RESOURCE_VARIABLES
+
+_UPDATE = re.compile(r"^((Resource)?(Sparse)?Apply|Assign|(Resource)?Scatter)")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
 
 
@@ -111,12 +124,138 @@ class CaseEvaluator:
         )
 
 
+def cases_of(golden: str) -> Tuple[Case, ...]:
+    """Return the cases of a golden of the article or of a recording, one for each session.
+
+    Args:
+      golden: One of `golden_names()`, or the path of a recording.
+
+    Raises:
+      InputError: There is no such golden or file, it is not a recording, or no session in it can be
+        checked.
+    """
+    is_name = golden in golden_names()
+    recording = load_golden(golden) if is_name else load_recording(golden)
+    name = golden if is_name else os.path.basename(golden)
+    cases = []
+    for number, session in sorted(recording.sessions.items()):
+        if session.graph is None:
+            raise InputError(
+                f"{golden}: holds no graph, since an earlier tf1_mtl recorded it; should hold the "
+                "graph of each session that trains. Record it again with --record."
+            )
+        steps = recording.steps(number)
+        if steps:
+            label = name if len(recording.sessions) == 1 else f"{name}, session {number}"
+            version = recording.manifest.get("recorded_by", {}).get("tensorflow", "")
+            try:
+                case = _case(golden, label, recording, number)
+            except InputError:
+                raise
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{golden}: session {number} cannot be read as training steps "
+                    f"({type(error).__name__}: {error!s:.200}); should be as TensorFlow ran it. "
+                    "Record it again."
+                ) from error
+            cases.append(case._replace(recorded_by=str(version)))
+    if not cases:
+        raise InputError(
+            f"{golden}: no session in it trains; should be a recording of a script that does. "
+            "Record one with tf1-mtl run SCRIPT.py --record FILE.npz."
+        )
+    return tuple(cases)
+
+
+def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
+    """Return the case of one session."""
+    session, runs = recording.sessions[number], recording.steps(number)
+    graph = session.graph
+    assert graph is not None  # cases_of has looked
+    article = session.article
+    tasks = _tasks(graph, runs, bool(article))
+    if article:
+        weights = {key: article[key] for key in ("share_W", "share_Y1", "share_Y2")}
+        feeds = {key: article[key] for key in ("X", "Y1", "Y2")}
+    else:
+        weights = {key: key for key in _weights(session, tasks)}
+        fed = {tensor: None for run in runs for tensor in (*run.feeds, *run.outputs)}
+        feeds = {tensor: tensor for tensor in fed}
+    for key, variable in weights.items():
+        _need_finite(f"{golden}: before step 0", key, session.initial.get(variable))
+    for index, run in enumerate(runs):
+        where = f"{golden}: step {index} ({run.task})"
+        for key, tensor in feeds.items():
+            if tensor in run.feeds:
+                _need_finite(where, key, run.feeds[tensor])
+        if run.variables is not None:
+            for key, variable in weights.items():
+                _need_finite(where, key, run.variables.get(variable))
+    steps = [
+        Step(
+            run.task,
+            {**run.feeds, **run.outputs},
+            run.fetched.get(tasks[run.task].loss),
+            run.variables,
+            {tensor: value for tensor, value in run.fetched.items() if value is not None},
+        )
+        for run in runs
+    ]
+    return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+
+
+def _need_finite(where: str, name: str, array: Optional[np.ndarray]) -> None:
+    """Raise InputError unless a recorded array is there and holds finite numbers."""
+    if array is None:
+        raise InputError(f"{where}: {name} is missing, should be there. Record it again.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(
+            f"{where}: {name} is {array.dtype} {list(array.shape)} with NaN or infinity, should be "
+            "finite. Record a session that stays finite."
+        )
+
+
+def _tasks(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[str, Task]:
+    """Return the tasks in the order in which they first ran.
+
+    The name of a task joins the training operations by "+". The tasks of the article have short
+    names, so there the operations are what was fetched and gave no value.
+    """
+    fetched: Dict[str, Dict[str, Any]] = {}
+    for run in runs:
+        values = fetched.setdefault(run.task, {})
+        values.update({name: value for name, value in run.fetched.items() if name not in values})
+    tasks = {}
+    for name, values in fetched.items():
+        without_value = sorted(key for key, value in values.items() if value is None)
+        operations = tuple(without_value if is_article else name.split("+"))
+        tasks[name] = Task(name, operations, loss_of(graph, operations, values))
+    return tasks
+
+
+def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
+    """Return the variables that a port holds: those that some task trains."""
+    assert session.graph is not None
+    written: Dict[str, None] = {}
+    for task in tasks.values():
+        written.update(dict.fromkeys(trained_variables(session.graph, task.operations)))
+    trainable = [variable.name for variable in session.variables if variable.is_trainable]
+    return [name for name in trainable if name in written]
+
+
 def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List[str]:
-    """Return the variables that optimizers of these training operations update, slots excluded."""
+    """Return the variables that these operations change as the first input of an update.
+
+    Slots are changed by the same updates, but are not their first input. Counters and moving
+    averages are among the result.
+    """
     found: Dict[str, None] = {}
     for node in needed_nodes(graph.nodes, operations).values():
-        if _UPDATE.match(node.op):
-            found[node_and_output(node.inputs[0])[0]] = None
+        if _UPDATE.match(node.op) and node.data_inputs:
+            variable = graph.nodes[node_and_output(node.data_inputs[0])[0]]
+            while variable.op not in VARIABLES and variable.data_inputs:  # Enter, RefSwitch
+                variable = graph.nodes[node_and_output(variable.data_inputs[0])[0]]
+            found[variable.name] = None
     return list(found)
 
 

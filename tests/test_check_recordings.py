@@ -1,0 +1,83 @@
+"""Recordings of any TensorFlow 1 script: the graph reproduces them, and ports are judged by it."""
+
+import functools
+import os
+
+import pytest
+from script_ports import SCRIPT_PORTS
+
+from tf1_mtl.baseline.case import cases_of
+from tf1_mtl.baseline.checking import check_recordings
+from tf1_mtl.baseline.goldens import golden_names
+from tf1_mtl.baseline.verification import verify
+from tf1_mtl.cli import main
+from tf1_mtl.errors import InputError
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+#: Recorded on a real TensorFlow 1.15.5.
+SCRIPTS = os.path.join(HERE, "truth", "scripts-1.15.5")
+OLD = [os.path.join(HERE, "truth", f"recording-{v}.npz") for v in ("0.12.1", "1.0.1", "1.10.0")]
+NAMES = sorted(name[:-4] for name in os.listdir(SCRIPTS))
+
+
+def path_of(script):
+    return os.path.join(SCRIPTS, script + ".npz")
+
+
+@pytest.mark.parametrize("golden", [*golden_names(), *OLD, *map(path_of, NAMES)])
+def test_the_graph_reproduces_every_training_run(golden):
+    for case in cases_of(golden):
+        found = verify(case)
+        assert found.passed, found
+        assert found.reproduced == len(case.steps) > 0
+
+
+def test_a_value_outside_its_bound_is_found():
+    (case,) = cases_of(path_of("three_tasks"))
+    wrong = {name: value * 1.001 for name, value in case.steps[3].fetched.items()}
+    steps = [step._replace(fetched=wrong) if i == 3 else step for i, step in enumerate(case.steps)]
+    found = verify(case._replace(steps=tuple(steps)))
+    assert not found.passed
+    assert found.reproduced == len(case.steps) - 1
+    assert "step 3" in found.differences[0]
+
+
+NUMPY_PORTS = [entry for entry in SCRIPT_PORTS if entry.framework == "numpy"]
+
+
+@pytest.mark.parametrize("entry", NUMPY_PORTS, ids=lambda entry: entry.id)
+def test_ports_of_scripts_are_judged(entry):
+    report = check_recordings(entry.load(), [path_of(entry.script)])
+    assert not report.broke, report
+    assert report.passed == (not entry.cause), report
+
+
+def test_goldens_must_be_named():
+    with pytest.raises(InputError, match="goldens: empty"):
+        check_recordings(functools.partial, [])
+
+
+def _command(capsys, *arguments):
+    status = main(["check", *arguments])
+    return (status, *capsys.readouterr())
+
+
+def test_command_without_a_port(capsys):
+    status, out, _ = _command(capsys, "--golden", path_of("clipping_and_decay"))
+    assert status == 0
+    assert "reproduces 20 of 20 training runs" in out
+    assert "task train: 20 runs, loss" in out
+    status, out, _ = _command(capsys, "--json", "--golden", path_of("ftrl"))
+    assert status == 0
+    assert '"reproduced": 20' in out
+
+
+def test_command_prints_a_port_to_fill_in(capsys, tmp_path):
+    golden = path_of("clipping_and_decay")
+    status, out, _ = _command(capsys, "--golden", golden, "--skeleton")
+    assert status == 0
+    file = tmp_path / "unfinished_port.py"
+    file.write_text(out)
+    status, out, _ = _command(capsys, f"{file}:Port", "--golden", golden)
+    assert status == 2
+    assert "NotImplementedError" in out

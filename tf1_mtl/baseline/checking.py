@@ -1,0 +1,160 @@
+"""Checks a port of any recorded TensorFlow 1 script by the graph of the recording.
+
+    from tf1_mtl.baseline.checking import check_recordings
+    report = check_recordings(Port, ["run.npz"])
+    print(report)
+    assert report.passed
+
+`port_run` states what a port is. The report has a verdict for each task and weight, and the first
+divergence. `conformance.check` checks ports of the article, and names what they do otherwise.
+"""
+
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+
+from tf1_mtl.baseline import report
+from tf1_mtl.baseline.case import Case, cases_of
+from tf1_mtl.baseline.judge import Divergence, Judgement, judge, repeats
+from tf1_mtl.baseline.port_run import Port, PortRun, WrongDtype, run_port
+from tf1_mtl.baseline.stages import STAGES
+from tf1_mtl.errors import InputError
+
+# A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
+# float32 NumPy stay within 4e-7, a float32 Adam with 1 - beta2 taken in double is off by 5e-6.
+REMARKABLE_STEP = 2e-6
+REMARKABLE_STEPS = 1000  # that was measured over so many
+# By chance a port that draws random numbers may be off by nearly the same once more.
+REPETITIONS = 2
+
+
+class CaseResult(NamedTuple):
+    """What was found on one case."""
+
+    case: str
+    steps: int  #: how many the port made
+    judgement: Judgement
+    dtypes: Tuple[WrongDtype, ...]
+    broke: str  #: where the port broke, and its traceback
+
+    @property
+    def divergence(self) -> Optional[Divergence]:
+        """Return the first divergence of the case."""
+        return self.judgement.divergence
+
+    @property
+    def passed(self) -> bool:
+        return not (self.divergence or self.broke or self.dtypes or self.judgement.not_judged)
+
+    def __str__(self) -> str:
+        return report.case_text(self)
+
+
+class Report(NamedTuple):
+    """What a check found."""
+
+    cases: Tuple[CaseResult, ...]
+    is_repeatable: bool  #: False when a port that deviates gave other values the second time
+    notes: Tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(result.passed for result in self.cases)
+
+    @property
+    def broke(self) -> bool:
+        return any(result.broke for result in self.cases)
+
+    @property
+    def first(self) -> Optional[Divergence]:
+        """Return the divergence of the earliest stage, in it of the earliest step."""
+        found = [result.divergence for result in self.cases if result.divergence]
+        return min(found, key=lambda d: (STAGES.index(d.stage), d.step, -d.times), default=None)
+
+    @property
+    def dtypes(self) -> Tuple[WrongDtype, ...]:
+        """Return every return of another dtype, once."""
+        return tuple({wrong: None for result in self.cases for wrong in result.dtypes})
+
+    @property
+    def ids(self) -> Tuple[str, ...]:
+        """Return the identifiers of what the port does otherwise."""
+        dtypes = {f"weights-{wrong.obtained}": None for wrong in self.dtypes}
+        return (*dtypes, *(() if self.is_repeatable else ("not-repeatable",)))
+
+    def __str__(self) -> str:
+        return report.text(self)
+
+    def to_json(self) -> str:
+        """Return one JSON object with everything that the text states."""
+        return report.to_json(self)
+
+
+def check_recordings(
+    port: Port,
+    goldens: Sequence[str],
+    done: Callable[[int, int], None] = lambda steps, total: None,
+) -> Report:
+    """Run a port on every recording and judge it.
+
+    Args:
+      port: A class or function that makes a port; see `port_run`.
+      goldens: Paths of recordings, or names of goldens of the article.
+      done: Called after every step with the number of steps so far and of all.
+
+    Returns:
+      The report. A port that raises is reported, with its traceback, and raises nothing here.
+
+    Raises:
+      InputError: There is no golden of a name, a file is not a recording, or it holds no graph.
+    """
+    cases = _cases(goldens)
+    total, made = sum(len(case.steps) for case in cases), 0
+
+    def count() -> None:
+        nonlocal made
+        made += 1
+        done(made, total)
+
+    runs = [run_port(port, case, done=count) for case in cases]
+    results = tuple(_result(run) for run in runs)
+    return Report(results, _repeatable(port, runs, results), tuple(_notes(runs, results)))
+
+
+def _cases(goldens: Sequence[str]) -> List[Case]:
+    names = [goldens] if isinstance(goldens, str) else goldens
+    if not names:
+        raise InputError("goldens: empty, should name at least one recording. Name one.")
+    return [case for name in names for case in cases_of(name)]
+
+
+def _result(run: PortRun) -> CaseResult:
+    broke = f"{run.where}\n{run.broke}" if run.broke else ""
+    return CaseResult(run.case.name, run.steps, judge(run), run.dtypes, broke)
+
+
+def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult]) -> bool:
+    """Return whether a port that deviates does the same again."""
+    found = [(run, result.divergence) for run, result in zip(runs, results) if result.divergence]
+    if not found or any(run.wrong for run in runs):
+        return True
+    run, first = min(found, key=lambda pair: (pair[1].step, -pair[1].times))
+    again = (run_port(port, run.case, first.step + 1) for _ in range(REPETITIONS))
+    return all(repeats(other, first) for other in again)
+
+
+def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:
+    notes = []
+    if any(run.writes_to_its_arguments for run in runs):
+        notes.append("the port writes into the arrays that it is given; here they were copies.")
+    longest = max(results, key=lambda result: result.steps)
+    length = longest.judgement.step_length
+    # The mean of a short or broken run is too rough to remark upon.
+    whole = longest.steps >= REMARKABLE_STEPS and not longest.broke
+    right = not any(result.divergence for result in results)
+    if whole and right and length is not None and abs(length - 1) > REMARKABLE_STEP:
+        notes.append(
+            f"the steps on golden '{longest.case}' are on average {abs(length - 1):.1e} of their "
+            f"length {'longer' if length > 1 else 'shorter'} than those of TensorFlow, which is "
+            "within tolerance. Hyper-parameters held in double in place of float32 do this (Keras, "
+            "optax)."
+        )
+    return notes

@@ -1,0 +1,95 @@
+"""Prints a port to fill in, for the tasks, feeds and weights of a recording."""
+
+import numpy as np
+
+from tf1_mtl.baseline.case import Case, Task, cases_of, trained_variables
+
+_ARTICLE = '''"""A port of the article to fill in. Check it: tf1-mtl check THIS_FILE.py"""
+
+import numpy as np
+
+
+class Port:
+    def __init__(self, share_W, share_Y1, share_Y2):
+        """Keep the initial weights: float32 arrays [inputs, shared] and [shared, outputs]."""
+        self.share_W, self.share_Y1, self.share_Y2 = share_W, share_Y1, share_Y2
+
+    def step(self, task, X, Y1, Y2):
+        """Train once on task "Y1", "Y2" or "joint" and return the loss before the update."""
+        raise NotImplementedError
+
+    def weights(self):
+        """Return the three weights by name, float32."""
+        return {
+            name: np.asarray(getattr(self, name), np.float32)
+            for name in ("share_W", "share_Y1", "share_Y2")
+        }
+'''
+
+_GENERAL = '''"""A port of {name} to fill in.
+
+Check it: tf1-mtl check THIS_FILE.py --golden {name}
+"""
+
+import numpy as np
+
+
+class Port:
+    def __init__(self, weights):
+        """Keep the initial weights, arrays by name.
+
+{weights}
+        """
+        self.variables = dict(weights)
+
+    def step(self, task, feeds):
+        """Train once and return the loss before the update.
+
+        feeds holds arrays by name:
+{feeds}
+        """
+{tasks}        raise ValueError(task)
+
+    def weights(self):
+        """Return the weights by name."""
+        return {{name: np.asarray(value) for name, value in self.variables.items()}}
+'''
+
+
+def skeleton(golden: str) -> str:
+    """Return the source of a port that lacks its steps.
+
+    Args:
+      golden: The name of a golden, or the path of a recording. The first session counts.
+
+    Raises:
+      InputError: There is no such golden or recording, or it holds no graph.
+    """
+    case = cases_of(golden)[0]
+    if case.is_article:
+        return _ARTICLE
+    weights = {name: case.initial[variable] for name, variable in case.weights.items()}
+    feeds = {
+        name: next(step.feeds[tensor] for step in case.steps if tensor in step.feeds)
+        for name, tensor in case.feeds.items()
+    }
+    return _GENERAL.format(
+        name=case.name,
+        weights="\n".join(f"        {_described(*item)}" for item in weights.items()),
+        feeds="\n".join(f"          {_described(*item)}" for item in feeds.items()),
+        tasks="".join(_branch(case, task) for task in case.tasks.values()),
+    )
+
+
+def _described(name: str, array: np.ndarray) -> str:
+    return f"{name}: {array.dtype} {list(array.shape)}"
+
+
+def _branch(case: Case, task: Task) -> str:
+    trained = trained_variables(case.graph, task.operations)
+    names = [name for name, variable in case.weights.items() if variable in trained]
+    return (
+        f"        if task == {task.name!r}:\n"
+        f"            # The loss is {task.loss or 'not known'}. It trains {', '.join(names)}.\n"
+        "            raise NotImplementedError\n"
+    )

@@ -1,0 +1,117 @@
+"""Holds the evaluator against a recording: does the graph reproduce what TensorFlow recorded?
+
+Each training run is evaluated from the variables that TensorFlow recorded before it. Every fetched
+value and every variable after the run must lie within the derived bound.
+"""
+
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.error_bounds import error_of, value_of
+from tf1_mtl.baseline.evaluator import Plan, UnknownOperation
+from tf1_mtl.baseline.port_run import place
+
+
+class Verification(NamedTuple):
+    """What the evaluation of a case gave."""
+
+    case: Case
+    reproduced: int  #: training runs of which every recorded value is within its bound
+    differences: Tuple[str, ...]  #: a sentence for each run that is not reproduced
+    not_evaluated: Tuple[str, ...]  #: why tasks could not be evaluated
+
+    @property
+    def passed(self) -> bool:
+        return self.reproduced == len(self.case.steps)
+
+    def __str__(self) -> str:
+        case, lines = self.case, [_headline(self)]
+        for task in case.tasks.values():
+            count = sum(step.task == task.name for step in case.steps)
+            lines.append(f"  task {task.name}: {count} runs, loss {task.loss or 'not found'}")
+        lines.append("  feeds: " + _listed(case.feeds, _fed_shapes(case)))
+        shapes = {name: case.initial[key].shape for name, key in case.weights.items()}
+        lines.append("  weights: " + _listed(case.weights, shapes))
+        fetched = {name: None for step in case.steps for name in step.fetched}
+        lines.append("  fetched values: " + (", ".join(fetched) or "none"))
+        return "\n".join([*lines, *(f"  {line}" for line in self.differences + self.not_evaluated)])
+
+
+def verify(case: Case) -> Verification:
+    """Evaluate every training run of a case beside its recording.
+
+    Where a recording keeps the variables of some runs only, the evaluation goes on from its own
+    values, whose bounds grow.
+    """
+    plans: Dict[Any, Plan] = {}
+    state: Dict[str, Any] = dict(case.initial)
+    unknown: Dict[str, str] = {}
+    differences: List[str] = []
+    for index, step in enumerate(case.steps):
+        names = tuple(step.fetched)
+        key = (step.task, names, tuple(step.feeds))
+        try:
+            if key not in plans:
+                fetches = (*case.tasks[step.task].operations, *names)
+                plans[key] = Plan(case.graph, fetches, step.feeds)
+        except UnknownOperation as error:
+            unknown[step.task] = f"task {step.task}: {error}"
+        else:
+            with np.errstate(all="ignore"):
+                evaluation = plans[key].run(step.feeds, state)
+                state.update(evaluation.variables)
+                recorded = {**step.fetched, **(step.variables or {})}
+                found = _first_difference({**state, **evaluation.values}, recorded)
+            if found:
+                differences.append(f"{place(case, index)}: {found}")
+        state.update(step.variables or {})
+    missed = sum(step.task in unknown for step in case.steps)
+    reproduced = len(case.steps) - len(differences) - missed
+    return Verification(case, reproduced, tuple(differences), tuple(unknown.values()))
+
+
+def _first_difference(evaluated: Dict[str, Any], recorded: Dict[str, Any]) -> str:
+    """Return a sentence about the first value that is outside its bound, or ""."""
+    for name, obtained in recorded.items():
+        expected = evaluated.get(name)
+        if expected is None or np.asarray(obtained).dtype.kind not in "fiub":
+            continue
+        value, error = value_of(expected), error_of(expected)
+        if np.shape(value) != np.shape(obtained):
+            return f"{name} has shape {list(np.shape(obtained))}, evaluated {list(np.shape(value))}"
+        obtained = np.asarray(obtained, np.float64)
+        same = (obtained == value) | (~np.isfinite(obtained) & ~np.isfinite(value))
+        off = ~(same | (np.abs(obtained - value) <= error))
+        if off.any():
+            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(off)), off.shape))
+            return (
+                f"{name}{list(index) if index else ''} recorded {obtained[index]:.9g}, evaluated "
+                f"{value[index]:.9g}, bound {np.broadcast_to(error, off.shape)[index]:.2g}; "
+                f"{int(off.sum())} of {off.size} elements"
+            )
+    return ""
+
+
+def _headline(verification: Verification) -> str:
+    case = verification.case
+    return (
+        f"golden '{case.name}', TensorFlow {case.recorded_by}: the graph of {len(case.graph.nodes)}"
+        f" nodes reproduces {verification.reproduced} of {len(case.steps)} training runs"
+    )
+
+
+def _fed_shapes(case: Case) -> Dict[str, Tuple[int, ...]]:
+    """Return the shape of each feed in the first step that feeds it."""
+    shapes: Dict[str, Tuple[int, ...]] = {}
+    for name, tensor in case.feeds.items():
+        for step in case.steps:
+            if tensor in step.feeds:
+                shapes[name] = step.feeds[tensor].shape
+                break
+    return shapes
+
+
+def _listed(names: Any, shapes: Dict[str, Tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shapes.get(name, ()))}" for name in names) or "none"
