@@ -1,8 +1,13 @@
 """Options of this test suite, and the line with which it ends."""
 
+import os
 import platform
+import sys
 
 import pytest
+
+# `tests.benchmarks` is imported as it is run. At the end of the path, the installed package counts.
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _DISTANCES = []
 
