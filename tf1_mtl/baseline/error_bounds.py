@@ -219,7 +219,10 @@ def pointwise(function: Function, x: Operand, units: float = 0, absolute: float 
 
 
 def sqrt(x: Operand) -> Any:
-    """Returns the square root, which TensorFlow before 2.9 takes up to 4 ulp off."""
+    """Returns the square root, which TensorFlow before 2.9 takes up to 4 ulp off.
+
+    A number counts as not negative, even if its error would let it be: it is a sum of squares.
+    """
     return pointwise(lambda value: np.sqrt(np.maximum(value, 0)), x, 2 * SQRT_ULPS)
 
 

@@ -226,11 +226,14 @@ def _is_negative(x: Any) -> Any:
 
 
 gives("EluGrad")(lambda node, gradient, y: choose(_is_negative(y), gradient * (y + 1.0), gradient))
-gives("SeluGrad")(
-    lambda node, gradient, y: choose(
-        _is_negative(y), gradient * (y + _SELU_SCALE * _SELU_ALPHA), gradient * _SELU_SCALE
-    )
-)
+
+
+@gives("SeluGrad")
+def selu_grad(node: Node, gradient: Any, y: Any) -> Any:
+    below = gradient * eb.pointwise(lambda v: v + _SELU_SCALE * _SELU_ALPHA, y, 2)
+    return choose(_is_negative(y), below, eb.pointwise(lambda v: v * _SELU_SCALE, gradient, 2))
+
+
 gives("SoftplusGrad")(lambda node, gradient, x: gradient * eb.pointwise(sigmoid, x, 16, 4))
 gives("SoftsignGrad")(lambda node, gradient, x: gradient / square(1.0 + absolute(x)))
 gives("TanhGrad")(lambda node, y, gradient: gradient * (1.0 - y * y))

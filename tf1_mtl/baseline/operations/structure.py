@@ -19,6 +19,7 @@ from tf1_mtl.baseline.operations.table import (
     shape_of,
 )
 from tf1_mtl.baseline.recorded_graph import Node
+from tf1_mtl.errors import InputError
 
 
 @gives("Const")
@@ -187,15 +188,38 @@ def matrix_band_part(node: Node, x: Any, lower: Any, upper: Any) -> Any:
     return eb.structural(lambda a: np.where(kept, a, np.zeros((), a.dtype)), x)
 
 
-@gives("MatrixDiag")
-def matrix_diag(node: Node, x: Any) -> Any:
+def _only_main_diagonal(node: Node, options: Sequence[Any]) -> None:
+    """Checks the options of the newer operations on diagonals, from which one first numbers."""
+    if options and any(ints(options[0])):
+        raise InputError(
+            f"node {node.name!r}: {node.op} of diagonals {ints(options[0])}; the evaluator knows 0 "
+            "only, the main diagonal. Add the others to tf1_mtl/baseline/operations/structure.py."
+        )
+
+
+@gives("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3")
+def matrix_diag(node: Node, x: Any, *options: Any) -> Any:
+    _only_main_diagonal(node, options)
     unit = np.eye(shape_of(x)[-1])
     return eb.structural(lambda a: (a[..., None] * unit).astype(a.dtype), x)
 
 
-@gives("MatrixDiagPart")
-def matrix_diag_part(node: Node, x: Any) -> Any:
+@gives("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3")
+def matrix_diag_part(node: Node, x: Any, *options: Any) -> Any:
+    _only_main_diagonal(node, options)
     return eb.structural(lambda a: np.diagonal(a, axis1=-2, axis2=-1), x)
+
+
+@gives("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
+def matrix_set_diag(node: Node, x: Any, diagonal: Any, *options: Any) -> Any:
+    _only_main_diagonal(node, options)
+    unit = np.eye(*shape_of(x)[-2:], dtype=bool)
+    count = min(unit.shape)
+    spread = eb.structural(
+        lambda a: np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, unit.shape[1] - count)], "constant"),
+        diagonal,
+    )
+    return eb.joined(lambda p: np.where(unit, p[0][..., None, :], p[1]), [spread, x])
 
 
 @gives("Diag")
