@@ -261,10 +261,10 @@ def reductions():
         "Prod": tf.reduce_prod,
     }.items():
         x = normal(2, 3, 4)
-        for axis in (None, 0, -1, (0, 2)):
+        for label, axis in {"all": None, "first": 0, "last": -1, "two": (0, 2)}.items():
             for keep in (False, True):
                 yield Case(
-                    f"{name}_{str(axis).replace(' ', '').strip('()').replace(',', '_').replace('-', 'm')}_{keep}",
+                    f"{name}_{label}_{keep}",
                     lambda x, f=function, axis=axis, keep=keep: f(x, axis=axis, keepdims=keep),
                     x,
                     loose=axis is None,
@@ -375,7 +375,7 @@ def structure():
         "ReverseSequence": lambda x: tf.reverse_sequence(x, [2, 3], seq_axis=1, batch_axis=0),
         "Shapes": lambda x: [tf.shape(x), tf.size(x), tf.rank(x), *tf.shape_n([x, x[0]])],
         "StopGradient": lambda x: x * tf.stop_gradient(x),
-        "Identities": lambda x: tf.identity_n([x, x + 1]) + [tf.check_numerics(x, "m")],
+        "Identities": lambda x: [*tf.identity_n([x, x + 1]), tf.check_numerics(x, "m")],
         "DynamicPartition": lambda x: tf.dynamic_partition(x, [[0, 1, 0], [1, 1, 0]], 2),
     }.items():
         yield Case(name, function, x)
@@ -533,7 +533,7 @@ CASES = [
     case
     for group in (functions, arithmetic, decisions, reductions, products, structure, indexing)
     for case in group()
-    if VERSION >= case.since
+    if case.since <= VERSION
 ]
 
 

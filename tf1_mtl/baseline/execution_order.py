@@ -12,10 +12,12 @@ from tf1_mtl.baseline.recorded_graph import Node, canonical, node_and_output
 Source = Tuple[str, int]  # a node and the number of its output
 Path = Tuple[str, ...]  # the loops that a node is in, the outermost first
 
-MERGES = ("Merge", "RefMerge")
+_MERGES = ("Merge", "RefMerge")
 _ENTERS, _EXITS = ("Enter", "RefEnter"), ("Exit", "RefExit")
 _NEXT = ("NextIteration", "RefNextIteration")
 _SWITCHES = ("Switch", "RefSwitch", "_SwitchN")
+#: A merge finds out by itself; a trigger waits for dead and living nodes alike.
+_NEVER_DEAD = (*_MERGES, "ControlTrigger")
 
 
 class Step(NamedTuple):
@@ -110,7 +112,7 @@ class Schedule:
         """Returns the nodes that must run before one, not counting earlier iterations."""
         names = {name for name, _ in self._sources(node)} | set(node.control_inputs)
         names &= set(self._nodes)
-        if node.op in MERGES:
+        if node.op in _MERGES:
             names = {name for name in names if self._nodes[name].op not in _NEXT}
         return names
 
@@ -136,7 +138,7 @@ class Schedule:
             source in self._may_be_dead for source in self._waits_for[name]
         )
         operation = self._operation_of(node, in_branch)
-        may_be_dead = in_branch and node.op not in MERGES
+        may_be_dead = in_branch and node.op not in _NEVER_DEAD
         controls = tuple(x for x in node.control_inputs if x in self._nodes) if may_be_dead else ()
         return Step(node, operation, self._sources(node), may_be_dead, controls)
 

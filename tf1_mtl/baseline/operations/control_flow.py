@@ -16,11 +16,11 @@ import numpy as np
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.table import (
+    ALL,
     DEAD,
     DEAD_OUTPUTS,
     all_unknown,
     calls,
-    gives,
     integer,
     refers,
 )
@@ -29,19 +29,19 @@ from tf1_mtl.baseline.recorded_graph import Node
 Call = Callable[[str, Sequence[Any]], Sequence[Any]]
 
 
-@gives("Exit", "NextIteration", "LoopCond")
-@refers(1, "RefExit", "RefNextIteration", "RefIdentity")
+@refers(1, "Identity", "RefIdentity", "StopGradient", "PreventGradient")
+@refers(1, "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond")
 def pass_on(node: Node, x: Any) -> Any:
+    """Gives its input. TensorFlow copies nothing here: a ref variable shows later updates too."""
     return x
 
 
-@gives("Switch")
-@refers(1, "RefSwitch")
+@refers(1, "Switch", "RefSwitch")
 def switch(node: Node, x: Any, condition: Any) -> Any:
     return (DEAD, x) if bool(decided(condition)) else (x, DEAD)
 
 
-@gives("_SwitchN")
+@refers(1, "_SwitchN")
 def switch_n(node: Node, x: Any, index: Any) -> Any:
     count = node.attributes["num_outs"]
     chosen = integer(index)
@@ -49,8 +49,7 @@ def switch_n(node: Node, x: Any, index: Any) -> Any:
     return tuple(x if i == chosen else DEAD for i in range(count))
 
 
-@gives("Merge")
-@refers(2, "RefMerge")
+@refers(ALL, "Merge", "RefMerge")
 def merge(node: Node, *branches: Any) -> Any:
     for i, x in enumerate(branches):
         if x is not DEAD:

@@ -228,6 +228,11 @@ def sparse_to_dense(node: Node, indices: Any, sizes: Any, values: Any, default: 
     return eb.joined(spread, [values, default])
 
 
+@gives("SparseTensorDenseAdd")
+def sparse_add(node: Node, indices: Any, values: Any, sizes: Any, dense: Any) -> Any:
+    return scatter_nd(node, indices, values, sizes) + dense
+
+
 # Order
 
 

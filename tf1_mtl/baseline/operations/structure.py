@@ -33,8 +33,7 @@ def const(node: Node) -> Any:
     return eb.ErrorBounded(value, 0.0, precision)
 
 
-@gives("Identity", "StopGradient", "PreventGradient", "Snapshot", "CheckNumerics", "DeepCopy")
-@gives("Print", "PlaceholderWithDefault", "EnsureShape", "LoopCond")
+@gives("CheckNumerics", "DeepCopy", "EnsureShape", "PlaceholderWithDefault", "Print", "Snapshot")
 def identity(node: Node, x: Any, *_: Any) -> Any:
     return x
 
@@ -47,6 +46,27 @@ def read_variable(node: Node, variable: Variable) -> Any:
 @gives("IdentityN")
 def identity_n(node: Node, *x: Any) -> Any:
     return x
+
+
+@gives("OptionalFromValue")
+def optional(node: Node, *x: Any) -> Any:
+    """Gives values as one: a gradient of v2 control flow hands over so what a branch computed."""
+    return _Optional(x)
+
+
+@gives("OptionalNone")
+def no_optional(node: Node) -> Any:
+    return _Optional(())
+
+
+@gives("OptionalGetValue")
+def optional_values(node: Node, x: Any) -> Any:
+    return x.values
+
+
+class _Optional:
+    def __init__(self, values: Tuple[Any, ...]) -> None:
+        self.values = values
 
 
 @gives("NoOp", "ControlTrigger", "Assert", "PrintV2")
@@ -213,7 +233,7 @@ def matrix_diag_part(node: Node, x: Any, *options: Any) -> Any:
 @gives("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def matrix_set_diag(node: Node, x: Any, diagonal: Any, *options: Any) -> Any:
     _only_main_diagonal(node, options)
-    unit = np.eye(*shape_of(x)[-2:], dtype=bool)
+    unit = np.eye(*shape_of(x)[-2:]) > 0
     count = min(unit.shape)
     spread = eb.structural(
         lambda a: np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, unit.shape[1] - count)], "constant"),

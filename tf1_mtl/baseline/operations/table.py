@@ -98,10 +98,10 @@ def updates(variables: int, *names: str) -> Decorator:
 
 def calls(*names: str) -> Decorator:
     """Registers a function that calls functions of the graph."""
-    return _registered(names, _ALL, calls=True)
+    return _registered(names, ALL, calls=True)
 
 
-_ALL = 1_000_000
+ALL = 1_000_000  #: inputs
 
 
 def _registered(

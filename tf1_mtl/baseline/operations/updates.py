@@ -115,9 +115,10 @@ def _change_rows(kind: str, variable: Any, places: np.ndarray, x: Any) -> None:
             rows.value = _COMBINED[kind](rows.value, part)
         return
     distinct, index = np.unique(places, return_inverse=True)
-    change = added_rows(x, index.ravel(), distinct.size)
     rows = Rows(variable, distinct)
-    rows.value = rows.value + change if kind == "Add" else rows.value - change
+    terms = eb.joined(np.concatenate, [rows.value, x if kind == "Add" else -x])
+    places = np.concatenate([np.arange(distinct.size), index.ravel()])
+    rows.value = added_rows(terms, places, distinct.size)
 
 
 def _register_scatter(kind: str) -> None:
