@@ -233,7 +233,8 @@ def matrix_diag_part(node: Node, x: Any, *options: Any) -> Any:
 @gives("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def matrix_set_diag(node: Node, x: Any, diagonal: Any, *options: Any) -> Any:
     _only_main_diagonal(node, options)
-    unit = np.eye(*shape_of(x)[-2:]) > 0
+    rows, columns = shape_of(x)[-2:]
+    unit = np.eye(rows, columns) > 0
     count = min(unit.shape)
     spread = eb.structural(
         lambda a: np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, unit.shape[1] - count)], "constant"),
