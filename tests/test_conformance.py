@@ -24,7 +24,7 @@ from tf1_mtl.baseline import (
 )
 from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.diagnosis import Diagnosis
-from tf1_mtl.baseline.judgement import ulps_between
+from tf1_mtl.baseline.judge import ulps_between
 from tf1_mtl.cli import main
 
 #: All but the 1,000 steps, for tests of many ports.

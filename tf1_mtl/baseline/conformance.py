@@ -26,7 +26,7 @@ A label that a case does not feed is zeros. The same as tests, one a case:
 """
 
 import json
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -37,6 +37,7 @@ from tf1_mtl.baseline.judgement import Divergence, judge
 from tf1_mtl.baseline.play import Played, Port, play
 from tf1_mtl.baseline.recordings import Recording
 from tf1_mtl.baseline.repetition import repeats
+from tf1_mtl.baseline.report import counted, divergence_text, plain
 from tf1_mtl.baseline.stages import STAGES
 
 # A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
@@ -68,7 +69,7 @@ class CaseResult(NamedTuple):
 
     def __str__(self) -> str:
         if self.divergence:
-            return _divergence(self.divergence)
+            return divergence_text(self.divergence)
         return f"broke in {self.broke}" if self.broke else f"golden '{self.case}': {self.verdict}"
 
 
@@ -118,7 +119,7 @@ class Report(NamedTuple):
             and {"text": str(self.diagnosis), "explanations": diagnosis},
             "notes": self.notes,
         }
-        return json.dumps(_plain(report), indent=2, allow_nan=False)
+        return json.dumps(plain(report), indent=2, allow_nan=False)
 
 
 def check(
@@ -191,56 +192,20 @@ def _lines(report: Report) -> List[str]:
     broken = [result for result in report.cases if result.broke]
     if broken:
         lines += [
-            f"broke in {len(broken)} of {_count(total, 'case')}, first in {broken[0].broke}",
+            f"broke in {len(broken)} of {counted(total, 'case')}, first in {broken[0].broke}",
             "",
         ]
     if report.first:
         bad = sum(result.divergence is not None for result in report.cases)
         lines += [
-            f"deviates in {bad} of {_count(total, 'case')}. First divergence:",
-            _divergence(report.first),
+            f"deviates in {bad} of {counted(total, 'case')}. First divergence:",
+            divergence_text(report.first),
         ]
         lines += ["diagnosis: " + str(report.diagnosis), ""]
     elif not broken:
         lines += [
-            f"conformant: {_count(total, 'case')}, {steps} steps, all within float32 rounding"
+            f"conformant: {counted(total, 'case')}, {steps} steps, all within float32 rounding"
         ]
     width = max(len(result.case) for result in report.cases)
     lines += [f"  {result.case:{width}}  {result.verdict}" for result in report.cases]
     return lines + [f"note: {note}" for note in report.notes]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _divergence(found: Divergence) -> str:
-    """The sentence and what belongs to it."""
-    first = f"{found.where}: {_number(found.obtained)}, should be {_number(found.expected)}"
-    if found.distance is None or found.tolerance is None:
-        return f"{first}\n  stage: {found.stage}"
-    off = f"{found.distance:.2g} off" if np.isfinite(found.obtained) else "not finite"
-    ulps = "" if found.ulps is None else f"{found.ulps} ulp, "
-    lines = [f"{first} ({ulps}{off}; tolerance {found.tolerance:.2g})"]
-    if found.recorded is not None:
-        lines.append(f"  TensorFlow {found.recorded_by} recorded {_number(found.recorded)}")
-    lines.append(f"  stage: {found.stage}; {found.off} of {found.size} elements are off")
-    if found.agrees:
-        lines.append("  still right: " + ", ".join(found.agrees))
-    lines.append(f"  tolerance: {found.reason}")
-    return "\n".join(lines)
-
-
-def _number(value: Any) -> str:
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has neither tuples nor numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return str(value)
-    return value

@@ -12,6 +12,7 @@ import numpy as np
 
 from tf1_mtl.baseline.bounds import UNIT, Bounded
 from tf1_mtl.baseline.deviations import BoundedDeviant
+from tf1_mtl.baseline.judge import ulps_between
 from tf1_mtl.baseline.play import Played, Weights, place
 from tf1_mtl.baseline.reference import TRAINS, WEIGHTS
 from tf1_mtl.baseline.stages import FORWARD, LONG_RUN, RETURNED, Move, stage_of_update
@@ -261,16 +262,6 @@ def _is_off(obtained: Any, expected: Bounded) -> Any:
     with np.errstate(invalid="ignore"):
         within = np.abs(obtained - expected.value) <= expected.error
     return ~(within | (~np.isfinite(expected.value) & ~np.isfinite(obtained)))
-
-
-def ulps_between(a: float, b: float) -> Optional[int]:
-    """How many float32 steps lie between two numbers; None where one is not finite."""
-    if not (np.isfinite(a) and np.isfinite(b)):
-        return None
-    with np.errstate(over="ignore"):
-        bits = np.array([a, b], np.float32).view(np.int32).astype(np.int64)
-    ordered = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    return int(abs(ordered[0] - ordered[1]))
 
 
 def _loss_reason(played: Played, step: int) -> str:

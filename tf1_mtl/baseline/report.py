@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.judge import LOSS, Divergence
+from tf1_mtl.baseline.judge import LOSS
 
 if TYPE_CHECKING:  # checking imports this module
     from tf1_mtl.baseline.checking import CaseResult, Report
@@ -25,19 +25,19 @@ def text(report: "Report") -> str:
     lines: List[str] = []
     broken = [result for result in report.cases if result.broke]
     if broken:
-        where = f"broke in {len(broken)} of {_count(total, 'case')}, first in {broken[0].broke}"
+        where = f"broke in {len(broken)} of {counted(total, 'case')}, first in {broken[0].broke}"
         lines += [where, ""]
     if report.passed:
         lines.append(
-            f"conformant: {_count(total, 'case')}, {steps} steps, all within float32 rounding"
+            f"conformant: {counted(total, 'case')}, {steps} steps, all within float32 rounding"
         )
     elif report.first or report.dtypes:
         bad = sum(bool(result.divergence or result.dtypes) for result in report.cases)
-        lines += [f"deviates in {bad} of {_count(total, 'case')}", ""]
+        lines += [f"deviates in {bad} of {counted(total, 'case')}", ""]
         lines += [*_table(report.cases), ""]
         lines += [f"dtype: {wrong} (cast, and the rest judged)" for wrong in report.dtypes]
         if report.first:
-            lines.append(f"first divergence: {_divergence(report.first)}")
+            lines.append(f"first divergence: {divergence_text(report.first)}")
         if not report.is_repeatable:
             lines.append("not-repeatable: the same case gave other values the second time.")
         lines.append("")
@@ -51,7 +51,7 @@ def text(report: "Report") -> str:
 def case_text(result: "CaseResult") -> str:
     """Return what was found on one case."""
     if result.divergence:
-        return _divergence(result.divergence)
+        return divergence_text(result.divergence)
     if result.broke:
         return f"broke in {result.broke}"
     return f"golden '{result.case}': {_verdict(result)}"
@@ -82,7 +82,7 @@ def to_json(report: "Report") -> str:
         "is_repeatable": report.is_repeatable,
         "notes": report.notes,
     }
-    return json.dumps(_plain(content), indent=2, allow_nan=False)
+    return json.dumps(plain(content), indent=2, allow_nan=False)
 
 
 def _table(cases: Sequence["CaseResult"]) -> List[str]:
@@ -161,12 +161,13 @@ def _not_judged(result: "CaseResult") -> List[str]:
     return [f"task {task}: {why}" for task, why in result.judgement.not_judged.items()]
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """Return a number and its noun, "1 case" or "2 cases"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _divergence(found: Divergence) -> str:
-    """Return the sentence and the lines that belong to it."""
+def divergence_text(found: Any) -> str:
+    """Return the sentence about a `Divergence` and the lines that belong to it."""
     first = f"{found.where}: {_number(found.obtained)}, should be {_number(found.expected)}"
     if found.distance is None or found.tolerance is None:
         return f"{first}\n  stage: {found.stage}"
@@ -186,12 +187,12 @@ def _number(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return what JSON can hold: it has neither tuples nor numbers that are not finite."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
     return value
