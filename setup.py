@@ -19,11 +19,13 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=find_packages(include=["tf1_mtl", "tf1_mtl.*"]),
+    # The page shows the lessons; in the tree they stand where a learner finds them.
+    packages=[*find_packages(include=["tf1_mtl", "tf1_mtl.*"]), "tf1_mtl.lessons"],
+    package_dir={"tf1_mtl.lessons": "legacy_examples"},
     package_data={
         "tf1_mtl": ["py.typed"],
         "tf1_mtl.baseline.goldens": ["*.npz"],
-        "tf1_mtl.teaching.page": ["*.css"],
+        "tf1_mtl.teaching.page": ["*.css", "*.html", "*.txt"],
     },
     python_requires=">=3.7",
     install_requires=["numpy", "tensorflow>=1.13.2"],

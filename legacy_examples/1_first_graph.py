@@ -26,7 +26,7 @@ with tf.Graph().as_default() as graph:
     # The squared difference, one for each row: a loss that nobody has summed up yet.
     Loss = tf.pow(tf.add(Y, -tf.matmul(X, W)), 2, name="Loss")
 
-    initialize = tf.global_variables_initializer()
+    init = tf.global_variables_initializer()
 
 print("Loss is", Loss)  # a tensor: the promise of an array, with a name, a dtype and a shape
 print("The graph's nodes:", ", ".join(node.name for node in graph.get_operations()))
@@ -35,7 +35,7 @@ print("The graph's nodes:", ", ".join(node.name for node in graph.get_operations
 rng = np.random.RandomState(1)
 x, y = rng.rand(10, 10), rng.rand(10, 1)
 with tf.Session(graph=graph) as session:
-    session.run(initialize)
+    session.run(init)
     # The first argument says what to fetch, the second what to feed.
     Model_Loss = session.run(Loss, feed_dict={X: x, Y: y})
 

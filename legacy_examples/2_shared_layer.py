@@ -51,7 +51,7 @@ with tf.Graph().as_default() as graph:
     Y1_op = tf.train.AdamOptimizer().minimize(Y1_Loss)
     Y2_op = tf.train.AdamOptimizer().minimize(Y2_Loss)
 
-    initialize = tf.global_variables_initializer()
+    init = tf.global_variables_initializer()
 
 # %% What there is now: a plan of 216 nodes, most of them made by the three minimize calls
 nodes = graph.get_operations()
@@ -63,7 +63,7 @@ print("shared_layer is", shared_layer)
 # %% What there is not: a value. Even the variables have none before the initializer has run
 with tf.Session(graph=graph) as session:
     print("Variables without a value:", len(session.run(tf.report_uninitialized_variables())))
-    session.run(initialize)
+    session.run(init)
     print("After the initializer:    ", len(session.run(tf.report_uninitialized_variables())))
     # The weights are NumPy's draws, rounded to float32.
     value = session.run(shared_layer_weights)

@@ -41,11 +41,11 @@ with tf.Graph().as_default() as graph:
     Y1_op = tf.train.AdamOptimizer().minimize(Y1_Loss)
     Y2_op = tf.train.AdamOptimizer().minimize(Y2_Loss)
 
-    initialize = tf.global_variables_initializer()
+    init = tf.global_variables_initializer()
 
 # %% The session: ten steps
 with tf.Session(graph=graph) as session:
-    session.run(initialize)
+    session.run(init)
     for step in range(10):
         if rng.rand() < 0.5:
             task, op, loss = "Y1", Y1_op, Y1_Loss

@@ -44,11 +44,11 @@ with tf.Graph().as_default() as graph:
     Y1_op = tf.train.AdamOptimizer().minimize(Y1_Loss)
     Y2_op = tf.train.AdamOptimizer().minimize(Y2_Loss)
 
-    initialize = tf.global_variables_initializer()
+    init = tf.global_variables_initializer()
 
 # %% The session: the article runs one step; the loss before its first update depends on no training
 with tf.Session(graph=graph) as session:
-    session.run(initialize)
+    session.run(init)
     for step in range(3):
         feed_dict = {
             X: rng.rand(10, 10) * 10,

@@ -10,7 +10,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import InputError, build_graph, cli
-from tf1_mtl.teaching import explain, figures
+from tf1_mtl.teaching import explain, figures, style
 from tf1_mtl.teaching.diagram import diagram
 from tf1_mtl.teaching.first_graph import build_first_graph
 
@@ -305,6 +305,24 @@ def test_the_command_refuses(capsys, tmp_path):
     assert "Near: Y1_op" in capsys.readouterr().err
     assert cli.main(["draw", "first", "--fetch", "Y1_op", "-o", path]) == 2
     assert cli.main(["draw", "-o", str(tmp_path / "x.bmp")]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs_matplotlib
+def test_the_command_draws_in_chinese(tmp_path):
+    path = tmp_path / "x.svg"
+    assert cli.main(["draw", "joint", "--fetch", "Y1_op", "--lang", "zh", "-o", str(path)]) == 0
+    texts = svg_texts(path)
+    assert {"本次运行改变了它", "不运行", "必须喂入", "未触及", "占位符 [10, 10]"} <= set(texts)
+    assert "联合训练：一个优化器最小化损失之和" in texts
+    assert [text for text in texts if re.search("[a-z] [a-z]", text)] == []  # names have no blank
+
+
+@needs_matplotlib
+def test_a_png_file_in_chinese_needs_a_font(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(style, "_installed_fonts", lambda: {"DejaVu Sans"})
+    assert cli.main(["draw", "--lang", "zh", "-o", str(tmp_path / "x.png")]) == 2
+    assert "Install one, or write .svg" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

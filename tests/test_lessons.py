@@ -21,7 +21,7 @@ from tf1_mtl.walk import needed
 def session_of(lesson):
     """A new session on a lesson's graph, its variables initialized."""
     session = tf.Session(graph=lesson.graph)
-    session.run(lesson.initialize)
+    session.run(lesson.init)
     return session
 
 

@@ -42,6 +42,9 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="where to: .png or .svg"
     )
+    parser.add_argument(
+        "--lang", choices=("en", "zh"), default="en", help="English (default) or Chinese"
+    )
     options.add_verbose(parser)
     parser.set_defaults(command=run)
 
@@ -66,5 +69,5 @@ def run(args: argparse.Namespace) -> int:
             title = f"{title}\n{figures.run_title(explanation)}"
             if explanation.error is not None:
                 raise InputError(f"--fetch: the run fails: {explanation.error}. Fetch another.")
-        figures.draw(args.output, graph, only, explanation, title)
+        figures.draw(args.output, graph, only, explanation, title, args.lang)
     return 0

@@ -7,6 +7,7 @@ from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.teaching import style
 from tf1_mtl.teaching.anatomy import AnyGraph
+from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, diagram
 from tf1_mtl.teaching.explanation import Explanation
 
@@ -32,6 +33,7 @@ def draw(
     only: Optional[Iterable[Any]] = None,
     explanation: Optional[Explanation] = None,
     title: str = "",
+    language: str = "en",
 ) -> None:
     """Draws a graph into a PNG or SVG file, by the path's ending.
 
@@ -42,13 +44,16 @@ def draw(
       explanation: Of a run of the graph. What it executed is shown in colour, the rest grey and
         dotted. Variables that it wrote have a thick border, and words say so too.
       title: Stands above the picture.
+      language: Of the words: "en" or "zh".
 
     Raises:
       InputError: The path cannot be written, or a name is not in the graph.
       MissingExtra: matplotlib is not installed.
     """
     style.check_path(path)
-    style.save(paint(graph, only, explanation, title), path, title or os.path.basename(path))
+    with style.font_of(language, path):
+        figure = paint(graph, only, explanation, title, language)
+        style.save(figure, path, title or os.path.basename(path))
 
 
 def paint(
@@ -56,20 +61,25 @@ def paint(
     only: Optional[Iterable[Any]] = None,
     explanation: Optional[Explanation] = None,
     title: str = "",
+    language: str = "en",
 ) -> Any:
-    """The picture that `draw` writes, as a matplotlib Figure."""
+    """Returns the picture that `draw` writes, as a matplotlib Figure.
+
+    Parts have names (gid), which an SVG file keeps as ids: "box3-shape", "box3-title",
+    "box3-line0", "box3-state" (what the run did to it), "edge5". Numbers are those of `diagram`.
+    """
     picture = diagram(graph, only)
     if not picture.boxes:
         raise InputError("draw: the graph computes nothing from a variable. Draw another.")
-    states = [_State(box, explanation) for box in picture.boxes]
+    states = [_State(box, explanation, language) for box in picture.boxes]
     columns = [abs(box.column) for box in picture.boxes]
     columns += [abs(column) for edge in picture.edges for column, _ in edge.way]
     width = max(4.2, (2 * max(columns, default=0) + 1) * _PITCH + 2 * _MARGIN)
     # So many inches a letter takes at most; long lines are broken rather than cut.
-    head = [part for line in title.splitlines() for part in wrap(line, int(width / 0.11))]
-    foot = [
-        part for line in _legend(picture, explanation) for part in wrap(line, int(width / 0.072))
-    ]
+    titles = [in_language(line, language) for line in title.splitlines()]
+    head = [part for line in titles for part in wrap(line, int(width / 0.11))]
+    legend = [in_language(line, language) for line in _legend(picture, explanation)]
+    foot = [part for line in legend for part in wrap(line, int(width / 0.072))]
     rows, depth = _rows(picture, states, _MARGIN + 0.24 * len(head))
     height = depth + 0.2 * len(foot) + 2 * _MARGIN
 
@@ -82,10 +92,10 @@ def paint(
         weight = "bold" if number == 0 else "normal"
         y = _MARGIN + 0.1 + 0.22 * number
         axes.text(0, y, line, ha="center", va="center", size=11, weight=weight)
-    for edge in picture.edges:
-        _draw_edge(axes, edge, states, rows, explanation)
-    for state in states:
-        _draw_box(axes, state, rows[state.box.row].middle)
+    for number, edge in enumerate(picture.edges):
+        _draw_edge(axes, f"edge{number}", edge, states, rows, explanation)
+    for number, state in enumerate(states):
+        _draw_box(axes, f"box{number}", state, rows[state.box.row].middle)
     for number, line in enumerate(foot):
         y = depth + 0.22 + 0.2 * number
         axes.text(0, y, line, ha="center", va="center", size=_TEXT_SIZE, color=_INK)
@@ -95,30 +105,31 @@ def paint(
 class _State:
     """A box, and what the run did to it."""
 
-    def __init__(self, box: Box, explanation: Optional[Explanation]) -> None:
+    def __init__(self, box: Box, explanation: Optional[Explanation], language: str) -> None:
         self.box = box
-        self.lines: List[str] = list(box.lines)
         self.used, self.written = True, False
-        if explanation is None:
-            return
+        happened = "" if explanation is None else self._happened(box, explanation)
+        self.is_bold = happened.startswith(("CHANGED", "WRITTEN"))
+        self.happened = in_language(happened, language)
+        self.lines: List[str] = [in_language(line, language) for line in box.lines]
+
+    def _happened(self, box: Box, explanation: Explanation) -> str:
         ran = _ran(explanation)
         self.used = not set(ran).isdisjoint(box.nodes)
         if box.kind == "placeholder":
             self.used = box.nodes[0] in explanation.must_feed
-            self.lines.append("must be fed" if self.used else "need not be fed")
-        elif box.kind == "variable":
+            return "must be fed" if self.used else "need not be fed"
+        if box.kind == "variable":
             self.written = box.nodes[0] in explanation.writes
-            self.lines.append(_what_happened(box.nodes[0], explanation, self.used))
-        else:
-            rest = [node for node in box.nodes if node not in ran]
-            if not self.used:
-                self.lines.append("does not run")
-            elif box.kind == "ops" and rest:
-                self.lines.append(f"not run: {', '.join(rest)}")
+            return _what_happened(box.nodes[0], explanation, self.used)
+        rest = [node for node in box.nodes if node not in ran]
+        if not self.used:
+            return "does not run"
+        return f"not run: {', '.join(rest)}" if box.kind == "ops" and rest else ""
 
     @property
     def height(self) -> float:
-        return _LINE * (len(self.lines) + 1.25) + 2 * _PADDING
+        return _LINE * (len(self.lines) + bool(self.happened) + 1.25) + 2 * _PADDING
 
 
 def _what_happened(variable: str, explanation: Explanation, used: bool) -> str:
@@ -167,7 +178,7 @@ def _pairs(edge: Edge, states: Sequence[_State]) -> Iterable[Tuple[_Place, _Plac
     return zip(places, places[1:])
 
 
-def _draw_box(axes: Any, state: _State, middle: float) -> None:
+def _draw_box(axes: Any, name: str, state: _State, middle: float) -> None:
     patches = require("matplotlib.patches", "plot")
     box, centre = state.box, state.box.column * _PITCH
     rounding = _ROUNDING[box.kind]
@@ -186,20 +197,24 @@ def _draw_box(axes: Any, state: _State, middle: float) -> None:
             edgecolor=border,
             linewidth=weight,
             linestyle=line,
+            gid=f"{name}-shape",
         )
     )
     ink = _INK if state.used else _GREY
     y = middle - state.height / 2 + _PADDING + _LINE * 0.65
+    lines = [(f"{name}-line{number}", line) for number, line in enumerate(state.lines)]
+    if state.happened:
+        lines.append((f"{name}-state", state.happened))
     axes.text(
         centre, y, box.title, ha="center", va="center", color=ink, weight="bold",
-        size=_fitting(box.title, _TITLE_SIZE, 19),
+        size=_fitting(box.title, _TITLE_SIZE, 19), gid=f"{name}-title",
     )  # fmt: skip
-    for number, text in enumerate(state.lines):
+    for number, (gid, text) in enumerate(lines):
         y_line = y + _LINE * (number + 1.1)
         axes.text(
-            centre, y_line, text, ha="center", va="center", color=ink,
+            centre, y_line, text, ha="center", va="center", color=ink, gid=gid,
             size=_fitting(text, _TEXT_SIZE, LETTERS),
-            weight="bold" if text.startswith(("CHANGED", "WRITTEN")) else "normal",
+            weight="bold" if state.is_bold and text is state.happened else "normal",
         )  # fmt: skip
 
 
@@ -210,6 +225,7 @@ def _fitting(text: str, size: float, letters: int) -> float:
 
 def _draw_edge(
     axes: Any,
+    name: str,
     edge: Edge,
     states: Sequence[_State],
     rows: Sequence[_Row],
@@ -238,6 +254,7 @@ def _draw_edge(
             color=_INK if used else "#999999",
             linewidth=1.4 if used else 0.9,
             linestyle="--" if edge.gradient else ("-" if used else ":"),
+            gid=name,
         )
     )
 

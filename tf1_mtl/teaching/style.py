@@ -4,8 +4,10 @@ The colours are Okabe and Ito's, which the colour-blind can tell apart; as print
 picture tells anything by colour alone.
 """
 
+import contextlib
 import os
-from typing import Any, Dict
+import warnings
+from typing import Any, Dict, Iterator, Set
 
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.files import replacing
@@ -30,7 +32,11 @@ FORMATS = (".png", ".svg")
 
 #: Text stays text in SVG (it can be searched, and scales), and the same picture gives the same
 #: file.
-_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tf1-mtl", "font.family": "sans-serif"}
+_SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tf1-mtl"}
+_CHINESE_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "Source Han Sans SC"),
+    *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei", "SimHei"),
+)
 #: A README shows pictures about 800 pixels wide; twice that many are sharp on any screen.
 _DOTS_PER_INCH = 200
 
@@ -54,6 +60,40 @@ def check_path(path: str) -> None:
         raise InputError(f"{path}: there is no folder {folder!r}. {advice}")
     if os.path.isdir(path) or not os.access(folder, os.W_OK):
         raise InputError(f"{path}: cannot be written. Choose another place.")
+
+
+@contextlib.contextmanager
+def font_of(language: str, path: str) -> Iterator[None]:
+    """Takes a font that has the letters of the language, for a picture painted within.
+
+    In SVG text stays text, so that whoever shows the file chooses the font.
+
+    Raises:
+      InputError: A PNG file should hold Chinese, and no font for it is installed.
+    """
+    family = "sans-serif"
+    if language == "zh" and path.lower().endswith(".png"):
+        found = [name for name in _CHINESE_FONTS if name in _installed_fonts()]
+        if not found:
+            raise InputError(
+                f"{path}: no font with Chinese letters is installed, but should be one of "
+                f"{', '.join(_CHINESE_FONTS)}. Install one, or write .svg, which needs none."
+            )
+        family = found[0]
+    in_family = require("matplotlib", "plot").rc_context({"font.family": family})
+    with in_family, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
+def _installed_fonts() -> Set[str]:
+    """Returns the names of all fonts, those installed since matplotlib listed them included."""
+    fonts = require("matplotlib.font_manager", "plot")
+    listed = {font.fname for font in fonts.fontManager.ttflist}
+    for path in set(fonts.findSystemFonts()) - listed:
+        with contextlib.suppress(Exception):  # a font that matplotlib cannot read is not offered
+            fonts.fontManager.addfont(path)
+    return {font.name for font in fonts.fontManager.ttflist}
 
 
 def new_figure(width: float, height: float) -> Any:

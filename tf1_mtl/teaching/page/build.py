@@ -1,83 +1,35 @@
-"""Writes the page: the article walked through, as one HTML file that needs nothing else."""
+"""Writes the page: the article walked through, as one HTML file that needs nothing else.
+
+The words stand in lesson.en.html and lesson.zh.html. What is run and measured takes the place of
+{{listing NAME}}, {{evidence NAME}} and so on there: each is a method of `_Page`.
+"""
 
 import os
 import platform
 import re
 import tempfile
 from html import escape
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.files import make_folder, replacing
-from tf1_mtl.teaching import explain, figures
-from tf1_mtl.teaching.explanation import Explanation
+from tf1_mtl.graph import build_graph
+from tf1_mtl.session import open_session
+from tf1_mtl.teaching import Explanation, explain, figures
+from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.first_graph import build_first_graph
-from tf1_mtl.teaching.page.claims import CLAIMS, Bench
-from tf1_mtl.teaching.page.listings import Ran, run_all
-from tf1_mtl.teaching.page.texts import LANGUAGES, PHRASES, TEXTS
+from tf1_mtl.teaching.page import lessons
 
-#: The page's sections: what stands in each, in order. A listing is in capitals; a claim bears the
-#: name of its function; a figure, a table and a text bear their section's name.
-SECTIONS: Dict[str, Tuple[str, ...]] = {
-    "first": (
-        "first_text",
-        "FIRST",
-        "first_figure",
-        "building_computes_nothing",
-        "zero_weights_give_squares",
-    ),
-    "shared": (
-        "shared_text",
-        "GRAPH",
-        "shared_figure",
-        "the_graph_has_216_nodes",
-        "variables_have_no_value_before_init",
-        "heads_are_not_shared",
-        "l2_loss_is_half_the_sum",
-    ),
-    "alternate": (
-        "alternate_text",
-        "ALTERNATE",
-        "a_loss_is_from_before_its_step",
-        "alternate_figure",
-        "one_task_runs_without_the_other",
-        "the_other_head_keeps_its_bits",
-        "alternate_table",
-        "planned_is_measured",
-        "grappler_leaves_some_out",
-    ),
-    "joint": (
-        "joint_text",
-        "JOINT",
-        "the_joint_loss_is_the_sum",
-        "joint_figure",
-        "a_joint_step_trains_every_weight",
-        "joint_table",
-        "two_steps_in_one_run_are_not_the_joint_step",
-        "each_adam_keeps_its_own",
-    ),
-    "corrections": (
-        "corrections_text",
-        "a_step_runs_without_the_other_label",
-        "a_value_cannot_be_fetched",
-        "no_package_is_called_tensorflow_with_a_capital",
-        "the_old_initializer_is_deprecated",
-        "a_variable_of_sizes_is_two_integers",
-        "l2_loss_takes_one_tensor",
-    ),
-    "choose": ("choose_text",),
+#: Of each picture: what it draws the way to (None: the whole graph), and the run that it shows.
+PICTURES: Dict[str, Tuple[Optional[Sequence[str]], Sequence[str]]] = {
+    "first": (None, ("Loss",)),
+    "shared": (("Y1_Loss", "Y2_Loss"), ()),
+    "alternate": (("Y1_op", "Y2_op"), ("Y1_op", "Y1_Loss")),
+    "joint": (None, ("Optimiser", "Joint_Loss")),
 }
-
-#: The words of a program within a sentence: they are set as code.
-_CODE = re.compile(
-    r"_, Joint_Loss = session\.run\(\[Optimiser, Joint_Loss\], \.\.\.\)"
-    r"|tf(?:\.\w+)+(?:\([^()]*\))?|import Tensorflow|\b(?:Tensorflow(?=,)|l2_loss)\b"
-    r"|\bshare_\w+(?:/\w+)?|\b(?:Y1|Y2|Joint)_(?:op|Loss)\b|\bAdam_\d\b|\b(?:Optimiser|Loss|Y[12])\b"
-    r"|\b[XYW]\b",
-    flags=re.ASCII,  # so that a Chinese character ends a word
-)
+_DIRECTIVE = re.compile(r"{{(\w+) ([\w.]+)(?: \| (.*?))?}}")
 
 
 def write_page(folder: str, language: str = "en", seed: int = 2016) -> str:
@@ -89,7 +41,7 @@ def write_page(folder: str, language: str = "en", seed: int = 2016) -> str:
       seed: Of weights and data.
 
     Returns:
-      The file's path: lesson.en.html or lesson.zh.html in the folder.
+      The path of the file: lesson.en.html or lesson.zh.html in the folder.
 
     Raises:
       InputError: The folder cannot be written to.
@@ -109,155 +61,114 @@ class _Page:
 
     def __init__(self, language: str, seed: int) -> None:
         self.language, self.seed = language, seed
-        self.bench = Bench(seed)
-        self.listings: Dict[str, Ran] = run_all(seed)
-        step, joint = ("Y1_op", "Y1_Loss"), ("Optimiser", "Joint_Loss")
-        self.runs = {"alternate": self.bench.explain(*step), "joint": self.bench.explain(*joint)}
-
-    def say(self, key: str, **values: Any) -> str:
-        """A text in the page's language."""
-        return TEXTS[key][list(LANGUAGES).index(self.language)].format(**values)
-
-    def phrase(self, words: str) -> str:
-        """What a figure or a table says, in the page's language."""
-        if self.language != "en":
-            for pattern, translation in PHRASES:
-                if re.match(pattern, words):
-                    return re.sub(pattern, translation, words)
-        return words
+        self.net = build_graph(np.random.RandomState(seed))
+        self.names: Dict[str, Any] = {}  #: what the listing above has left behind
+        self.runs: Dict[str, Explanation] = {}  #: by the name of the picture
 
     def html(self) -> str:
-        """The whole file."""
-        with open(os.path.join(os.path.dirname(__file__), "style.css"), encoding="utf-8") as file:
-            css = file.read()
-        title = escape(self.say("title"))
-        contents = "".join(f'<li><a href="#{s}">{escape(self.say(s))}</a></li>' for s in SECTIONS)
-        command = f"tf1-mtl lesson -o DIR --lang {self.language} --seed {self.seed}"
-        with self.bench.session() as session:
-            made_with = self.say(
-                "made_with",
-                tensorflow=tf.__version__,
-                numpy=np.__version__,
-                python=platform.python_version(),
-                device=session.device,
-            )
-        body = [
-            f"<h1>{title}</h1>",
-            f'<p class="lead">{escape(self.say("lead"))}</p>',
-            f"<p>{escape(self.say('how_to_read'))}</p>",
-            f'<p class="small">{escape(made_with)}<code>{escape(command)}</code></p>',
-            f'<nav aria-label="{escape(self.say("contents"))}">'
-            f"<strong>{escape(self.say('contents'))}</strong><ol>{contents}</ol></nav>",
-        ]
-        for number, (section, blocks) in enumerate(SECTIONS.items(), 1):
-            heading = f'<span class="number">{number}</span>{escape(self.say(section))}'
-            body.append(f'<section id="{section}"><h2>{heading}</h2>')
-            body += [self.block(section, block) for block in blocks]
-            body.append("</section>")
-        return "\n".join(
-            [
-                "<!DOCTYPE html>",
-                f'<html lang="{LANGUAGES[self.language]}"><head><meta charset="utf-8">',
-                '<meta name="viewport" content="width=device-width, initial-scale=1">',
-                f"<title>{title}</title>",
-                f"<style>\n{css}</style></head>",
-                "<body><main>",
-                *body,
-                "</main></body></html>",
-                "",
-            ]
+        """Returns the whole file: directives are carried out from the top down."""
+        return _DIRECTIVE.sub(
+            lambda found: getattr(self, found.group(1))(*filter(None, found.groups()[1:])),
+            self.file(f"lesson.{self.language}.html"),
         )
 
-    def block(self, section: str, name: str) -> str:
-        """One block of a section."""
-        if name in self.listings:
-            return self.listing(self.listings[name])
-        if name in CLAIMS:
-            evidence = escape(CLAIMS[name](self.bench))
-            sentence = self.sentence(name)
-            return f'<div class="claim" id="{name}"><p>{sentence}</p><pre>{evidence}</pre></div>'
-        if name.endswith("_figure"):
-            return self.figure(section, name)
-        if name.endswith("_table"):
-            return self.table(self.runs[section], name)
-        text = f"<p>{self.sentence(name)}</p>"
-        if section == "choose":
-            text += "<pre>tf1-mtl compare\ntf1-mtl compare --data FILE.npz --plot FILE.png</pre>"
-        return text
+    def file(self, name: str) -> str:
+        """Returns the text of a file beside this one."""
+        with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+            return file.read()
 
-    def sentence(self, key: str) -> str:
-        """A text with the words of a program set as code."""
-        return _CODE.sub(r"<code>\g<0></code>", escape(self.say(key), quote=False))
+    def fact(self, name: str) -> str:
+        """Returns what the page was made with."""
+        if name == "device":
+            with open_session(self.net) as session:
+                return escape(session.device)
+        return {
+            "seed": str(self.seed),
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }[name]
 
-    def listing(self, ran: Ran) -> str:
-        """Code and what it printed."""
+    def about(self, lesson: str) -> str:
+        """Returns what a lesson says about itself, as paragraphs."""
+        text = lessons.about(lesson).partition("Run it:")[0]
+        paragraphs = [escape(part, quote=False).strip() for part in text.split("\n\n")]
+        return "".join(f"<p>{_code(part)}</p>\n" for part in paragraphs)
+
+    def listing(self, lesson: str, graph: str = "") -> str:
+        """Returns a lesson and its output; what follows on the page continues it.
+
+        Args:
+          lesson: The name of its file, without ending.
+          graph: Says what is folded: the part of the lesson up to the graph.
+        """
+        ran = lessons.run_lesson(lesson, self.seed)
+        self.names = ran.names
+        folded, code = "", ran.code
+        if graph:
+            start = code.index("# %%", code.index("# %% The graph") + 1)
+            before, code = escape(code[:start].rstrip(), quote=False), code[start:]
+            folded = f"<details><summary>{graph}</summary><pre>{before}\n\n</pre></details>"
         return (
-            f'<p class="label">{escape(self.say("code"))}</p><pre>{escape(ran.code)}</pre>'
-            f'<p class="label">{escape(self.say("output"))}</p>'
-            f'<pre class="output">{escape(ran.output)}</pre>'
+            f'<div class="listing">{folded}<pre>{escape(code.rstrip(), quote=False)}\n</pre></div>'
+            f'\n<pre class="output">{escape(ran.output, quote=False)}</pre>'
         )
 
-    def figure(self, section: str, name: str) -> str:
-        """A picture of the graph, and of a run."""
-        graph: Any = self.bench.net
-        only: Optional[Sequence[str]] = None
-        explanation = self.runs.get(section)
-        if section == "first":
-            graph = build_first_graph()
-            explanation = explain("Loss", graph=graph)
-        elif section == "shared":
-            only = ("Y1_Loss", "Y2_Loss")
-        elif section == "alternate":
-            only = ("Y1_op", "Y2_op")
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "figure.svg")
-            figures.draw(path, graph, only, explanation)
-            with open(path, encoding="utf-8") as file:
-                svg = _inline(file.read(), section, self.say(name), self.phrase)
-        caption = self.sentence(name)
-        if section == "first":
-            caption = f"<figcaption>{caption}</figcaption>"
-            return f'<figure><div class="picture">{svg}</div>{caption}</figure>'
-        # A wide picture gets small on a narrow screen; there the style enlarges it when tapped.
-        hint = escape(self.say("enlarge"))
-        return (
-            f'<figure><div class="picture wide" tabindex="0">{svg}</div>'
-            f'<figcaption data-hint="{hint}">{caption}</figcaption></figure>'
-        )
+    def evidence(self, claim: str) -> str:
+        """Returns the evidence of a claim, which continues the listing above it."""
+        ran = lessons.evidence(claim, self.names)
+        lines = [f"{escape(code)}<samp>{escape(output)}</samp>" for code, output in ran]
+        return f'<div class="listing"><pre>{"".join(lines).rstrip()}</pre></div>'
 
-    def table(self, run: Explanation, name: str) -> str:
-        """How many nodes of each group ran."""
-        keys = ("group", "planned", "measured", "in_graph")
-        head = "".join(f'<th scope="col">{escape(self.say(key))}</th>' for key in keys)
-        rows: List[str] = []
-        total = [0, 0, 0]
-        for title, counts in run.as_json()["groups"].items():
-            numbers = [counts["planned"], counts["measured"], counts["nodes"]]
-            total = [before + number for before, number in zip(total, numbers)]
+    def picture(self, name: str) -> str:
+        """Returns a picture of the graph, or of a run."""
+        graph: Any = build_first_graph() if name == "first" else self.net
+        run = self._run(name, graph) if PICTURES[name][1] else None
+        return _svg(name, graph, PICTURES[name][0], run, self.language)
+
+    def rows(self, name: str) -> str:
+        """Returns the body of a table: how many nodes of each group ran."""
+        groups: Dict[str, Dict[str, int]] = self._run(name, self.net).as_json()["groups"]
+        body: List[str] = []
+        for title, counts in groups.items():
             idle = ' class="idle"' if counts["measured"] == 0 else ""
-            rows.append(f"<tr{idle}>{_cells(self.phrase(title), numbers)}</tr>")
-        return (
-            f'<div class="scroll"><table><caption>{escape(self.say(name))}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-            f"<tfoot><tr>{_cells(self.say('all'), total)}</tr></tfoot></table></div>"
-        )
+            body.append(f"<tr{idle}>{self._cells(title, counts.values())}</tr>")
+        total = [sum(numbers) for numbers in zip(*(c.values() for c in groups.values()))]
+        foot = f"<tfoot><tr>{self._cells('all', total)}</tr></tfoot>"
+        return f"<tbody>{''.join(body)}</tbody>{foot}"
+
+    def _run(self, name: str, graph: Any) -> Explanation:
+        if name not in self.runs:
+            self.runs[name] = explain(PICTURES[name][1], graph=graph)
+        return self.runs[name]
+
+    def _cells(self, title: str, numbers: Any) -> str:
+        cells = [escape(in_language(title, self.language)), *numbers]
+        return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
-def _cells(title: str, numbers: Sequence[int]) -> str:
-    return f"<td>{escape(title)}</td>" + "".join(f"<td>{number}</td>" for number in numbers)
+def _code(text: str) -> str:
+    return re.sub("`(.*?)`", r"<code>\1</code>", text)
 
 
-def _inline(svg: str, prefix: str, label: str, phrase: Callable[[str], str]) -> str:
-    """An SVG file's picture as an element of the page, its ids unlike other pictures'."""
+def _svg(name: str, graph: Any, only: Any, explanation: Any, language: str) -> str:
+    """Returns a picture as an element of the page, whose style may change its colours."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "figure.svg")
+        figures.draw(path, graph, only, explanation, language=language)
+        with open(path, encoding="utf-8") as file:
+            svg = file.read()
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>", "", svg, flags=re.S)
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r'(url\(|href=")#', rf"\1#{prefix}-", svg)
-    svg = re.sub(r"(<text[^>]*>)([^<]*)", lambda m: m.group(1) + phrase(m.group(2)), svg)
+    # Ids are unlike those of other pictures. A colour is a variable of its own name.
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
+    svg = re.sub(r"(fill|stroke): #(\w{6})\b", r"\1: var(--c\2, #\2)", svg)
     box = re.findall(r'viewBox="([^"]*)"', svg)[0]
     width = float(box.split()[2]) * 4 / 3  # as large as it was drawn: points to pixels
     opening = (
-        f'<svg viewBox="{box}" role="img" aria-label="{escape(label)}" '
+        f'<svg viewBox="{box}" role="img" aria-labelledby="{name}-caption" '
         f'style="max-width: {width:.0f}px">'
     )
-    return opening + svg[svg.index(">") + 1 :]
+    div = '<div class="picture">' if name == "first" else '<div class="picture wide" tabindex="0">'
+    return div + opening + svg[svg.index(">") + 1 :] + "</div>"

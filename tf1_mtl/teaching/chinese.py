@@ -1,0 +1,59 @@
+"""Says in Chinese what pictures and tables say in English."""
+
+import re
+from typing import Tuple
+
+#: Patterns of whole phrases, and how to say them. A name in them stays as it is.
+PHRASES: Tuple[Tuple[str, str], ...] = (
+    (r"placeholders", "占位符"),
+    (r"placeholder (\[.*\])", r"占位符 \1"),
+    (r"variable (\[.*\])", r"变量 \1"),
+    (r"trained by (.*)", r"训练者：\1"),
+    (r"trains (.*)", r"训练 \1"),
+    (r"own variables: (\d+)", r"自有变量：\1 个"),
+    (r"Adam on (.*)", r"对 \1 的 Adam"),
+    (r"scalar", "标量"),
+    (r"must be fed", "必须喂入"),
+    (r"need not be fed", "无须喂入"),
+    (r"CHANGED by this run", "本次运行改变了它"),
+    (r"WRITTEN by this run", "被本次运行写入"),
+    (r"WRITTEN, same value", "被写入，值未变"),
+    (r"read, not changed", "被读取，未改变"),
+    (r"not touched", "未触及"),
+    (r"does not run", "不运行"),
+    (r"not run: (.*)", r"未运行：\1"),
+    (
+        r"solid arrow: a value; dashed arrow: the loss that an optimizer minimizes",
+        "实线箭头：数值；虚线箭头：优化器所最小化的损失",
+    ),
+    (
+        r"filled: runs; grey and dotted: does not run; thick border: written by this run",
+        "着色：运行；灰色虚线：不运行；粗边框：被本次运行写入",
+    ),
+    (r"shared layer", "共享层"),
+    (r"model", "模型"),
+    (r"task (\d+) \((.*)\)", r"任务 \1（\2）"),
+    (r"losses", "损失"),
+    (r"gradients of (.*)", r"\1 的梯度"),
+    (r"optimizer (.*)", r"优化器 \1"),
+    (r"initialization", "初始化"),
+    (r"other", "其他"),
+    (r"all", "合计"),
+    (r"The first graph", "第一张图"),
+    (r"Two tasks on one shared layer", "两个任务共用一层"),
+    (r"Alternate training: an optimizer for each task", "交替训练：每个任务一个优化器"),
+    (
+        r"Joint training: one optimizer on the sum of the losses",
+        "联合训练：一个优化器最小化损失之和",
+    ),
+    (r"The whole graph", "整张图"),
+)
+
+
+def in_language(words: str, language: str) -> str:
+    """Returns a phrase in "en" or "zh"; what has no translation, such as a name, stays."""
+    if language == "zh":
+        for pattern, translation in PHRASES:
+            if re.fullmatch(pattern, words):
+                return re.sub(pattern, translation, words)
+    return words
