@@ -6,8 +6,7 @@ import os
 import pytest
 from script_ports import SCRIPT_PORTS
 
-from tf1_mtl.baseline.case import cases_of
-from tf1_mtl.baseline.checking import check_recordings
+from tf1_mtl.baseline import cases_of, check
 from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.verification import verify
 from tf1_mtl.cli import main
@@ -47,14 +46,14 @@ NUMPY_PORTS = [entry for entry in SCRIPT_PORTS if entry.framework == "numpy"]
 
 @pytest.mark.parametrize("entry", NUMPY_PORTS, ids=lambda entry: entry.id)
 def test_ports_of_scripts_are_judged(entry):
-    report = check_recordings(entry.load(), [path_of(entry.script)])
+    report = check(entry.load(), goldens=[path_of(entry.script)])
     assert not report.broke, report
     assert report.passed == (not entry.cause), report
 
 
 def test_goldens_must_be_named():
     with pytest.raises(InputError, match="goldens: empty"):
-        check_recordings(functools.partial, [])
+        check(functools.partial, goldens=[])
 
 
 def _command(capsys, *arguments):

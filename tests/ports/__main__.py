@@ -17,7 +17,7 @@ def main() -> int:
     for port in PORTS:
         report = check(load(port))
         print(f"| {port.framework} | {port.kind} | {verdict(report)} | {port.knob} |", flush=True)
-        if (report.diagnosis.ids if report.diagnosis else ()) != port.diagnosis or report.broke:
+        if report.ids != port.diagnosis or report.broke:
             wrong.append(f"{port.framework}, {port.kind}:\n{report}")
     print("\n\n".join(wrong), file=sys.stderr)
     return 1 if wrong else 0

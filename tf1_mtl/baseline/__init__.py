@@ -11,16 +11,16 @@ from typing import Any, List
 
 _HOME = {
     "Reference": "tf1_mtl.baseline.reference",
-    "Report": "tf1_mtl.baseline.conformance",
+    "Report": "tf1_mtl.baseline.checking",
     "Recording": "tf1_mtl.baseline.recordings",
     "Run": "tf1_mtl.baseline.recordings",
     "Session": "tf1_mtl.baseline.recordings",
-    "check": "tf1_mtl.baseline.conformance",
-    "check_case": "tf1_mtl.baseline.conformance",
+    "cases_of": "tf1_mtl.baseline.case",
+    "check": "tf1_mtl.baseline.checking",
+    "check_case": "tf1_mtl.baseline.checking",
     "golden_names": "tf1_mtl.baseline.goldens",
     "load_golden": "tf1_mtl.baseline.goldens",
     "load_recording": "tf1_mtl.baseline.recordings",
-    "own_golden": "tf1_mtl.baseline.own_recording",
     "recording": "tf1_mtl.baseline.recorder",
     "save_recording": "tf1_mtl.baseline.recording_writer",
 }

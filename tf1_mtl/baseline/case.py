@@ -5,9 +5,10 @@ recording the names of TensorFlow without ":0". Where the two differ, `weights` 
 translate.
 """
 
+import contextlib
 import os
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from tf1_mtl.baseline.recorded_graph import (
 from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
 from tf1_mtl.errors import InputError
 
+ANY = -1  # size
+ARTICLE_TASKS = ("Y1", "Y2", "joint")
 VARIABLES = REF_VARIABLES + RESOURCE_VARIABLES
 
 _UPDATE = re.compile(r"^((Resource)?(Sparse)?Apply|Assign|(Resource)?Scatter)")
@@ -114,9 +117,10 @@ class CaseEvaluator:
             computed = error_of(self.state[variable]) != 0
             self.state[variable] = ErrorBounded(value, np.where(computed, UNIT * np.abs(value), 0))
         key = (step.task, tuple(step.feeds))
-        if key not in self._plans:
-            self._plans[key] = Plan(self.case.graph, task.fetches, step.feeds)
-        evaluation = self._plans[key].run(step.feeds, self.state, self._bounds)
+        with reading(f"{self.case.name}: step {index} ({step.task})"):
+            if key not in self._plans:
+                self._plans[key] = Plan(self.case.graph, task.fetches, step.feeds)
+            evaluation = self._plans[key].run(step.feeds, self.state, self._bounds)
         self.state.update(evaluation.variables)
         return Expected(
             evaluation.values.get(task.loss),
@@ -148,16 +152,8 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
         if steps:
             label = name if len(recording.sessions) == 1 else f"{name}, session {number}"
             version = recording.manifest.get("recorded_by", {}).get("tensorflow", "")
-            try:
+            with reading(f"{golden}: session {number}"):
                 case = _case(golden, label, recording, number)
-            except InputError:
-                raise
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                raise InputError(
-                    f"{golden}: session {number} cannot be read as training steps "
-                    f"({type(error).__name__}: {error!s:.200}); should be as TensorFlow ran it. "
-                    "Record it again."
-                ) from error
             cases.append(case._replace(recorded_by=str(version)))
     if not cases:
         raise InputError(
@@ -165,6 +161,20 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
             "Record one with tf1-mtl run SCRIPT.py --record FILE.npz."
         )
     return tuple(cases)
+
+
+@contextlib.contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Raise InputError in place of what a graph raises that contradicts itself or its values."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{where}: cannot be read as training steps ({type(error).__name__}: {error!s:.200}); "
+            "should be as TensorFlow ran it. Record it again."
+        ) from error
 
 
 def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
@@ -175,6 +185,7 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
     article = session.article
     tasks = _tasks(graph, runs, bool(article))
     if article:
+        _check_article(golden, session, runs)
         weights = {key: article[key] for key in ("share_W", "share_Y1", "share_Y2")}
         feeds = {key: article[key] for key in ("X", "Y1", "Y2")}
     else:
@@ -202,6 +213,43 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
         for run in runs
     ]
     return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+
+
+def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
+    """Raise InputError unless a port of the article can be called with what was recorded."""
+
+    def size(where: str, key: str, arrays: Mapping[str, np.ndarray], *shape: int) -> List[int]:
+        return _need_matrix(where, key, arrays.get(session.article[key]), shape)
+
+    start = f"{golden}: before step 0"
+    inputs, shared = size(start, "share_W", session.initial, ANY, ANY)
+    outputs = {
+        task: size(start, "share_" + task, session.initial, shared, ANY)[1] for task in ("Y1", "Y2")
+    }
+    for index, run in enumerate(runs):
+        where = f"{golden}: step {index} ({run.task})"
+        if run.task not in ARTICLE_TASKS:
+            raise InputError(
+                f"{where}: should be one of {', '.join(ARTICLE_TASKS)}. Record such steps."
+            )
+        rows, _ = size(where, "X", run.feeds, ANY, inputs)
+        for task in ("Y1", "Y2") if run.task == "joint" else (run.task,):
+            size(where, task, run.feeds, rows, outputs[task])
+
+
+def _need_matrix(
+    where: str, name: str, array: Optional[np.ndarray], shape: Sequence[int]
+) -> List[int]:
+    """Return the shape of an array; raise InputError unless it is there and has this shape."""
+    fits = array is not None and array.ndim == len(shape)
+    if array is None or not fits or any(a not in (ANY, b) for a, b in zip(shape, array.shape)):
+        found = "missing" if array is None else f"of shape {list(array.shape)}"
+        should = ["any" if size == ANY else size for size in shape]
+        raise InputError(
+            f"{where}: {name} is {found}, should be of shape [{', '.join(map(str, should))}]. Feed "
+            "or record it."
+        )
+    return list(array.shape)
 
 
 def _need_finite(where: str, name: str, array: Optional[np.ndarray]) -> None:

@@ -1,19 +1,33 @@
-"""Checks a port of any recorded TensorFlow 1 script by the graph of the recording.
+"""Checks a port against TensorFlow 1.x: of the article, or of any recorded script.
 
-    from tf1_mtl.baseline.checking import check_recordings
-    report = check_recordings(Port, ["run.npz"])
+    from tf1_mtl.baseline import check
+    report = check(Port)                            # the goldens of the article
+    report = check(Port, goldens=["run.npz"])       # recordings of another script
     print(report)
     assert report.passed
 
-`port_run` states what a port is. The report has a verdict for each task and weight, and the first
-divergence. `conformance.check` checks ports of the article, and names what they do otherwise.
+`port_run` states what a port is. The report has a verdict for each task and weight, the first
+divergence and, for ports of the article, the cause. The same as tests, one a case:
+
+    import pytest
+    from tf1_mtl.baseline import check_case, golden_names
+
+    @pytest.mark.parametrize("case", golden_names())
+    def test_port(case):
+        result = check_case(Port, case)
+        assert result.passed, result
+
+Of a recording, the cases are `cases_of("run.npz")`.
 """
 
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from tf1_mtl.baseline import report
 from tf1_mtl.baseline.case import Case, cases_of
+from tf1_mtl.baseline.diagnosis import diagnose
+from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.judge import Divergence, Judgement, judge, repeats
+from tf1_mtl.baseline.play import played
 from tf1_mtl.baseline.port_run import Port, PortRun, WrongDtype, run_port
 from tf1_mtl.baseline.stages import STAGES
 from tf1_mtl.errors import InputError
@@ -54,6 +68,7 @@ class Report(NamedTuple):
     cases: Tuple[CaseResult, ...]
     is_repeatable: bool  #: False when a port that deviates gave other values the second time
     notes: Tuple[str, ...]
+    diagnosis: Any = None  #: None where nothing was searched
 
     @property
     def passed(self) -> bool:
@@ -78,7 +93,9 @@ class Report(NamedTuple):
     def ids(self) -> Tuple[str, ...]:
         """Return the identifiers of what the port does otherwise."""
         dtypes = {f"weights-{wrong.obtained}": None for wrong in self.dtypes}
-        return (*dtypes, *(() if self.is_repeatable else ("not-repeatable",)))
+        if not self.is_repeatable:
+            return (*dtypes, "not-repeatable")
+        return (*dtypes, *(self.diagnosis.ids if self.diagnosis else ()))
 
     def __str__(self) -> str:
         return report.text(self)
@@ -88,16 +105,18 @@ class Report(NamedTuple):
         return report.to_json(self)
 
 
-def check_recordings(
+def check(
     port: Port,
-    goldens: Sequence[str],
+    cases: Optional[Sequence[str]] = None,
+    goldens: Optional[Sequence[str]] = None,
     done: Callable[[int, int], None] = lambda steps, total: None,
 ) -> Report:
-    """Run a port on every recording and judge it.
+    """Run a port on every golden and judge it.
 
     Args:
       port: A class or function that makes a port; see `port_run`.
-      goldens: Paths of recordings, or names of goldens of the article.
+      cases: Names of goldens of the article; None for all.
+      goldens: Paths of recordings, in place of the goldens of the article.
       done: Called after every step with the number of steps so far and of all.
 
     Returns:
@@ -106,21 +125,34 @@ def check_recordings(
     Raises:
       InputError: There is no golden of a name, a file is not a recording, or it holds no graph.
     """
-    cases = _cases(goldens)
-    total, made = sum(len(case.steps) for case in cases), 0
+    chosen = _chosen(cases, goldens)
+    total, made = sum(len(case.steps) for case in chosen), 0
 
     def count() -> None:
         nonlocal made
         made += 1
         done(made, total)
 
-    runs = [run_port(port, case, done=count) for case in cases]
+    runs = [run_port(port, case, done=count) for case in chosen]
     results = tuple(_result(run) for run in runs)
-    return Report(results, _repeatable(port, runs, results), tuple(_notes(runs, results)))
+    is_repeatable = _repeatable(port, runs, results)
+    diagnosis = _diagnosis(runs, results) if is_repeatable else None
+    return Report(results, is_repeatable, tuple(_notes(runs, results)), diagnosis)
 
 
-def _cases(goldens: Sequence[str]) -> List[Case]:
-    names = [goldens] if isinstance(goldens, str) else goldens
+def check_case(port: Port, case: Union[str, Case]) -> CaseResult:
+    """Run a port on one case and judge it, without a diagnosis: for one test a case.
+
+    Args:
+      port: As for `check`.
+      case: One of `golden_names()`, or a case that `cases_of` gives.
+    """
+    return _result(run_port(port, cases_of(case)[0] if isinstance(case, str) else case))
+
+
+def _chosen(cases: Optional[Sequence[str]], goldens: Optional[Sequence[str]]) -> List[Case]:
+    given = cases if goldens is None else goldens
+    names = golden_names() if given is None else (given,) if isinstance(given, str) else given
     if not names:
         raise InputError("goldens: empty, should name at least one recording. Name one.")
     return [case for name in names for case in cases_of(name)]
@@ -137,8 +169,16 @@ def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResul
     if not found or any(run.wrong for run in runs):
         return True
     run, first = min(found, key=lambda pair: (pair[1].step, -pair[1].times))
-    again = (run_port(port, run.case, first.step + 1) for _ in range(REPETITIONS))
+    again = (run_port(port, run.case, max(first.step, 0) + 1) for _ in range(REPETITIONS))
     return all(repeats(other, first) for other in again)
+
+
+def _diagnosis(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> Any:
+    """Return what a port of the article does otherwise; None where there is nothing to search."""
+    found = {result.case: result.divergence for result in results if result.divergence}
+    if not found or any(run.wrong or not run.case.is_article for run in runs):
+        return None
+    return diagnose([played(run) for run in runs], found)
 
 
 def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:

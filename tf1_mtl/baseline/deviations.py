@@ -44,7 +44,7 @@ class Deviant(DeviantOptimizers):
             share_Y1, share_Y2 = share_Y1.T, share_Y2.T
         super().__init__(share_W, share_Y1, share_Y2, dtype, rule)
         self.joint = False
-        self.load(self.shown())
+        self.show(self.shown())
         outputs = {"shared": share_W.shape[1], "Y1": share_Y1.shape[1], "Y2": share_Y2.shape[1]}
         for layer in rule.bias:
             self.variables["bias_" + layer] = self.array(np.zeros((1, outputs[layer])))
@@ -63,7 +63,7 @@ class Deviant(DeviantOptimizers):
         heads = {name: self.variables[name].T for name in WEIGHTS[1:]}
         return dict(heads, share_W=self.variables["share_W"])
 
-    def load(self, shown: Dict[str, Any]) -> None:
+    def show(self, shown: Dict[str, Any]) -> None:
         """Takes weights as `shown` gives them."""
         for name, value in shown.items():
             if self.rules.stored_as:
@@ -101,7 +101,7 @@ class Deviant(DeviantOptimizers):
         self.kept["forward"] = tasks, X, labels, layers, from_loss
         self.update(optimizer, gradients)
         if self.rules.stored_as:
-            self.load(self.shown())
+            self.show(self.shown())
         self.kept["variables"] = before
         if self.rules.reported == "after":
             loss = self.loss(self.forward(tasks, X), labels)[0]

@@ -11,7 +11,8 @@ import numpy as np
 
 from tf1_mtl.baseline.deviation import Deviation, Settings
 from tf1_mtl.baseline.fitting import FAR_LOSS, first_loss, fit, near
-from tf1_mtl.baseline.judgement import Divergence, judge
+from tf1_mtl.baseline.judge import Divergence
+from tf1_mtl.baseline.judgement import agrees
 from tf1_mtl.baseline.known import KNOWN, Cause, at, causes
 from tf1_mtl.baseline.play import Played
 from tf1_mtl.baseline.stages import LONG_RUN
@@ -30,8 +31,6 @@ class Diagnosis(NamedTuple):
     #: Each explains everything that the port did: one cause, or two together. Several are
     #: explanations that no case tells apart; none means that no known deviation does it.
     explanations: Tuple[Explanation, ...]
-    #: False when the port did something else the second time: nothing else was searched then.
-    repeatable: bool = True
     #: True when every step by itself is within its tolerance: there is nothing to search by.
     drift: bool = False
     #: Why pairs were not searched too, where they were not.
@@ -40,18 +39,11 @@ class Diagnosis(NamedTuple):
     @property
     def ids(self) -> Tuple[str, ...]:
         """The first explanation's identifiers."""
-        if not self.repeatable:
-            return ("not-repeatable",)
         if self.drift:
             return ("drift",)
         return tuple(cause.id for cause in self.explanations[0]) if self.explanations else ()
 
     def __str__(self) -> str:
-        if not self.repeatable:
-            return (
-                "not-repeatable: the same case gave other values the second time. The port draws "
-                "random numbers, or keeps state from one model to the next."
-            )
         if self.drift:
             return (
                 "drift: every step by itself is within its tolerance, so known deviations cannot "
@@ -95,10 +87,8 @@ def diagnose(plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> 
 
 def _no_pairs(plays: Sequence[Played], first_step: int) -> str:
     """Why there is nothing to search for pairs in."""
-    if any(played.wrong for played in plays):
-        return "the port does not return what a port should"
     for played in plays:
-        last = [played.losses, *(x for shown in played.shown[-1:] for x in shown.values())]
+        last = [played.losses, *(x for shown in played.after[-1:] for x in shown.values())]
         if not all(np.isfinite(np.asarray(x, float)).all() for x in last):
             return "the port's numbers are not finite"
     if first_step > STEPS_AGREEING:
@@ -219,7 +209,7 @@ def follows(played: Played, settings: Settings, steps: int) -> bool:
     """Whether the reference with these rules does, within rounding, what the port did."""
     try:
         with np.errstate(all="ignore"):
-            return judge(played, settings, steps) is None
+            return agrees(played, settings, steps)
     except ValueError:  # shapes that do not fit: the port broke there too, or did something else
         return bool(played.broke)
 

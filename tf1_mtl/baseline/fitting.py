@@ -12,12 +12,10 @@ from tf1_mtl.baseline.deviation import Deviation, Settings
 from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.play import Played
 from tf1_mtl.baseline.reference import WEIGHTS
-from tf1_mtl.baseline.rules import Rules
 
 # Relative to loss, update and weight: far above rounding, far below what most deviations do.
 FAR_LOSS, FAR_UPDATE, FAR_WEIGHT = 1e-4, 1e-4, 3e-7
 ROUGH_SLACK = 1000.0  # times these, where float32 itself is far from float64
-HYPER_PARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon")
 
 
 def near(played: Played, settings: Settings, steps: int) -> bool:
@@ -48,21 +46,6 @@ def _is_near(
         if 2 * np.count_nonzero(far) > far.size:
             return False
     return True
-
-
-def mean_step_length(played: Played) -> Optional[float]:
-    """A port's steps against those of exact arithmetic with TensorFlow's hyper-parameters.
-
-    Returns:
-      The mean ratio over all weights and steps, weighted by the steps' squares; None for no steps.
-    """
-    single = {rule: float(np.float32(getattr(Rules(), rule))) for rule in HYPER_PARAMETERS}
-    product = square = 0.0
-    for _, _, arrays in _steps(played, single, len(played.losses)):
-        for obtained, expected, before in arrays:
-            product += float(((obtained - before) * (expected - before)).sum())
-            square += float(((expected - before) ** 2).sum())
-    return product / square if square else None
 
 
 def fit(
@@ -117,12 +100,12 @@ def _steps(played: Played, settings: Settings, steps: int) -> Iterator[Tuple]:
     golden = played.golden
     weights = {name: golden.sessions[0].initial[name] for name in WEIGHTS}
     model = Deviant(**weights, dtype=np.float64, **settings)
-    for step in range(min(steps, len(played.shown) - 1)):
-        shown = played.shown[step]
-        model.load({name: shown[name].astype(np.float64) for name in WEIGHTS})
+    for step in range(min(steps, len(played.after))):
+        shown = played.before[step]
+        model.show({name: shown[name].astype(np.float64) for name in WEIGHTS})
         loss = float(model.step(*played.batch(step)))
         weights = model.shown()
-        after = played.shown[step + 1]
+        after = played.after[step]
         yield (
             played.losses[step],
             loss,

@@ -66,6 +66,7 @@ class Judgement(NamedTuple):
     verdicts: Dict[Tuple[str, str], Optional[int]]
     #: Why a task could not be judged, by task.
     not_judged: Dict[str, str]
+    weights: Tuple[str, ...]  #: all of the case, in the order of creation
     #: Mean length of the steps of the port, in those of exact arithmetic; None without a step.
     step_length: Optional[float] = None
 
@@ -151,7 +152,8 @@ class _Judge:
                 self.case.name, step, where, RETURNED, wrong.obtained, wrong.expected
             )
         length = self.product / self.square if self.square else None
-        return Judgement(first, self.verdicts, self.not_judged, length)
+        weights = tuple(self.case.weights)
+        return Judgement(first, self.verdicts, self.not_judged, weights, length)
 
     def _before_any_step(self) -> Optional[Divergence]:
         """Check that weights() gives back what the port was given."""
@@ -236,10 +238,17 @@ class _Judge:
             [self._move(index, array) for array in arrays], task not in self.seen, not self.seen
         )
         found = [
-            _divergence(self.case, index, array, stage, _UPDATE_REASON, agrees + tuple(more))
+            _divergence(
+                self.case, index, array, stage, self._reason(task, array), agrees + tuple(more)
+            )
             for array in off
         ]
         return max(found, key=lambda divergence: divergence.times)
+
+    def _reason(self, task: str, array: Compared) -> str:
+        if array.name in self.trained[task]:
+            return _UPDATE_REASON
+        return f"a step of {task} must leave {array.name} alone"
 
     def _move(self, index: int, array: Compared) -> Move:
         before = self.run.before[index][array.name].astype(np.float64)
@@ -287,6 +296,7 @@ _UPDATE_REASON = (
     "float32 rounding of the gradients (sums in any order) and slots up to here, of the "
     "hyper-parameters, of the square root, and of the weight before and after"
 )
+_EXACT_REASON = "0: float32 holds every number on the way exactly"
 _DRIFT_REASON = (
     f"{LIKELY} times the root of the summed squares of all tolerances so far, as rounding errors "
     f"add up that are as often up as down; and {BETA2:.1e} of all steps for beta2 in double"
@@ -323,7 +333,7 @@ def _divergence(
         distance=float(distance[index]),
         ulps=ulps_between(float(obtained[index]), float(value[index])),
         tolerance=float(error[index]),
-        reason=reason if error[index] else "0: float32 holds every number on the way exactly",
+        reason=_EXACT_REASON if not error[index] and reason == _UPDATE_REASON else reason,
         off=int(array.off.sum()),
         size=int(array.off.size),
         agrees=agrees,

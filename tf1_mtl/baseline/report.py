@@ -39,7 +39,12 @@ def text(report: "Report") -> str:
         if report.first:
             lines.append(f"first divergence: {divergence_text(report.first)}")
         if not report.is_repeatable:
-            lines.append("not-repeatable: the same case gave other values the second time.")
+            lines.append(
+                "not-repeatable: the same case gave other values the second time. The port draws "
+                "random numbers, or keeps state from one model to the next."
+            )
+        if report.diagnosis:
+            lines.append(f"diagnosis: {report.diagnosis}")
         lines.append("")
     reasons = {reason: None for result in report.cases for reason in _not_judged(result)}
     lines += [f"not judged: {reason}" for reason in reasons]
@@ -80,9 +85,15 @@ def to_json(report: "Report") -> str:
         "first": report.first and report.first._asdict(),
         "ids": report.ids,
         "is_repeatable": report.is_repeatable,
+        "diagnosis": report.diagnosis and _diagnosis(report.diagnosis),
         "notes": report.notes,
     }
     return json.dumps(plain(content), indent=2, allow_nan=False)
+
+
+def _diagnosis(diagnosis: Any) -> Dict[str, Any]:
+    explanations = [[cause._asdict() for cause in found] for found in diagnosis.explanations]
+    return {"text": str(diagnosis), "explanations": explanations}
 
 
 def _table(cases: Sequence["CaseResult"]) -> List[str]:
@@ -103,8 +114,8 @@ def _columns(cases: Sequence["CaseResult"]) -> Dict[str, Tuple[str, ...]]:
     """Return the columns: the loss and the weights, or groups of them where there are many."""
     names: Dict[str, None] = {}
     for result in cases:
-        names.update((quantity, None) for _, quantity in result.judgement.verdicts)
-    names.pop(LOSS, None)
+        found = {quantity for _, quantity in result.judgement.verdicts}
+        names.update((name, None) for name in result.judgement.weights if name in found)
     weights = list(names)
     columns: Dict[str, Tuple[str, ...]] = {LOSS: (LOSS,)}
     for name in weights:
@@ -125,7 +136,7 @@ def _verdicts(
             wrong.setdefault((task, ""), False)
     judged = {task for task, quantity in wrong if quantity}
     table: Dict[str, Dict[str, str]] = {}
-    for task in {task: None for task, _ in wrong}:
+    for task in sorted({task for task, _ in wrong}):
         table[task] = {
             column: _cell([wrong.get((task, name)) for name in names], task in judged)
             for column, names in columns.items()

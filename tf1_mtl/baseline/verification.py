@@ -8,7 +8,7 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.case import Case, reading
 from tf1_mtl.baseline.error_bounds import error_of, value_of
 from tf1_mtl.baseline.evaluator import Plan, UnknownOperation
 from tf1_mtl.baseline.port_run import place
@@ -49,25 +49,25 @@ def verify(case: Case) -> Verification:
     state: Dict[str, Any] = dict(case.initial)
     unknown: Dict[str, str] = {}
     differences: List[str] = []
+    missed = 0
     for index, step in enumerate(case.steps):
         names = tuple(step.fetched)
         key = (step.task, names, tuple(step.feeds))
         try:
-            if key not in plans:
-                fetches = (*case.tasks[step.task].operations, *names)
-                plans[key] = Plan(case.graph, fetches, step.feeds)
-        except UnknownOperation as error:
-            unknown[step.task] = f"task {step.task}: {error}"
-        else:
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), reading(place(case, index)):
+                if key not in plans:
+                    fetches = (*case.tasks[step.task].operations, *names)
+                    plans[key] = Plan(case.graph, fetches, step.feeds)
                 evaluation = plans[key].run(step.feeds, state)
                 state.update(evaluation.variables)
                 recorded = {**step.fetched, **(step.variables or {})}
                 found = _first_difference({**state, **evaluation.values}, recorded)
-            if found:
-                differences.append(f"{place(case, index)}: {found}")
+        except UnknownOperation as error:
+            unknown[step.task] = f"task {step.task}: {error}"
+            missed, found = missed + 1, ""
+        if found:
+            differences.append(f"{place(case, index)}: {found}")
         state.update(step.variables or {})
-    missed = sum(step.task in unknown for step in case.steps)
     reproduced = len(case.steps) - len(differences) - missed
     return Verification(case, reproduced, tuple(differences), tuple(unknown.values()))
 

@@ -2,21 +2,23 @@
 
 import argparse
 import contextlib
-import functools
 import importlib
 import importlib.util
 import json
 import os
 import sys
+import time
 import traceback
 from types import ModuleType
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Sequence, Tuple
 
 from tf1_mtl.errors import InputError
 
+QUIET_SECONDS = 2  # a check that takes longer shows its progress
+
 
 def add_to(subparsers: Any) -> None:
-    """Adds the command."""
+    """Add the command."""
     parser = subparsers.add_parser(
         "check",
         help="check a newer port against TensorFlow 1.x and name what it does differently",
@@ -28,18 +30,19 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument(
         "port",
-        metavar="MODULE:PORT",
+        metavar="MODULE[:PORT]",
         nargs="?",
         help="the name of a module or a .py file, and the class or function in it that makes a "
-        "port: of the article it takes share_W, share_Y1, share_Y2 and returns an object with "
-        "step(task, X, Y1, Y2) and weights(); of another recording it takes a dict of weights and "
-        "has step(task, feeds)",
+        "port (default: Port): of the article it takes share_W, share_Y1, share_Y2 and returns an "
+        "object with step(task, X, Y1, Y2) and weights(); of another recording it takes a dict of "
+        "weights and has step(task, feeds)",
     )
     parser.add_argument(
         "--golden",
         metavar="FILE.npz",
+        action="append",
         help="a recording of any TensorFlow 1 script, as --record writes it, in place of the "
-        "goldens of the article",
+        "goldens of the article; may be given several times",
     )
     parser.add_argument(
         "--skeleton", action="store_true", help="print a port of the recording to fill in"
@@ -49,21 +52,17 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks one port and prints the report."""
+    """Check one port and print the report."""
     if args.skeleton:
         from tf1_mtl.baseline.skeleton import skeleton
 
-        print(skeleton(args.golden or "joint"), end="")
+        print(skeleton(args.golden[0] if args.golden else "joint"), end="")
         return 0
     if args.port is None:
         return _verify(args.golden, args.json)
-    module, _, name = args.port.rpartition(":")
-    if not module or not name:
-        raise InputError(
-            f"MODULE:PORT is {args.port!r}, should be a module or .py file, a colon and the port's "
-            "name. Write, for example, my_port.py:Port."
-        )
-    check = _checker(args.golden)
+    from tf1_mtl.baseline.checking import check
+
+    module, name = _module_and_name(args.port)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # for a port that imports TensorFlow
     with contextlib.redirect_stdout(sys.stderr):
         try:
@@ -85,35 +84,48 @@ def run(args: argparse.Namespace) -> int:
                 f"{module}: has no class or function {name!r}, should be one of "
                 f"{', '.join(found) or 'those it defines (it defines none)'}. Check the name."
             )
-        report = check(port)
+        report = check(port, goldens=args.golden, done=_progress())
     print(report.to_json() if args.json else report)
     return 2 if report.broke else 0 if report.passed else 1
 
 
-def _checker(golden: Optional[str]) -> Callable[[Any], Any]:
-    """Return what checks a port: by the model of the article, or by the graph of a recording."""
-    from tf1_mtl.baseline.conformance import check
-    from tf1_mtl.baseline.own_recording import own_golden
-
-    if golden is None:
-        return check
-    from tf1_mtl.baseline.checking import check_recordings
-    from tf1_mtl.baseline.recordings import load_recording
-
-    recording = load_recording(golden)
-    trains = [s for number, s in recording.sessions.items() if recording.steps(number)]
-    if trains and not any(session.article for session in trains):
-        return functools.partial(check_recordings, goldens=[golden])
-    return functools.partial(check, goldens={os.path.basename(golden): own_golden(golden)})
+def _module_and_name(port: str) -> Tuple[str, str]:
+    """Return the module or file of MODULE[:PORT], and the name of the port in it."""
+    if port.endswith(".py"):
+        return port, "Port"
+    module, colon, name = port.rpartition(":")
+    if not colon:
+        return port, "Port"
+    if not module or not name:
+        raise InputError(
+            f"MODULE:PORT is {port!r}, should be a module or .py file, a colon and the name of the "
+            "port. Write, for example, my_port.py:Port."
+        )
+    return module, name
 
 
-def _verify(golden: Optional[str], as_json: bool) -> int:
-    """Hold the evaluator against one recording, or against all goldens."""
+def _progress() -> Callable[[int, int], None]:
+    """Return what shows on a terminal how many steps a check that takes long has made."""
+    start, shown = time.monotonic(), -1
+
+    def show(steps: int, total: int) -> None:
+        nonlocal shown
+        percent = 100 * steps // total
+        if percent != shown and time.monotonic() - start > QUIET_SECONDS:
+            shown = percent
+            end = "\n" if steps == total else ""
+            print(f"\r{steps}/{total} steps ({percent} %)", end=end, file=sys.stderr, flush=True)
+
+    return show if sys.stderr.isatty() else lambda steps, total: None
+
+
+def _verify(goldens: Optional[Sequence[str]], as_json: bool) -> int:
+    """Hold the evaluator against recordings, or against the goldens of the article."""
     from tf1_mtl.baseline.case import cases_of
     from tf1_mtl.baseline.goldens import golden_names
     from tf1_mtl.baseline.verification import verify
 
-    names = golden_names() if golden is None else [golden]
+    names = goldens or golden_names()
     found = [verify(case) for name in names for case in cases_of(name)]
     passed = all(one.passed for one in found)
     if as_json:
