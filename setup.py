@@ -10,7 +10,7 @@ EXTRAS = {
     # The newer ports of tests/ports, which are also the peers of tests/benchmarks.
     "ports": ["jax", "keras>=3", "optax", "tensorflow>=2.16", "torch>=2"],
 }
-EXTRAS["test"] = ["pytest>=7", *EXTRAS["plot"]]
+EXTRAS["test"] = ["pytest>=7", "pytest-xdist>=3.5", *EXTRAS["plot"]]
 
 setup(
     name="tf1-mtl",

@@ -55,12 +55,12 @@ def interpreter(version: str) -> str:
     ],
 )
 def tests(session: nox.Session, tensorflow: str, pins: "list[str]") -> None:
-    """Install the project with its test extra beside one TensorFlow, and run pytest."""
+    """Install the project with its test extra beside one TensorFlow, and run every test."""
     session.chdir(ROOT)
     # setuptools packs whatever an earlier build left here, modules deleted since included.
     shutil.rmtree(ROOT / "build", ignore_errors=True)
     session.install(".[test]", f"tensorflow=={tensorflow}", *pins)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-m", "", *session.posargs)
 
 
 @nox.session(venv_backend="venv")  # uv and virtualenv have left Python 3.6 behind

@@ -5,17 +5,20 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import long_runs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from long_runs import SEED, long_run
+from sampling import one_in, slow
 
 from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.data import load_data
@@ -27,17 +30,21 @@ from tf1_mtl.scale.checkpoints import newest_intact
 def uninterrupted(tmp_path_factory):
     """120 steps in one go, saved at every 10."""
     directory = tmp_path_factory.mktemp("uninterrupted") / "run"
-    result = long_run(directory, 120)
-    result.directory = directory
-    return result
+    return long_run(directory, 120)
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """The directory of the same run after 60 steps."""
+    directory = tmp_path_factory.mktemp("half") / "run"
+    long_run(directory, 60)
+    return directory
 
 
 @pytest.fixture
-def copy(uninterrupted, tmp_path):
-    """That run's directory after 60 steps."""
-    directory = tmp_path / "run"
-    long_run(directory, 60)
-    return directory
+def copy(half, tmp_path):
+    """A copy of that directory."""
+    return Path(shutil.copytree(str(half), str(tmp_path / "run")))
 
 
 def assert_same_end(result, expected):
@@ -48,8 +55,10 @@ def assert_same_end(result, expected):
         np.testing.assert_array_equal(result.values[name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("variables", ["ref", "resource"])
-@pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
+@pytest.mark.parametrize(
+    "stepping, variables",
+    one_in(4, itertools.product(["session", "prepared", "in-graph"], ["ref", "resource"])),
+)
 def test_goes_on_bit_for_bit(stepping, variables, uninterrupted, tmp_path):
     for steps in (7, 33, 120):
         part = long_run(tmp_path, steps, stepping=stepping, variables=variables)
@@ -112,8 +121,7 @@ DAMAGES = [truncate, flip, empty, remove, fill_with_garbage]
 NEWEST = ["model.ckpt-60.data-00000-of-00001", "model.ckpt-60.index"]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", NEWEST)
+@pytest.mark.parametrize("name, damage", one_in(3, itertools.product(NEWEST, DAMAGES)))
 def test_falls_back_from_a_damaged_checkpoint(name, damage, copy, uninterrupted):
     damage(copy / name)
     result = long_run(copy, 120)
@@ -282,8 +290,6 @@ def test_a_ruined_weight_is_not_saved(tmp_path):
 
 # Kills ------------------------------------------------------------------------------------------
 
-KILLS = 50
-
 
 def logged(log):
     """The losses by step, of all the processes that wrote this log; the last line may be cut."""
@@ -291,7 +297,8 @@ def logged(log):
     return [(int(step), np.float32(loss)) for step, loss in lines]
 
 
-def test_kill_9_at_any_moment(tmp_path, capsys):
+@pytest.mark.parametrize("kills", [2, slow(50)])
+def test_kill_9_at_any_moment(kills, tmp_path, capsys):
     """Kills processes (kill -9) at random moments of one run; the last one lives to the end."""
     seed = int(os.environ.get("TF1_MTL_KILL_SEED", random.SystemRandom().randrange(10**6)))
     with capsys.disabled():
@@ -313,7 +320,7 @@ def test_kill_9_at_any_moment(tmp_path, capsys):
         return int(server.stdout.readline())
 
     with server:
-        for _ in range(KILLS):
+        for _ in range(kills):
             before = log.stat().st_size
             process = start(10**6, dice.choice(["session", "prepared", "in-graph"]))
             if dice.random() < 0.1:  # while it starts and restores
@@ -339,4 +346,4 @@ def test_kill_9_at_any_moment(tmp_path, capsys):
             np.testing.assert_array_equal(values[name], value, err_msg=name)
     with capsys.disabled():
         repeated = len(logged(log)) - steps
-        print(f"{KILLS} killed, {steps} steps, {repeated} of them repeated ", end="")
+        print(f"{kills} killed, {steps} steps, {repeated} of them repeated ", end="")

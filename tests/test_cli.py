@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow
 
 from tf1_mtl import cli, feeds
 from tf1_mtl.commands import options
@@ -228,6 +229,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_printed():
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error():
     command = f"{sys.executable} -m tf1_mtl joint --steps 20000 --seed 1 | head -n 1"
     ran = subprocess.run(
@@ -246,8 +248,8 @@ def test_a_reader_that_goes_away_is_no_error():
 @pytest.mark.parametrize(
     ("redirection", "status", "message"),
     [
-        (">&-", 0, "seed 1, "),
-        ("2>&-", 0, ""),
+        slow(">&-", 0, "seed 1, "),
+        slow("2>&-", 0, ""),
         (">/dev/full", 2, "tf1-mtl: [Errno 28] No space left on device. Not all was written.\n"),
     ],
 )

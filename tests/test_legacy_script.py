@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow
+from sampling import slow
 
 from tf1_mtl import cli
 from tf1_mtl.baseline import load_recording
@@ -90,7 +91,7 @@ def tf1_mtl(*args, cwd=None):
     ("regime", "listing", "imports"),
     [
         ("alternate", ALTERNATE, "import Tensorflow as tf"),
-        ("joint", JOINT, "import tensorflow as tf"),
+        slow("joint", JOINT, "import tensorflow as tf"),
     ],
     ids=["alternate", "joint"],
 )
@@ -107,6 +108,7 @@ def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime
     assert not stderr or tensorflow.__version__.startswith("2.18.")  # see tf1_mtl.quiet
 
 
+@pytest.mark.slow
 def test_the_scripts_own_warnings_are_shown_and_tensorflows_deprecations_are_not(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
@@ -400,6 +402,7 @@ print(json.dumps(results))
     )
 
 
+@pytest.mark.slow
 def test_its_name_is_as_python_makes_it(tmp_path):
     """Relative, and behind a symbolic link, whose target's folder is the one on `sys.path`."""
     (tmp_path / "lib").mkdir()
@@ -421,6 +424,7 @@ def test_a_script_has_the_v1_api(results, name):
     assert (status, stdout) == (0, TENSORFLOW[name][1]), stderr
 
 
+@pytest.mark.slow
 def test_what_outlives_the_script_has_the_v1_api_too(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

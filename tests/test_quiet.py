@@ -85,6 +85,7 @@ def test_only_noise_is_dropped():
     assert stderr_of() == (0, "E0000 00:00:1.2 3 x.cc:1] an error\npython's own\nafter\n")
 
 
+@pytest.mark.slow
 def test_a_crash_loses_nothing():
     status, stderr = stderr_of(last="os.abort()")
     assert status != 0

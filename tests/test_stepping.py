@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow
 
 from tf1_mtl import InputError, build_graph, feeds, open_session, train
 from tf1_mtl.data import make_data
@@ -52,7 +53,7 @@ def assert_same_bits(got, expected):
         np.testing.assert_array_equal(got[1][name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("variables", ["ref", "resource"])
+@pytest.mark.parametrize("variables", ["ref", slow("resource")])
 def test_switching_midway_changes_no_bit(variables):
     batches = mixed(2000)
     expected = run(batches, [("session", 2000)], variables=variables)
@@ -65,7 +66,7 @@ def test_switching_midway_changes_no_bit(variables):
 
 
 @needs_xla
-@pytest.mark.parametrize("variables", ["ref", "resource"])
+@pytest.mark.parametrize("variables", [slow("ref"), "resource"])
 def test_compiled_stays_near(variables):
     batches = mixed(2000)
     losses, values = run(batches, [("session", 2000)], variables=variables)
