@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from operation_cases import VERSION, Case, Results
+from sampling import one_in
 
 RAW = getattr(tf, "raw_ops", None)
 RNG = np.random.RandomState(0)
@@ -538,10 +539,12 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def results():
-    return Results(CASES)
+def results(request):
+    """Evaluates the cases that this run tests."""
+    items = [item for item in request.session.items if item.fspath == request.node.fspath]
+    return Results([item.callspec.params["case"] for item in items])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", one_in(4, CASES), ids=lambda case: case.name)
 def test_an_operation_agrees_with_tensorflow(results, case):
     results.check(case)
