@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from google.protobuf import text_format
+from graph_versions import DIFFERENCES, as_written_by, node_differences
 
 from tf1_mtl import InputError, build_graph
-from tf1_mtl.graph_versions import DIFFERENCES, as_written_by, node_differences
 
 TRUTH = os.path.join(os.path.dirname(__file__), "truth")
 

@@ -11,9 +11,9 @@ import lessons
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from graph_versions import node_differences
 
 from tf1_mtl import build_graph, feeds, open_session, train
-from tf1_mtl.graph_versions import node_differences
 from tf1_mtl.teaching import explain
 from tf1_mtl.walk import needed
 

@@ -5,31 +5,43 @@
 The names below are loaded on first use: importing tf1_mtl imports no TensorFlow.
 """
 
-import importlib
-from typing import Any, List
+from typing import TYPE_CHECKING
+
+from tf1_mtl.lazy import load_on_first_use
+
+if TYPE_CHECKING:
+    from tf1_mtl import baseline, data, feeds
+    from tf1_mtl.errors import InputError
+    from tf1_mtl.graph import MultiTaskGraph, build_graph
+    from tf1_mtl.session import open_session
+    from tf1_mtl.training import Step, train
 
 __version__ = "1.0.0"
 
-_HOME = {
-    "InputError": "tf1_mtl.errors",
-    "MultiTaskGraph": "tf1_mtl.graph",
-    "build_graph": "tf1_mtl.graph",
-    "open_session": "tf1_mtl.session",
-    "Step": "tf1_mtl.training",
-    "train": "tf1_mtl.training",
-}
-_MODULES = ("baseline", "data", "feeds")
+__all__ = [
+    "InputError",
+    "MultiTaskGraph",
+    "Step",
+    "baseline",
+    "build_graph",
+    "data",
+    "feeds",
+    "open_session",
+    "train",
+]
 
-__all__ = sorted([*_HOME, *_MODULES])
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(f"tf1_mtl.{name}")
-    raise AttributeError(f"module 'tf1_mtl' has no attribute {name!r}")
-
-
-def __dir__() -> List[str]:
-    return sorted([*globals(), *__all__])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_first_use(
+        __name__,
+        {
+            "InputError": "errors",
+            "MultiTaskGraph": "graph",
+            "build_graph": "graph",
+            "open_session": "session",
+            "Step": "training",
+            "train": "training",
+            "baseline": "",
+            "data": "",
+            "feeds": "",
+        },
+    )

@@ -6,33 +6,51 @@ NumPy alone is needed, except by `recording`, which watches a TensorFlow process
 are loaded on first use.
 """
 
-import importlib
-from typing import Any, List
+from typing import TYPE_CHECKING
 
-_HOME = {
-    "Reference": "tf1_mtl.baseline.reference",
-    "Report": "tf1_mtl.baseline.checking",
-    "Recording": "tf1_mtl.baseline.recordings",
-    "Run": "tf1_mtl.baseline.recordings",
-    "Session": "tf1_mtl.baseline.recordings",
-    "cases_of": "tf1_mtl.baseline.case",
-    "check": "tf1_mtl.baseline.checking",
-    "check_case": "tf1_mtl.baseline.checking",
-    "golden_names": "tf1_mtl.baseline.goldens",
-    "load_golden": "tf1_mtl.baseline.goldens",
-    "load_recording": "tf1_mtl.baseline.recordings",
-    "recording": "tf1_mtl.baseline.recorder",
-    "save_recording": "tf1_mtl.baseline.recording_writer",
-}
+from tf1_mtl.lazy import load_on_first_use
 
-__all__ = sorted(_HOME)
+if TYPE_CHECKING:
+    from tf1_mtl.baseline.case import cases_of
+    from tf1_mtl.baseline.checking import Report, check, check_case
+    from tf1_mtl.baseline.goldens import golden_names, load_golden
+    from tf1_mtl.baseline.recorder import recording
+    from tf1_mtl.baseline.recording_writer import save_recording
+    from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
+    from tf1_mtl.baseline.reference import Reference
 
+__all__ = [
+    "Recording",
+    "Reference",
+    "Report",
+    "Run",
+    "Session",
+    "cases_of",
+    "check",
+    "check_case",
+    "golden_names",
+    "load_golden",
+    "load_recording",
+    "recording",
+    "save_recording",
+]
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'tf1_mtl.baseline' has no attribute {name!r}")
-
-
-def __dir__() -> List[str]:
-    return sorted([*globals(), *__all__])
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = load_on_first_use(
+        __name__,
+        {
+            "Recording": "recordings",
+            "Reference": "reference",
+            "Report": "checking",
+            "Run": "recordings",
+            "Session": "recordings",
+            "cases_of": "case",
+            "check": "checking",
+            "check_case": "checking",
+            "golden_names": "goldens",
+            "load_golden": "goldens",
+            "load_recording": "recordings",
+            "recording": "recorder",
+            "save_recording": "recording_writer",
+        },
+    )
