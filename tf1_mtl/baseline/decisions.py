@@ -16,6 +16,7 @@ from tf1_mtl.baseline.error_bounds import (
     ErrorBounded,
     Function,
     Operand,
+    all_exact,
     error_of,
     is_bounded,
     precision_of,
@@ -44,7 +45,7 @@ def choose(condition: Operand, a: Operand, b: Operand) -> Any:
 
 def truth(value: np.ndarray, unsure: np.ndarray) -> Any:
     """Returns booleans; an `ErrorBounded` if some are not decided."""
-    return ErrorBounded(value, unsure, WHOLE) if np.any(unsure) else np.asarray(value)
+    return np.asarray(value) if all_exact(unsure) else ErrorBounded(value, unsure, WHOLE)
 
 
 def compared(function: Function, a: Operand, b: Operand) -> Any:
@@ -57,7 +58,7 @@ def compared(function: Function, a: Operand, b: Operand) -> Any:
     if not is_bounded(a, b):
         return value
     reach = error_of(a) + error_of(b)
-    if not reach.any():
+    if all_exact(reach):
         return value
     unsure = ~(np.abs(value_of(a) - value_of(b)) > reach) & (reach != 0)
     if function in (np.equal, np.not_equal):
@@ -77,7 +78,9 @@ def logical(function: Function, *operands: Operand) -> Any:
 
 def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Any:
     """Returns whole numbers; an `ErrorBounded` if some are not decided."""
-    return ErrorBounded(value, error, WHOLE) if np.any(error) else np.asarray(value).astype(dtype)
+    return (
+        np.asarray(value).astype(dtype) if all_exact(error) else ErrorBounded(value, error, WHOLE)
+    )
 
 
 def decided(x: Operand) -> Any:
@@ -88,7 +91,7 @@ def decided(x: Operand) -> Any:
     """
     if not isinstance(x, ErrorBounded):
         return x
-    if x.error.any():
+    if not all_exact(x.error):
         raise Undecided
     return x.value.astype(np.int64)
 

@@ -279,7 +279,7 @@ class Plan:
             return array
         if not bounds:
             return array.astype(np.float64)
-        return ErrorBounded(array, 0.0, self._precisions.get(name, SINGLE))
+        return ErrorBounded(array, None, self._precisions.get(name, SINGLE))
 
 
 def evaluate(

@@ -21,6 +21,8 @@ def add_n(node: Node, *terms: Any) -> Any:
     first = terms[0]
     if len(terms) == 1 or not isinstance(first, (eb.ErrorBounded, np.ndarray, np.generic)):
         return sum(terms[1:], first)  # lists of tensors add up by themselves
+    if len(terms) == 2:
+        return first + terms[1]
     return eb.total(eb.joined(np.stack, terms), axis=0)
 
 
@@ -208,8 +210,8 @@ def _most(function: Callable[..., np.ndarray], of_nothing: float) -> Callable[..
         if not isinstance(x, eb.ErrorBounded):
             return most(np.asarray(x))
         value = most(x.value)
-        if not x.error.any():
-            return eb.ErrorBounded(value, 0.0, x.precision)
+        if eb.all_exact(x.error):
+            return eb.ErrorBounded(value, None, x.precision)
         up, down = most(x.value + x.error), most(x.value - x.error)
         error = np.maximum(np.abs(up - value), np.abs(down - value))
         return eb.ErrorBounded(value, error, x.precision)

@@ -30,7 +30,7 @@ def const(node: Node) -> Any:
     precision = precision_named(node, "dtype")
     if value.ndim == 0 and precision is eb.SINGLE:
         return eb.decimal(value[()])
-    return eb.ErrorBounded(value, 0.0, precision)
+    return eb.ErrorBounded(value, None, precision)
 
 
 @gives("CheckNumerics", "DeepCopy", "EnsureShape", "PlaceholderWithDefault", "Print", "Snapshot")
@@ -171,7 +171,7 @@ def ones_like(node: Node, x: Any) -> Any:
 
 def _filled_like(x: Any, number: int) -> Any:
     value = np.full_like(eb.value_of(x), number)
-    return eb.ErrorBounded(value, 0.0, x.precision) if eb.is_bounded(x) else value
+    return eb.ErrorBounded(value, None, x.precision) if eb.is_bounded(x) else value
 
 
 @gives("Range")
