@@ -7,6 +7,11 @@ from setuptools import find_packages, setup
 EXTRAS = {
     # Pictures, loss curves, and the digits that `tf1-mtl compare` trains on.
     "plot": ["matplotlib>=3.4", "scikit-learn"],
+    # What continues tf.contrib, and Keras 2 for TensorFlow 2.16 and newer: for `tf1-mtl run`.
+    "legacy": [
+        "tf-keras; python_version >= '3.9'",  # in the version of TensorFlow
+        "tf-slim",
+    ],
     # The newer ports of tests/ports, which are also the peers of tests/benchmarks.
     "ports": ["jax", "keras>=3", "optax", "tensorflow>=2.16", "torch>=2"],
 }

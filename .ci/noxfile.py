@@ -63,6 +63,16 @@ def tests(session: nox.Session, tensorflow: str, pins: "list[str]") -> None:
     session.run("pytest", "-m", "", *session.posargs)
 
 
+@nox.session(venv_backend="uv", python=interpreter("3.11"))
+def legacy(session: nox.Session) -> None:
+    """Run the legacy scripts with the extra that continues tf.contrib and Keras 2."""
+    session.chdir(ROOT)
+    session.install(".[test,legacy]", "tensorflow==2.21.0")
+    session.run(
+        "pytest", "tests/test_legacy_names.py", "tests/test_legacy_script.py", *session.posargs
+    )
+
+
 @nox.session(venv_backend="venv")  # uv and virtualenv have left Python 3.6 behind
 @nox.parametrize(
     "python,tensorflow",

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from tf1_mtl import legacy_script
 
     legacy_script.check(script)
+    legacy_script.use_keras_2()
     with quiet(args.verbose):
         legacy_script.prepare(args.seed)
     if not args.verbose:

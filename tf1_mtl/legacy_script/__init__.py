@@ -1,6 +1,8 @@
 """Runs an unmodified TensorFlow 1 graph-mode script on the TensorFlow that is installed.
 
     imports.py   what the script gets for `import tensorflow`
+    contrib.py   tf.contrib, by what continues it today
+    mnist.py     the MNIST reader of tensorflow.examples
     hints.py     the line that follows an error about what TensorFlow no longer has
 
 `run` lasts for the rest of the process: exit handlers and threads that outlive the script still
@@ -14,6 +16,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from types import ModuleType, TracebackType
 from typing import Optional, Sequence
 
@@ -21,6 +24,7 @@ import numpy as np
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.legacy_script import imports
+from tf1_mtl.legacy_script.contrib import use_keras_2 as use_keras_2
 from tf1_mtl.legacy_script.hints import hint_for
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -62,6 +66,7 @@ def show_warnings() -> None:
     logger = logging.getLogger("tensorflow")
     logger.setLevel(logging.NOTSET)  # as TensorFlow leaves it: that of the root, WARNING
     logger.addFilter(lambda record: "deprecated" not in record.getMessage())
+    warnings.filterwarnings("ignore", r"`(tf|layer)\.\S+ is deprecated")
 
 
 def run(path: str, args: Sequence[str] = ()) -> None:

@@ -3,25 +3,28 @@
 import re
 from typing import Tuple
 
+from tf1_mtl.legacy_script.contrib import SUCCESSORS
+
 _REAL_TENSORFLOW_1 = (
     "run it on a real TensorFlow 1.15 (Python 3.7: pip install tensorflow==1.15.5 'protobuf<3.21')"
 )
+_EXTRA = "pip install 'tf1-mtl[legacy]'"
 
 
 def _lacks(names: str) -> str:
-    """Returns the pattern of an attribute or an import that TensorFlow does not have."""
-    return (
-        rf"module 'tensorflow\S* has no attribute '({names})'"
-        rf"|cannot import name '({names})' from 'tensorflow"
-    )
+    """Returns the pattern of a name that TensorFlow does not have; see `_asked_for`."""
+    return rf"(?m:^asked for tensorflow\.(\S*\.)?(?P<name>{names})$)"
 
 
 #: What the report of an uncaught error matches, what is missing, and what to do.
 _HINTS: Tuple[Tuple[str, str], ...] = (
     (
-        _lacks("contrib") + r"|'tensorflow\.contrib",
-        "tf.contrib went with TensorFlow 2.0. For slim: pip install tf_slim, and import tf_slim; "
-        f"for the rest, {_REAL_TENSORFLOW_1}.",
+        _lacks(rf"contrib\.({'|'.join(SUCCESSORS)})"),
+        f"tf.{{name}} went with TensorFlow 2.0; other packages continue it: {_EXTRA}.",
+    ),
+    (
+        _lacks(r"contrib\.\S+"),
+        f"tf.{{name}} went with TensorFlow 2.0 and has no successor here: {_REAL_TENSORFLOW_1}.",
     ),
     (
         _lacks("layers|rnn_cell") + r"|not available with Keras 3"
@@ -29,23 +32,32 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
         r"|Could not interpret optimizer identifier: <tensorflow"
         r"|(?s:keras.src.*Dataset` only supports Python-style iteration)",  # its fit, in a graph
         "tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3 (TensorFlow 2.16). Install "
-        "Keras 2 (pip install tf_keras, in TensorFlow's own version) and set TF_USE_LEGACY_KERAS=1 "
-        f"in the environment, use a TensorFlow below 2.16, or {_REAL_TENSORFLOW_1}.",
+        f"Keras 2: {_EXTRA}, use a TensorFlow below 2.16, or {_REAL_TENSORFLOW_1}.",
     ),
     (
-        _lacks("estimator") + r"|'tensorflow\.estimator",
+        _lacks(r"estimator(\.\S+)?"),
         "tf.estimator went with TensorFlow 2.16. Use a TensorFlow below 2.16, or "
         f"{_REAL_TENSORFLOW_1}.",
     ),
     (
-        _lacks("examples") + r"|'tensorflow\.examples",
-        "tensorflow.examples (its MNIST reader too) went with TensorFlow 2.0. Read the data in "
-        f"another way, or {_REAL_TENSORFLOW_1}.",
+        _lacks(r"examples\.\S+"),
+        "tensorflow.examples went with TensorFlow 2.0; its MNIST reader alone has a successor "
+        f"here. For the rest, {_REAL_TENSORFLOW_1}.",
     ),
     (
-        _lacks(".*") + r"|No module named '[tT]ensorflow\.",
+        _lacks(r"\S+"),
         "This is not in the v1 API of the TensorFlow here. Look for its new place, or "
         f"{_REAL_TENSORFLOW_1}.",
+    ),
+    (
+        r'(?s:.*File "(?P<path>[^"\n]+)", line (?P<line>\d+)[^\n]*\n[^\n]*\w*stack\()'
+        r"(?s:.*)arrays to stack must be passed as a \"sequence\"",
+        "NumPy no longer stacks a generator. Give it a list, np.vstack([... for ...]), in {path}, "
+        "line {line}.",
+    ),
+    (
+        r"reshape\(\) got an unexpected keyword argument 'newshape'",
+        "NumPy's reshape no longer takes newshape=. Give the shape without a name.",
     ),
     (
         r"SyntaxError: Missing parentheses in call to 'print'"
@@ -72,7 +84,21 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
 
 def hint_for(report: str) -> str:
     """Returns the advice for an error's traceback and message; "" if there is not one."""
+    report += _asked_for(report)
     for pattern, hint in _HINTS:
-        if re.search(pattern, report):
-            return hint
+        match = re.search(pattern, report)
+        if match:
+            return hint.format(**match.groupdict())
     return ""
+
+
+def _asked_for(report: str) -> str:
+    """Returns a line with the whole name that the script asked TensorFlow for in vain, or ""."""
+    attribute = re.search(r"module '([tT]ensorflow\S*)' has no attribute '(\w+)'", report)
+    if attribute:
+        return "\nasked for {}.{}".format(*attribute.groups())
+    name = re.search(r"cannot import name '(\w+)' from '(tensorflow[.\w]*)'", report)
+    if name:
+        return "\nasked for {1}.{0}".format(*name.groups())
+    module = re.search(r"No module named '[tT](ensorflow\.[.\w]+)'", report)
+    return f"\nasked for t{module[1]}" if module else ""

@@ -5,11 +5,13 @@ the import statement answers by who asks.
 """
 
 import builtins
-import functools
 import os
 import sysconfig
 from types import ModuleType
 from typing import Any, Mapping, Optional, Sequence
+
+from tf1_mtl.legacy_script import mnist
+from tf1_mtl.legacy_script.contrib import contrib
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PYTHONS = sysconfig.get_path("stdlib") + os.sep
@@ -27,6 +29,8 @@ class _V1(ModuleType):
     def __getattr__(self, name: str) -> Any:
         import tensorflow
 
+        if name in _SUCCESSORS and not _is_real(name):
+            return _SUCCESSORS[name]
         try:
             return getattr(tensorflow if _is_real(name) else tensorflow.compat.v1, name)
         except AttributeError:
@@ -34,6 +38,8 @@ class _V1(ModuleType):
 
 
 _v1 = _V1("tensorflow")
+#: What TensorFlow 2 lacks altogether.
+_SUCCESSORS = {"contrib": contrib, "examples": mnist.examples}
 
 
 def _import(
@@ -61,10 +67,17 @@ def _part_of_v1(rest: str) -> Any:
     """Returns `tensorflow.<rest>` of the v1 API; None where the real one is to be imported."""
     if _is_real(rest.partition(".")[0]):
         return None
-    try:
-        return functools.reduce(getattr, rest.split("."), _v1)
-    except AttributeError:
-        return None
+    module: Any = _v1
+    parts = rest.split(".")
+    for depth, part in enumerate(parts, 1):
+        try:
+            module = getattr(module, part)
+        except AttributeError:
+            if parts[0] not in _SUCCESSORS:
+                return None
+            name = ".".join(["tensorflow", *parts[:depth]])
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name) from None
+    return module
 
 
 def _is_real(name: str) -> bool:

@@ -1,0 +1,187 @@
+"""Answers `tf.contrib` by what continues them on TensorFlow 2.
+
+tf-slim continues most of it. It was written for TensorFlow 1.15 to 2.2 and asks TensorFlow's
+private modules for names that have moved since. They are put back before it is imported.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from tf1_mtl.legacy_script import mnist
+
+#: For each module of tf.contrib that has a successor: where its names are looked up, in this order.
+SUCCESSORS: Dict[str, Tuple[str, ...]] = {
+    "eager": (),
+    "framework": ("tf_slim.ops.arg_scope", "tf_slim.ops.variables"),
+    "layers": ("tf_slim.layers",),
+    "learn": (),
+    "losses": ("tf_slim.losses",),
+    "metrics": ("tf_slim.metrics",),
+    "rnn": ("nn.rnn_cell",),
+    "slim": ("tf_slim",),
+}
+#: Names of those modules that are in the v1 API today, and where.
+_IN_CORE: Dict[str, Dict[str, str]] = {
+    "eager": {
+        "Checkpoint": "train.Checkpoint",
+        "GradientTape": "GradientTape",
+        "TensorSpec": "TensorSpec",
+        "Variable": "Variable",
+        "custom_gradient": "custom_gradient",
+        "defun": "function",
+        "enable_eager_execution": "enable_eager_execution",
+        "executing_eagerly": "executing_eagerly",
+        "function": "function",
+        "in_eager_mode": "executing_eagerly",
+        "make_template": "make_template",
+        "py_func": "py_function",
+    },
+    "framework": {
+        "argsort": "argsort",
+        "assert_same_float_dtype": "debugging.assert_same_float_dtype",
+        "assert_scalar": "debugging.assert_scalar",
+        "init_from_checkpoint": "train.init_from_checkpoint",
+        "is_tensor": "is_tensor",
+        "list_variables": "train.list_variables",
+        "load_checkpoint": "train.load_checkpoint",
+        "load_variable": "train.load_variable",
+        "nest": "nest",
+        "py_func": "py_func",
+        "sort": "sort",
+    },
+    "metrics": {
+        "confusion_matrix": "confusion_matrix",
+        "set_difference": "sets.difference",
+        "set_intersection": "sets.intersection",
+        "set_size": "sets.size",
+        "set_union": "sets.union",
+    },
+    "rnn": {
+        "static_bidirectional_rnn": "nn.static_bidirectional_rnn",
+        "static_rnn": "nn.static_rnn",
+        "static_state_saving_rnn": "nn.static_state_saving_rnn",
+    },
+}
+#: What tf-slim reads from private modules of TensorFlow: where newer versions have it.
+_MOVED: Dict[str, Dict[str, str]] = {
+    "framework.ops": {"IndexedSlices": "IndexedSlices", "Tensor": "Tensor"},
+    "layers.normalization": {"BatchNormalization": "layers.BatchNormalization"},
+    "ops.array_ops": {"stack": "stack", "unstack": "unstack"},
+    "ops.control_flow_ops": {
+        "Assert": "Assert",
+        "case": "case",
+        "cond": "cond",
+        "while_loop": "while_loop",
+    },
+    "ops.variable_scope": {"variable": "Variable"},
+}
+
+
+def use_keras_2() -> None:
+    """Chooses Keras 2 where it is installed; call it before TensorFlow is imported.
+
+    From 2.16 on TensorFlow has Keras 3, without `tf.layers`, `tf.nn.rnn_cell` and Keras's v1 API.
+    """
+    if importlib.util.find_spec("tf_keras"):
+        os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+
+class _Contrib(ModuleType):
+    """Stands for tf.contrib."""
+
+    def __getattr__(self, name: str) -> Any:
+        module = _Successor(f"{self.__name__}.{name}")
+        if name in SUCCESSORS and module.homes is not None:
+            setattr(self, name, module)
+            return module
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+class _Successor(ModuleType):
+    """Stands for a module of tf.contrib.
+
+    Attributes:
+      homes: Where its names are looked up; None where a package for it is not installed.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.part = name.rpartition(".")[2]
+        self.homes: Optional[List[Any]] = None
+        with contextlib.suppress(ImportError, AttributeError):
+            self.homes = [_home(path) for path in SUCCESSORS.get(self.part, ())]
+
+    def __getattr__(self, name: str) -> Any:
+        homes = self.homes or []
+        if name == "__all__":  # for `from tensorflow.contrib.slim import *`
+            return [public for home in homes for public in dir(home) if public[0] != "_"]
+        # The source of tf.contrib.rnn was in tensorflow.contrib.rnn.python.ops.core_rnn_cell.
+        if name in ("python", "ops", "rnn_cell", "core_rnn_cell", self.part):
+            return self
+        if f"{self.part}.{name}" in _OWN:
+            return _OWN[f"{self.part}.{name}"]
+        if name in _IN_CORE.get(self.part, {}):
+            return _v1(_IN_CORE[self.part][name])
+        for home in homes:
+            with contextlib.suppress(ImportError):
+                return getattr(home, name, None) or import_module(f"{home.__name__}.{name}")
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+def _home(path: str) -> Any:
+    """Returns the module where names of tf.contrib are found today."""
+    if not path.startswith("tf_slim"):
+        _v1(f"{path}.RNNCell")  # Keras 3 leaves an empty module
+        return _v1(path)
+    if "tf_slim" not in sys.modules:
+        _put_back()
+    return import_module(path)
+
+
+def _put_back() -> None:
+    """Gives private modules of TensorFlow the names that tf-slim asks for and they lack."""
+    for path, names in _MOVED.items():
+        module = import_module(f"tensorflow.python.{path}")
+        for name, public in names.items():
+            with contextlib.suppress(ImportError, AttributeError):  # without Keras 2
+                if not _has(module, name):
+                    setattr(module, name, _v1(public))
+
+
+def _has(module: ModuleType, name: str) -> bool:
+    try:
+        return hasattr(module, name)
+    except ImportError:  # TensorFlow loads layers.normalization from where Keras no longer has it
+        return False
+
+
+def _v1(path: str) -> Any:
+    """Returns what has that name in the v1 API."""
+    return functools.reduce(getattr, path.split("."), import_module("tensorflow.compat.v1"))
+
+
+def _implicit_gradients(function: Callable) -> Callable:
+    """Returns a function that gives (gradient, variable) for each variable that it reads."""
+
+    def gradients(*args: Any, **kwargs: Any) -> List[Tuple[Any, Any]]:
+        with _v1("GradientTape")() as tape:
+            value = function(*args, **kwargs)
+        variables = tape.watched_variables()
+        return list(zip(tape.gradient(value, variables), variables))
+
+    return gradients
+
+
+#: Names that need a line of ours.
+_OWN: Dict[str, Any] = {
+    "eager.Iterator": iter,
+    "eager.implicit_gradients": _implicit_gradients,
+    "learn.datasets": mnist.datasets,
+}
+contrib = _Contrib("tensorflow.contrib")
