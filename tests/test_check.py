@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ports.numpy_port import Conformant as NumPyPort
 from sampling import one_in
+from wrong_ports.base import LINEAR, RELU, changed_port
 
 from tf1_mtl.baseline import (
     Recording,
@@ -22,7 +23,6 @@ from tf1_mtl.baseline import (
     load_golden,
     save_recording,
 )
-from tf1_mtl.baseline.deviations import Deviant
 from tf1_mtl.baseline.judge import ulps_between
 from tf1_mtl.cli import main
 
@@ -186,7 +186,7 @@ def test_a_drift_too_small_for_one_step_shows_in_the_long_run():
 
 
 def test_report_of_a_deviation():
-    report = check(functools.partial(Deviant, epsilon=1e-7), SHORT)
+    report = check(functools.partial(Reference, epsilon=1e-7), SHORT)
     first = report.first
     assert (first.case, first.step, first.stage) == ("small-gradients", 0, "optimizer")
     assert "every gradient's sign" in " ".join(first.agrees)
@@ -237,7 +237,7 @@ def test_a_step_must_leave_the_other_head_alone():
 
 
 def test_report_as_json():
-    report = json.loads(check(functools.partial(Deviant, epsilon=1e-7), SHORT).to_json())
+    report = json.loads(check(functools.partial(Reference, epsilon=1e-7), SHORT).to_json())
     assert report["passed"] is False
     assert report["broke"] is False
     assert [case["case"] for case in report["cases"]] == list(SHORT)
@@ -248,30 +248,37 @@ def test_report_as_json():
     assert passed["diagnosis"] is None
 
 
-def test_stages():
-    def stage(**rules):
-        port = functools.partial(Deviant, **rules)
-        return Report(tuple(check_case(port, case) for case in SHORT), True, ()).first.stage
+ONE_FOR_ALL = dict.fromkeys(("Y1_op", "Y2_op"), "Optimiser")
+AT_ZERO = {"Relu": (RELU[0], lambda z: (z >= 0).astype(z.dtype))}
+IGNORED = dict.fromkeys(("Relu_1", "Relu_2"), (RELU[0], LINEAR[1]))
 
-    assert stage(loss_factor=1.0) == "forward and loss"
-    assert stage(gradient_factor=-1.0) == "gradients"
-    assert stage(frozen=("share_W",)) == "gradients"
-    assert stage(frozen=("share_Y1",)) == "gradients"
-    assert stage(shared_slope_at_zero=1.0) == "gradients"
-    assert stage(task_activation="relu with slope 1 everywhere") == "gradients"
-    assert stage(other_head="own loss") == "gradients"
-    assert stage(learning_rate=0.01) == "optimizer"
-    assert stage(learning_rate=1e-6) == "optimizer"
-    assert stage(beta1=0.8) == "optimizer"
-    assert stage(epsilon=1e-3) == "optimizer"
-    assert stage(shared="powers") == "optimizer"
-    # Moves weights whose gradient is zero, which rest in TensorFlow.
-    assert stage(weight_decay=0.01) == "optimizer"
-    assert stage(weight_decay=0.3) == "optimizer"
-    # Another task's momentum takes share_W along, and no step at all shows no gradient.
-    assert stage(shared="slots") == "gradients or optimizer"
-    assert stage(shared="slots with zeros") == "gradients or optimizer"
-    assert stage(learning_rate=0.0) == "gradients or optimizer"
+
+@pytest.mark.parametrize(
+    "changes, stage",
+    [
+        ({"loss_weight": 2.0}, "forward and loss"),
+        ({"gradient_factor": -1.0}, "gradients"),
+        ({"frozen": ("share_W",)}, "gradients"),
+        ({"frozen": ("share_Y1",)}, "gradients"),
+        ({"activations": AT_ZERO}, "gradients"),
+        ({"activations": IGNORED}, "gradients"),
+        ({"rate": 0.01}, "optimizer"),
+        ({"rate": 1e-6}, "optimizer"),
+        ({"beta1": 0.8}, "optimizer"),
+        ({"epsilon": 1e-3}, "optimizer"),
+        ({"powers_of": ONE_FOR_ALL}, "optimizer"),
+        # Moves weights whose gradient is zero, which rest in TensorFlow.
+        ({"decay": 0.01}, "optimizer"),
+        ({"decay": 0.3}, "optimizer"),
+        # Momentum of another task moves share_W too, and no step at all shows no gradient.
+        ({"slots_of": ONE_FOR_ALL}, "gradients or optimizer"),
+        ({"rate": 0.0}, "gradients or optimizer"),
+    ],
+    ids=str,
+)
+def test_stages(changes, stage):
+    results = tuple(check_case(changed_port(**changes), case) for case in SHORT)
+    assert Report(results, True, ()).first.stage == stage
 
 
 def test_ulps():
@@ -499,7 +506,7 @@ def test_a_port_that_does_something_else_each_time(port):
 def test_another_order_of_summation_each_time_hides_no_cause(epsilon, name):
     rng = np.random.RandomState(0)
 
-    class Port(Deviant):
+    class Port(Reference):
         def matmul(self, a, b):
             return np.asarray(_Shuffled.of(a, rng) @ b)
 
@@ -596,7 +603,7 @@ def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
     status, out, _ = _command(capsys, port + "Default", "--golden", path)
     assert status == 1
     assert "dtype: weights()['share_W'] is float64, should be float32" in out
-    port = functools.partial(Deviant, learning_rate=0.01)
+    port = functools.partial(Reference, learning_rate=0.01)
     (result,) = check(port, goldens=[path]).cases
     assert "TensorFlow 2.99 recorded " in str(result)
 
@@ -646,7 +653,7 @@ def test_check_case(case):
 
 
 def test_check_case_tells_what_is_wrong():
-    result = check_case(functools.partial(Deviant, learning_rate=0.01), "joint")
+    result = check_case(functools.partial(Reference, learning_rate=0.01), "joint")
     assert not result.passed
     assert str(result).startswith("golden 'joint', step 0 (joint), share_")
 

@@ -8,9 +8,13 @@ import pytest
 from ports.numpy_port import Conformant as NumPyPort
 from sampling import one_in
 
-from tf1_mtl.baseline import check, golden_names
-from tf1_mtl.baseline.deviations import Deviant
-from tf1_mtl.baseline.known import KNOWN
+from tf1_mtl.baseline import Reference, check, golden_names, load_golden
+from tf1_mtl.baseline.bounds import UNIT, Bounded
+from tf1_mtl.baseline.deviations import BoundedDeviant, Deviant
+from tf1_mtl.baseline.known import KNOWN, causes
+from tf1_mtl.baseline.play import batch
+from tf1_mtl.baseline.reference import WEIGHTS
+from tf1_mtl.baseline.rules import Rules
 from tf1_mtl.baseline.stages import STAGES
 
 #: All but the 1,000 steps.
@@ -404,3 +408,48 @@ def test_the_article_alone_does_not_see_everything():
         port = functools.partial(Deviant, **rules)
         assert check(port, ("alternate", "joint")).passed, rules
         assert not check(port, SHORT).passed, rules
+
+
+def _initial(golden):
+    return [golden.sessions[0].initial[name] for name in WEIGHTS]
+
+
+def test_a_deviant_without_rules_is_the_reference():
+    golden = load_golden("one-task-then-the-other")
+    reference, deviant = Reference(*_initial(golden)), Deviant(*_initial(golden))
+    for run in golden.runs:
+        assert reference.step(*batch(golden, run)) == deviant.step(*batch(golden, run))
+        for name, value in reference.weights().items():
+            assert np.array_equal(value, deviant.weights()[name])
+
+
+def test_every_rule_is_known_by_a_name():
+    named = {rule for cause in causes() for rule in cause.settings}
+    assert named == set(Rules._fields) - {"momentum"}
+    ids = [deviation.id for deviation in KNOWN]
+    assert len(set(ids)) == len(ids)
+    assert all(deviation.fitted in {"", *Rules._fields} for deviation in KNOWN)
+
+
+@pytest.mark.parametrize("case", ["alternate", "one-task-then-the-other"])
+def test_bounds_hold_for_every_deviation(case):
+    """What float32 NumPy computes is within the error that `Bounded` derives."""
+    golden = load_golden(case)
+    for cause in causes():
+        if cause.settings.get("transposed") == "inside" and case != "alternate":
+            continue  # heads that are not square cannot be
+        single = Deviant(*_initial(golden), **cause.settings)
+        bounded = BoundedDeviant(*_initial(golden), **cause.settings)
+        with np.errstate(all="ignore"):
+            for run in golden.runs[:4]:
+                loss = single.step(*batch(golden, run))
+                expected = bounded.step(*batch(golden, run))
+                if not np.isfinite(loss):
+                    break
+                assert abs(loss - expected.value) <= expected.error, cause
+                for name, value in single.shown().items():
+                    b = bounded.shown()[name]
+                    finite = np.isfinite(value) | np.isfinite(b.value)
+                    assert (np.abs(value - b.value) <= b.error)[finite].all(), (cause, name)
+                    error = np.where(b.error == 0, 0, UNIT * np.abs(value))
+                    bounded.show({name: Bounded(value, error)})

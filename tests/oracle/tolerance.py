@@ -1,15 +1,46 @@
 """How far another machine's recording may be from ours: derived, value by value.
 
 A runtime sums in an order of its own, so each value is off from the exact one by at most the
-rounding error that the arithmetic can accumulate up to there (`tf1_mtl.baseline.bounds`), and two
-runtimes' values from each other by at most twice that.
+rounding error that the arithmetic can accumulate up to there (`tf1_mtl.baseline.error_bounds`), and
+two runtimes' values from each other by at most twice that.
 """
 
 import numpy as np
 
-from tf1_mtl.baseline.bounds import BoundedReference
+from tf1_mtl.baseline import error_bounds
+from tf1_mtl.baseline.error_bounds import ErrorBounded
+from tf1_mtl.baseline.reference import Reference
 
 from .cases import WEIGHTS, Recorded
+
+
+class BoundedReference(Reference):
+    """The reference, whose variables, slots and losses are `ErrorBounded`."""
+
+    def array(self, value):
+        return ErrorBounded(value)
+
+    def number(self, value):
+        """Return a hyper-parameter, which a runtime may keep in double."""
+        return error_bounds.decimal(value)
+
+    def matmul(self, a, b):
+        return error_bounds.matmul(a, b)
+
+    def transposed(self, a):
+        return error_bounds.structural(np.transpose, a)
+
+    def total(self, x):
+        return error_bounds.total(x)
+
+    def sqrt(self, x):
+        return error_bounds.sqrt(x)
+
+    def average(self, old, new, weight):
+        return error_bounds.average(old, new, weight)
+
+    def pointwise(self, function, x):
+        return error_bounds.pointwise(function, x)
 
 
 def run(case):

@@ -111,7 +111,7 @@ class Reference:
 
     def task_loss(self, task: str, difference: Any) -> Tuple[Any, Any]:
         """`tf.nn.l2_loss`: the sum of squares / 2, not a mean. Its gradient is the difference."""
-        return (difference * difference).sum() * self.number(0.5), difference
+        return self.total(difference * difference) * self.number(0.5), difference
 
     def gradients(self, layers: Layers, from_loss: Dict[str, Any]) -> Dict[str, Any]:
         """Back through the tasks' layers, whose gradients add up in the shared layer."""
@@ -120,11 +120,12 @@ class Reference:
         for task, from_above in from_loss.items():
             shared_layer, z, _ = layers[task]
             into_z = self.through(task, z, from_above)
-            gradients["share_" + task] = self.matmul(shared_layer.T, into_z)
-            into_x = self.matmul(into_z, self.variables["share_" + task].T)
+            gradients["share_" + task] = self.matmul(self.transposed(shared_layer), into_z)
+            into_x = self.matmul(into_z, self.transposed(self.variables["share_" + task]))
             into_shared_layer = into_shared_layer + into_x
         X, z, _ = layers["shared"]
-        gradients["share_W"] = self.matmul(X.T, self.through("shared", z, into_shared_layer))
+        into_z = self.through("shared", z, into_shared_layer)
+        gradients["share_W"] = self.matmul(self.transposed(X), into_z)
         return gradients
 
     def through(self, layer: str, z: Any, from_above: Any) -> Any:
@@ -180,6 +181,12 @@ class Reference:
 
     def matmul(self, a: Any, b: Any) -> Any:
         return a @ b
+
+    def transposed(self, a: Any) -> Any:
+        return a.T
+
+    def total(self, x: Any) -> Any:
+        return x.sum()
 
     def sqrt(self, x: Any) -> Any:
         return np.sqrt(x)
