@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,7 @@ from tf1_mtl.baseline import (
     check,
     check_case,
     golden_names,
+    goldens,
     load_golden,
     save_recording,
 )
@@ -557,6 +559,15 @@ def test_command_on_a_port_that_breaks(capsys, tmp_path):
     assert status == 2
     assert not out
     assert "ZeroDivisionError" in err
+
+
+def test_a_check_that_takes_long_shows_its_progress_on_a_terminal(capsys, monkeypatch):
+    golden = os.path.join(os.path.dirname(goldens.__file__), "joint.npz")
+    arguments = ("tests.ports.numpy_port:Conformant", "--golden", golden)
+    monkeypatch.setattr("tf1_mtl.commands.check.QUIET_SECONDS", -1)
+    assert "steps" not in _command(capsys, *arguments)[2]
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert _command(capsys, *arguments)[2].endswith("\r10/10 steps (100 %)\n")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import os
 import pytest
 from script_ports import SCRIPT_PORTS
 
-from tf1_mtl.baseline import cases_of, check
+from tf1_mtl.baseline import cases_of, check, check_case
 from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.verification import verify
 from tf1_mtl.cli import main
@@ -39,6 +39,32 @@ def test_a_value_outside_its_bound_is_found():
     assert not found.passed
     assert found.reproduced == len(case.steps) - 1
     assert "step 3" in found.differences[0]
+
+
+def replayed(case):
+    """Return a port that gives what TensorFlow recorded."""
+
+    class Port:
+        def __init__(self, *weights):
+            self.made, self.shown = 0, case.initial
+
+        def step(self, task, *fed):
+            recorded = case.steps[self.made]
+            self.made, self.shown = self.made + 1, recorded.variables
+            return recorded.loss
+
+        def weights(self):
+            return {name: self.shown[variable] for name, variable in case.weights.items()}
+
+    return Port
+
+
+@pytest.mark.parametrize("golden", [*golden_names(), *OLD, *map(path_of, NAMES)])
+def test_no_recorded_runtime_raises_a_false_alarm(golden):
+    for case in cases_of(golden):
+        if all(step.loss is not None and step.variables is not None for step in case.steps):
+            result = check_case(replayed(case), case)
+            assert result.passed, result
 
 
 NUMPY_PORTS = [entry for entry in SCRIPT_PORTS if entry.framework == "numpy"]

@@ -117,7 +117,8 @@ def check(
       port: A class or function that makes a port; see `port_run`.
       cases: Names of goldens of the article; None for all.
       goldens: Paths of recordings, in place of the goldens of the article.
-      done: Called after every step with the number of steps so far and of all.
+      done: Called after every step with the number of steps done and of all. Running a step is
+        half of it, judging it the other half.
 
     Returns:
       The report. A port that raises is reported, with its traceback, and raises nothing here.
@@ -131,10 +132,11 @@ def check(
     def count() -> None:
         nonlocal made
         made += 1
-        done(made, total)
+        done(made // 2, total)
 
     runs = [run_port(port, case, done=count) for case in chosen]
-    results = tuple(_result(run) for run in runs)
+    results = tuple(_result(run, count) for run in runs)
+    done(total, total)  # a port that broke has made fewer
     is_repeatable = _repeatable(port, runs, results)
     diagnosis = _diagnosis(runs, results) if is_repeatable else None
     return Report(results, is_repeatable, tuple(_notes(runs, results)), diagnosis)
@@ -158,9 +160,9 @@ def _chosen(cases: Optional[Sequence[str]], goldens: Optional[Sequence[str]]) ->
     return [case for name in names for case in cases_of(name)]
 
 
-def _result(run: PortRun) -> CaseResult:
+def _result(run: PortRun, done: Callable[[], None] = lambda: None) -> CaseResult:
     broke = f"{run.where}\n{run.broke}" if run.broke else ""
-    return CaseResult(run.case.name, run.steps, judge(run), run.dtypes, broke)
+    return CaseResult(run.case.name, run.steps, judge(run, done), run.dtypes, broke)
 
 
 def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult]) -> bool:

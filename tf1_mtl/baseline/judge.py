@@ -6,7 +6,7 @@ step 0. What stays below the bound but goes the same way in every step adds up. 
 differences so far is held against what independent rounding errors can reach (stage "long run").
 """
 
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -81,10 +81,15 @@ class Compared(NamedTuple):
     recorded: Optional[np.ndarray]
 
 
-def judge(run: PortRun) -> Judgement:
-    """Judge every step that a port made on one case."""
+def judge(run: PortRun, done: Callable[[], None] = lambda: None) -> Judgement:
+    """Judge every step that a port made on one case.
+
+    Args:
+      run: What the port did.
+      done: Called after every step.
+    """
     with np.errstate(all="ignore"):  # the numbers of a port may be anything
-        return _Judge(run).judge()
+        return _Judge(run).judge(done)
 
 
 def repeats(again: PortRun, found: Divergence) -> bool:
@@ -99,7 +104,7 @@ def repeats(again: PortRun, found: Divergence) -> bool:
     """
     with np.errstate(all="ignore"):
         judged = _Judge(again)
-        judgement = judged.judge()
+        judgement = judged.judge(lambda: None)
     if found.stage == RETURNED or found.tolerance is None:
         other = judgement.divergence
         return other is not None and (other.where, other.obtained) == (found.where, found.obtained)
@@ -137,11 +142,12 @@ class _Judge:
         self.not_judged: Dict[str, str] = {}
         self.last: Dict[str, Compared] = {}  # by quantity, of the last step
 
-    def judge(self) -> Judgement:
+    def judge(self, done: Callable[[], None]) -> Judgement:
         run, first = self.run, self._before_any_step()
         for index in range(len(run.losses)):
             found = self._step(index)
             first = first or found
+            done()
             if not self._is_finite(index):
                 break  # what follows says nothing more
         if run.wrong and not first:
