@@ -276,7 +276,7 @@ IGNORED = dict.fromkeys(("Relu_1", "Relu_2"), (RELU[0], LINEAR[1]))
         ({"slots_of": ONE_FOR_ALL}, "gradients or optimizer"),
         ({"rate": 0.0}, "gradients or optimizer"),
     ],
-    ids=str,
+    ids=lambda changes: "-".join(changes) if isinstance(changes, dict) else "",
 )
 def test_stages(changes, stage):
     results = tuple(check_case(changed_port(**changes), case) for case in SHORT)
