@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 import pytest
 from ports.numpy_port import Conformant as NumPyPort
-from sampling import one_in
+from sampling import one_in, slow
 from wrong_ports.base import LINEAR, RELU, changed_port
 
 from tf1_mtl.baseline import (
@@ -117,9 +117,9 @@ class HyperParametersInDouble(Reference):
     "port",
     [
         Reference,
-        functools.partial(Reference, dtype=np.float64),
+        slow(functools.partial(Reference, dtype=np.float64)),
         NumPyPort,
-        InDouble,
+        slow(InDouble),
     ],
     ids=["float32", "float64", "NumPy", "float64 kept"],
 )

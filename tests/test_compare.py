@@ -8,20 +8,14 @@ from itertools import product
 
 import numpy as np
 import pytest
+from sampling import slow
 
 from tf1_mtl import cli
 from tf1_mtl.data import make_data
 from tf1_mtl.errors import InputError, MissingExtra
-from tf1_mtl.teaching import (
-    comparison,
-    comparison_plot,
-    comparison_report,
-    comparison_settings,
-    comparison_text,
-)
-from tf1_mtl.teaching.comparison import Outcome, schedule
+from tf1_mtl.teaching import comparison, comparison_report
+from tf1_mtl.teaching.comparison import Outcome, Setting, schedule, settings_of
 from tf1_mtl.teaching.comparison_report import interval, rank_and_coverage
-from tf1_mtl.teaching.comparison_settings import Setting, settings_of
 
 needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
@@ -50,9 +44,20 @@ def two_sets(rows_1=80, rows_2=20):
     }
 
 
-def compare(arrays, steps=4, seeds=2):
+def compare(arrays):
+    """Four steps of each task, from two seeds."""
     settings = settings_of(make_data(arrays), "data")
-    return settings, list(comparison.trainings(settings, steps, seeds))
+    return settings, list(comparison.trainings(settings, 4, 2))
+
+
+@pytest.fixture(scope="module")
+def of_one_set():
+    return compare(one_set())
+
+
+@pytest.fixture(scope="module")
+def of_two_sets():
+    return compare(two_sets())
 
 
 # One start, one diet
@@ -129,7 +134,7 @@ def test_schedules_take_each_task_as_often_as_said():
 def test_rows_held_out_are_never_trained_on():
     for arrays in (one_set(), two_sets()):
         data = make_data(arrays)
-        seen, unseen = comparison_settings.held_out(data)(np.random.RandomState(0))
+        seen, unseen = comparison.held_out(data)(np.random.RandomState(0))
         for name in ("X1", "X2"):
             ours = {row.tobytes() for row in getattr(seen, name)}
             theirs = {row.tobytes() for row in getattr(unseen, name)}
@@ -143,7 +148,7 @@ def test_rows_held_out_are_never_trained_on():
 def test_unequal_sets_share_no_row():
     data = make_data(one_set(100))
     for larger, sizes in (("Y1", (60, 15)), ("Y2", (15, 60))):
-        seen, unseen = comparison_settings.unequal_sets(data, larger)(np.random.RandomState(0))
+        seen, unseen = comparison.unequal_sets(data, larger)(np.random.RandomState(0))
         assert not seen.one_set and (len(seen.X1), len(seen.X2)) == sizes
         sets = [{row.tobytes() for row in x} for x in (seen.X1, seen.X2, unseen.X1)]
         assert sum(map(len, sets)) == len(set().union(*sets)) == 100
@@ -152,8 +157,11 @@ def test_unequal_sets_share_no_row():
             assert np.array_equal(y, label[where])
 
 
-def test_the_same_seeds_give_the_same_figures():
-    first, second = ([o._replace(seconds=0.0) for o in compare(two_sets())[1]] for _ in range(2))
+def test_the_same_seeds_give_the_same_figures(of_two_sets):
+    first, second = (
+        [o._replace(seconds=0.0) for o in outcomes]
+        for _, outcomes in (of_two_sets, compare(two_sets()))
+    )
     assert first == second
 
 
@@ -171,11 +179,11 @@ def test_loss_accuracy_and_silent_outputs_by_hand():
     assert comparison._measured(labels[:, :1], outputs[:, :1]).accuracy is None
 
 
-def test_regimes_and_accuracy_follow_the_data():
-    settings, outcomes = compare(one_set())
+def test_regimes_and_accuracy_follow_the_data(of_one_set, of_two_sets):
+    settings, outcomes = of_one_set
     assert settings[0].regimes == ("alone", "random", "turns", "joint")
     assert all(o.accuracy["Y1"] is None and 0 <= o.accuracy["Y2"] <= 1 for o in outcomes)
-    settings, outcomes = compare(two_sets())
+    settings, outcomes = of_two_sets
     assert settings[0].regimes == ("alone", "random", "turns", "proportional")
     assert settings[0].larger == "Y1"
     assert "joint" not in {o.regime for o in outcomes}
@@ -311,9 +319,9 @@ def test_fewer_than_six_seeds_support_nothing():
     assert "at least 6" in found["does_not_support"][0]
 
 
-def test_the_text_holds_every_figure():
-    found = comparison_report.report(*compare(one_set()), 4)
-    text = comparison_text.text(found)
+def test_the_text_holds_every_figure(of_one_set):
+    found = comparison_report.report(*of_one_set, 4)
+    text = comparison_report.text(found)
     for setting in found["settings"]:
         for regime in setting["regimes"].values():
             for task in ("Y1", "Y2"):
@@ -338,7 +346,7 @@ def test_json(tmp_path, capsys):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("ending", ["png", "svg"])
+@pytest.mark.parametrize("ending", [slow("png"), "svg"])
 def test_plot(tmp_path, capsys, ending):
     np.savez(str(tmp_path / "data.npz"), **one_set())
     picture = tmp_path / f"picture.{ending}"
@@ -358,9 +366,9 @@ def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span)
     }
     setting = {"regimes": regimes, "data": "data", "start": "centred", "learning_rate": 0.1}
     figures = []
-    monkeypatch.setattr(comparison_plot.style, "save", lambda figure, *_: figures.append(figure))
+    monkeypatch.setattr(comparison_report.style, "save", lambda figure, *_: figures.append(figure))
     found = {"settings": [setting] * 2, "seeds": 9, "interval": {"coverage": 0.99}}
-    comparison_plot.plot(found, "picture.png")
+    comparison_report.plot(found, "picture.png")
     for axes in figures[0].axes:
         low, high = axes.get_xlim()
         shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
@@ -372,8 +380,8 @@ def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span)
 @needs_matplotlib
 def test_a_panel_shows_where_nothing_was_learned(monkeypatch):
     figures = []
-    monkeypatch.setattr(comparison_plot.style, "save", lambda figure, *_: figures.append(figure))
-    comparison_plot.plot(comparison_report.report(*one_task_that_learns(), 1), "picture.png")
+    monkeypatch.setattr(comparison_report.style, "save", lambda figure, *_: figures.append(figure))
+    comparison_report.plot(comparison_report.report(*one_task_that_learns(), 1), "picture.png")
     (axes,) = figures[0].axes
     assert "NOTHING LEARNED of Y1 in any regime" in axes.get_title("left")
     drawn = [
@@ -419,25 +427,25 @@ def test_outputs_that_overflow_are_refused(tmp_path, capsys):
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingExtra, match=r"pip install 'tf1-mtl\[plot\]'"):
-        comparison_settings.digits()
+        comparison.digits()
 
 
 @needs_scikit_learn
 def test_the_digits():
-    data = comparison_settings.digits()
+    data = comparison.digits()
     assert data.one_set and data.X1.shape == (1797, 64) and data.tasks == (10, 2)
     assert data.X1.min() == 0 and data.X1.max() == 1
     digit, has_loop = data.Y1.argmax(axis=1), data.Y2.argmax(axis=1)
     assert set(digit[has_loop == 1]) == {0, 6, 8, 9}
     assert set(digit[has_loop == 0]) == {1, 2, 3, 4, 5, 7}
     with pytest.raises(InputError):
-        comparison_settings.held_out(data._replace(X2=data.X2[:10]))
+        comparison.held_out(data._replace(X2=data.X2[:10]))
 
 
 @needs_scikit_learn
 def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
     """Its all-positive weights put the first outputs thousands of times too high."""
-    settings = [s._replace(last_task=False) for s in comparison_settings.settings_of_digits()]
+    settings = [s._replace(last_task=False) for s in comparison.settings_of_digits()]
     chosen = [s for s in settings if s.start == "article" or s is settings[0]]
     chosen = [s._replace(regimes=("alone", "joint")) for s in chosen if s.learning_rate == 0.001]
     outcomes = list(comparison.trainings(chosen, 300, 1))

@@ -11,6 +11,7 @@ import pytest
 from oracle import cases as oracle_cases
 from oracle import goldens as oracle_goldens
 from oracle import tolerance
+from sampling import slow
 
 from tf1_mtl.baseline import check, goldens, load_golden
 from tf1_mtl.baseline.recording_writer import save_recording
@@ -245,11 +246,11 @@ def test_numpy_alone_is_enough():
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
 
 
-def test_the_running_tensorflow_conforms():
+@pytest.mark.parametrize("port", ["Ref", slow("Resource")])
+def test_the_running_tensorflow_conforms(port):
     pytest.importorskip("tensorflow")
     from ports import graph_mode
 
-    for port in (graph_mode.Ref, graph_mode.Resource):
-        report = check(port)
-        assert report.passed, report
-        assert not report.notes
+    report = check(getattr(graph_mode, port))
+    assert report.passed, report
+    assert not report.notes

@@ -477,6 +477,7 @@ def test_what_is_not_here_gets_one_line(results, name):
         assert EXTRA in last or "TensorFlow below 2.16" in last
 
 
+@pytest.mark.slow
 def test_a_recording_holds_the_runs_of_a_thread_that_outlives_the_script(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

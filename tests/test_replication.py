@@ -31,8 +31,14 @@ def test_the_published_figures_are_such_as_this_graph_gives():
     "wrong_loss",
     [
         pytest.param(lambda t: tf.reduce_sum(t * t), id="l2 without the half"),
-        pytest.param(lambda t: tf.reduce_mean(t * t) / 2, id="mean for the sum"),
-        pytest.param(lambda t: tf.reduce_sum(t * t) / 2 / 10, id="mean over the batch"),
+        pytest.param(
+            lambda t: tf.reduce_mean(t * t) / 2, id="mean for the sum", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            lambda t: tf.reduce_sum(t * t) / 2 / 10,
+            id="mean over the batch",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_wrong_loss_is_not_reproduced(monkeypatch, wrong_loss):

@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from evaluated_training import Training
 from operation_cases import VERSION
+from sampling import slow
 
 RAW = getattr(tf, "raw_ops", None)
 RNG = np.random.RandomState(0)
@@ -195,7 +196,7 @@ def trainings():
     return get
 
 
-@pytest.mark.parametrize("is_resource", [False, True], ids=["ref", "resource"])
+@pytest.mark.parametrize("is_resource", [slow(False), True], ids=["ref", "resource"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_agrees_with_tensorflow(trainings, name, is_resource):
     """Each step from the state before it, and five steps one after the other."""

@@ -49,27 +49,20 @@ def run(args: argparse.Namespace) -> int:
     """Compares, prints and draws."""
     data = None if args.data is None else load_data(args.data)
     with quiet(args.verbose):
-        from tf1_mtl.teaching import (
-            comparison,
-            comparison_plot,
-            comparison_report,
-            comparison_settings,
-            comparison_text,
-            style,
-        )
+        from tf1_mtl.teaching import comparison, comparison_report, style
 
         if args.plot is not None:
             style.check_path(args.plot)
         if data is None:
-            settings = comparison_settings.settings_of_digits()
+            settings = comparison.settings_of_digits()
         else:
-            settings = comparison_settings.settings_of(data, os.path.basename(args.data))
+            settings = comparison.settings_of(data, os.path.basename(args.data))
         trainings = comparison.trainings(settings, args.steps, args.seeds)
         first = next(trainings)  # opens the first session
     total = args.seeds * sum(len(setting.regimes) for setting in settings)
     outcomes = options.progress(itertools.chain([first], trainings), total, "trainings", True)
     found = comparison_report.report(settings, list(outcomes), args.steps)
-    print(json.dumps(found) if args.json else comparison_text.text(found))
+    print(json.dumps(found) if args.json else comparison_report.text(found))
     if args.plot is not None:
-        comparison_plot.plot(found, args.plot)
+        comparison_report.plot(found, args.plot)
     return 0

@@ -5,14 +5,19 @@ of K seeds lies the median of all seeds with probability 1 - 2 P(Binomial(K, 1/2
 the distribution. Ratios are taken within a seed.
 """
 
+import textwrap
 from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.teaching.comparison import BATCH, TASKS, Outcome, ratio
-from tf1_mtl.teaching.comparison_settings import ALONE, WORDS, Setting
+from tf1_mtl.errors import require
+from tf1_mtl.teaching import style
+from tf1_mtl.teaching.comparison import ALONE, BATCH, TASKS, WORDS, Outcome, Setting, ratio
 
 Report = Dict[str, Any]
+
+#: Columns of the text.
+_WIDTH = 110
 
 
 def rank_and_coverage(seeds: int) -> Tuple[int, float]:
@@ -274,3 +279,153 @@ def shown(figure: Dict[str, Any]) -> str:
 def _number(value: float) -> str:
     digits = 3 if abs(value) < 10 else (1 if abs(value) < 1000 else 0)
     return f"{value:,.{digits}f}"
+
+
+def text(found: Report) -> str:
+    """Tables, then what the figures support and what they do not.
+
+    Args:
+      found: From `comparison_report.report`.
+    """
+    opening = (
+        f"{found['seeds']} seeds, {found['steps']} steps of each task, {found['batch']} rows a "
+        "step. Losses are sum of squares / 2 a row, on rows held out. Each figure is the median of "
+        "the seeds, and in brackets the interval that holds the median of all seeds with "
+        f"{found['interval']['coverage']:.1%}, whatever the distribution (order statistics). "
+        "Multiples are taken seed by seed. Every regime takes each task as often as it is trained "
+        "alone, but for alternating in proportion to the data, which shares as many steps out "
+        "unevenly. An output is silent that is 0 for every row held out."
+    )
+    lines = textwrap.wrap(opening, _WIDTH)
+    for setting in found["settings"]:
+        lines += ["", title(setting), f"rows to train on: {_row_counts(setting['rows'])}"]
+        for task in ("Y1", "Y2"):
+            lines += _table(setting, task)
+    lines += _biases(found)
+    for heading, key in (
+        ("What these figures support:", "supports"),
+        ("What they do not show:", "does_not_support"),
+    ):
+        lines += ["", heading]
+        for sentence in found[key]:
+            lines += textwrap.wrap(f"- {sentence}", _WIDTH, subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+def _table(setting: Dict[str, Any], task: str) -> List[str]:
+    lines = [_row(task, "loss", "times alone", "accuracy", "silent", "steps", "seconds")]
+    lines.append(_row("  a constant guess", shown(setting["constant_guess"][task])))
+    for name, regime in setting["regimes"].items():
+        accuracy = regime["accuracy"][task]
+        silent = regime["silent_outputs"][task]["values"]
+        lines.append(
+            _row(
+                f"  {WORDS[name]}",
+                shown(regime["loss"][task]),
+                "" if name == ALONE else shown(regime["against_alone"][task]),
+                "" if accuracy is None else shown(accuracy),
+                f"{min(silent)}-{max(silent)}",
+                f"{regime['steps'][task]['median']:.0f}",
+                f"{regime['seconds']['median']:.2f}",
+            )
+        )
+    return lines
+
+
+def _biases(found: Report) -> List[str]:
+    lines = []
+    if found["bias_toward_larger_set"]:
+        lines += ["", "Bias toward the larger data set: loss against the task alone,"]
+        lines += ["the smaller set's task as a multiple of the larger set's"]
+        for name, bias in found["bias_toward_larger_set"].items():
+            lines.append(_row(f"  {WORDS[name]}", shown(bias)))
+    lines += ["", "Bias toward the last task trained: loss when the other task had the last steps,"]
+    lines += ["as a multiple of the loss when the task itself had them"]
+    lines.append(_row("  from the state that was reached", "Y1", "Y2"))
+    for name, regime in found["settings"][0]["regimes"].items():
+        for steps, ratios in regime["other_task_last"].items():
+            label = f"  {WORDS[name]}, then {steps}"
+            lines.append(_row(label, shown(ratios["Y1"]), shown(ratios["Y2"])))
+    return lines
+
+
+def _row(label: str, loss: str, alone: str = "", accuracy: str = "", *rest: str) -> str:
+    cells = f"{label:<40}{loss:<25}{alone:<23}{accuracy:<23}"
+    return (cells + "".join(f"{cell:<8}" for cell in rest)).rstrip()
+
+
+def _row_counts(rows: Dict[str, int]) -> str:
+    if rows["Y1"] == rows["Y2"]:
+        return f"{rows['Y1']} of each task"
+    return f"{rows['Y1']} of Y1, {rows['Y2']} of Y2"
+
+
+def plot(found: Report, path: str) -> None:
+    """Draws a report's losses against training alone into a PNG or SVG file.
+
+    Args:
+      found: From `comparison_report.report`.
+      path: Ends with .png or .svg.
+
+    Raises:
+      InputError: The path cannot be written.
+      MissingExtra: matplotlib is not installed.
+    """
+    settings = found["settings"]
+    heights = [len(setting["regimes"]) - 1 for setting in settings]
+    figure = style.new_figure(8, 0.42 * sum(heights) + 0.75 * len(settings) + 1.2)
+    grid = figure.add_gridspec(len(settings), 1, height_ratios=heights)
+    axes: Any = None
+    for row, setting in enumerate(settings):
+        axes = figure.add_subplot(grid[row], sharex=axes)
+        _draw(axes, setting)
+    ticker = require("matplotlib.ticker", "plot")
+    low, high = axes.get_xlim()
+    if high < 7 * low:  # too narrow to hold three of 0.5, 1, 2, 5, ...
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(6, steps=(1, 2, 5, 10)))
+    else:
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
+    figure.supxlabel(
+        "Loss on rows held out, as a multiple of the task's loss when trained alone "
+        "(logarithmic).\n"
+        f"Marker: median of {found['seeds']} seeds. Line: the interval that holds the median of "
+        f"all seeds with {found['interval']['coverage']:.1%}.\n"
+        "Hollow and dotted: the task learned nothing there, and the multiple says nothing about "
+        "learning.",
+        fontsize=9,
+    )
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="upper right")
+    figure.tight_layout()
+    style.save(figure, path, "Alternate and joint training against each task alone")
+
+
+def _draw(axes: Any, setting: Dict[str, Any]) -> None:
+    regimes = [name for name in setting["regimes"] if name != "alone"]
+    for task, offset in (("Y1", -0.16), ("Y2", 0.16)):
+        look = {**style.LOOKS[task], "linestyle": "none"}
+        for place, name in enumerate(regimes):
+            ratio = setting["regimes"][name]["against_alone"][task]
+            empty = shows_nothing(setting, name, task)
+            faint = {"alpha": 0.5, "linestyle": ":"} if empty else {}
+            ends = [ratio["low"], ratio["high"]]
+            axes.plot(ends, [place + offset] * 2, **{"color": look["color"], **faint})
+            hollow = {"markerfacecolor": "white", "alpha": 0.5} if empty else {}
+            axes.plot(ratio["median"], place + offset, **{**look, **hollow})
+        axes.plot([], [], label=f"task {task}", **look)
+    axes.axvline(1, color="#666666", linewidth=1, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(regimes)))
+    axes.set_yticklabels([WORDS[name] for name in regimes])
+    axes.set_ylim(len(regimes) - 0.5, -0.5)
+    lines = [
+        setting["data"],
+        f"{setting['start']} start, learning rate {setting['learning_rate']:g}",
+        *(
+            f"NOTHING LEARNED of {tasks} {where} (loss above a constant guess)"
+            for tasks, where in nothing_learned(setting).items()
+        ),
+    ]
+    axes.set_title("\n".join(lines), loc="left", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
