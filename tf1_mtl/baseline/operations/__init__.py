@@ -3,7 +3,8 @@
 table         the table itself, and how a function is registered in it
 arithmetic    arithmetic, comparisons, reductions, products of matrices
 functions     functions of one variable and their gradients
-structure     constants, shapes, functions that move elements
+structure     constants, shapes, new tensors, diagonals
+slices        joins, slices, paddings: functions that move elements
 indexing      gathers, scatters, segments, sorting
 windows       convolutions and pooling
 neural        biases, softmax and cross entropy, normalization
@@ -21,6 +22,7 @@ from tf1_mtl.baseline.operations import (
     neural,
     optimizers,
     sequences,
+    slices,
     structure,
     updates,
     windows,
@@ -38,6 +40,7 @@ __all__ = [
     "neural",
     "optimizers",
     "sequences",
+    "slices",
     "structure",
     "updates",
     "windows",

@@ -9,7 +9,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.operations.structure import split_v, zeros_like
+from tf1_mtl.baseline.operations.slices import split_v
+from tf1_mtl.baseline.operations.structure import zeros_like
 from tf1_mtl.baseline.operations.table import gives, integer, ints, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 

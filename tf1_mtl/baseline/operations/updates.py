@@ -9,7 +9,7 @@ from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.arithmetic import extreme
 from tf1_mtl.baseline.operations.indexing import added_rows, row_numbers
-from tf1_mtl.baseline.operations.structure import strided_index
+from tf1_mtl.baseline.operations.slices import strided_index
 from tf1_mtl.baseline.operations.table import Variable, gives, refers, shape_of, updates
 from tf1_mtl.baseline.recorded_graph import Node
 
