@@ -1,11 +1,11 @@
 """Starts TensorFlow without its noise on stderr, and without hiding an error.
 
 TensorFlow reads TF_CPP_MIN_LOG_LEVEL before it is imported; 2 keeps errors only. What no variable
-removes is written straight to file descriptor 2 while TensorFlow is imported and looks for a GPU.
-So that descriptor leads through a small filter process meanwhile: a line of known noise is
-dropped, any other passes on at once, also when TensorFlow crashes halfway. 2.18 alone has a line of
-noise left for its first run ("MLIR V1 optimization pass is not enabled"), after the filter has
-gone.
+removes, seven lines on 2.21, is written straight to file descriptor 2 while TensorFlow is imported
+and looks for a GPU. So that descriptor leads through a small filter process meanwhile: a line of
+known noise is dropped, any other passes on at once, also when TensorFlow crashes halfway. 2.18
+alone has a line of noise left for its first run ("MLIR V1 optimization pass is not enabled"), after
+the filter has gone.
 """
 
 import contextlib

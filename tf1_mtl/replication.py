@@ -16,22 +16,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import feeds
-from tf1_mtl.errors import InputError
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.published import PUBLISHED_ALTERNATE, PUBLISHED_JOINT, require_enough
 from tf1_mtl.session import initialize
 from tf1_mtl.training import train
 
-#: What the notebook of the original article shows (un-seeded; J. Godwin, July 2016).
-PUBLISHED_ALTERNATE = (
-    *(4.49855e6, 4.88283e6, 4.73779e6, 4.78109e6, 5.83479e6),
-    *(5.43606e6, 6.98611e6, 5.45781e6, 5.56779e6, 5.84073e6),
-)
-PUBLISHED_JOINT = 1.15856e7
-
 #: Wanted false-fail rate of one figure's test; with few seeds it is what they allow.
 FALSE_FAIL = 0.005
-#: Fewer seeds than this would make a false alarm likelier than one in ten for each figure.
-FEWEST_SEEDS = 20
 #: How surely a discrepancy must be found to be called detectable.
 POWER = 0.95
 
@@ -97,14 +88,10 @@ def judge(published: float, sample: np.ndarray) -> Judgement:
       sample: float64 [seeds], the figure of each seed.
 
     Raises:
-      InputError: Fewer than FEWEST_SEEDS seeds.
+      InputError: Fewer than `published.FEWEST_SEEDS` seeds.
     """
     count = len(sample)
-    if count < FEWEST_SEEDS:
-        raise InputError(
-            f"seeds: {count}, but should be at least {FEWEST_SEEDS}: fewer cannot tell a wrong "
-            "figure from chance."
-        )
+    require_enough("seeds", count)
     ordered = np.sort(sample)
     k = max(1, int(FALSE_FAIL / 2 * (count + 1)))
     low, high = ordered[k - 1], ordered[count - k]

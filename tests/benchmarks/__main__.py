@@ -40,9 +40,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help=f"comma-separated, of {', '.join(_PARTS)}; or all; default: %(default)s",
     )
-    parser.add_argument("--plot", metavar="FILE", help="draw the times into it: .png or .svg")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    options.add_plot(parser, "times")
+    options.add_json(parser)
+    options.add_quiet(parser)
     return parser
 
 

@@ -12,6 +12,7 @@ import traceback
 from types import ModuleType
 from typing import Any, Callable, Optional, Sequence, Tuple
 
+from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError
 
 QUIET_SECONDS = 2  # a check that takes longer shows its progress
@@ -47,7 +48,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--skeleton", action="store_true", help="print a port of the recording to fill in"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    options.add_json(parser)
     parser.set_defaults(command=run)
 
 

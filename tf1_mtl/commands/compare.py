@@ -39,8 +39,8 @@ def add_to(subparsers: Any) -> None:
         metavar="K",
         help="default: %(default)s, the fewest that give 95 %% intervals",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--plot", metavar="FILE", help="draw the losses, .png or .svg")
+    options.add_json(parser)
+    options.add_plot(parser, "losses")
     options.add_verbose(parser)
     parser.set_defaults(command=run)
 

@@ -30,7 +30,7 @@ def add_to(subparsers: Any) -> None:
         metavar="NAME",
         help="a placeholder not to feed; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    options.add_json(parser)
     options.add_variables(parser)
     options.add_verbose(parser)
     parser.set_defaults(command=run)

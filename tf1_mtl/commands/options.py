@@ -48,6 +48,25 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
 
 
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Adds --json."""
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Adds --quiet."""
+    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+
+
+def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds --plot.
+
+    Args:
+      what: The picture shows this.
+    """
+    parser.add_argument("--plot", metavar="FILE", help=f"draw the {what} into it: .png or .svg")
+
+
 def add_variables(parser: argparse.ArgumentParser) -> None:
     """Adds --variables."""
     parser.add_argument(

@@ -6,11 +6,8 @@ import sys
 from typing import Any, List
 
 from tf1_mtl.commands import options
-from tf1_mtl.errors import InputError
+from tf1_mtl.published import PUBLISHED_ALTERNATE, PUBLISHED_JOINT, require_enough
 from tf1_mtl.quiet import quiet
-
-#: As `replication.FEWEST_SEEDS`, which is out of reach until TensorFlow has been imported.
-FEWEST_SEEDS = 20
 
 
 def add_to(subparsers: Any) -> None:
@@ -29,18 +26,14 @@ def add_to(subparsers: Any) -> None:
         "--seed", type=options.seed, metavar="N", help="of the run that is shown; default: random"
     )
     options.add_session_options(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    options.add_json(parser)
+    options.add_quiet(parser)
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the sessions, prints the comparison, and says whether the figures agree."""
-    if args.seeds < FEWEST_SEEDS:
-        raise InputError(
-            f"--seeds: {args.seeds}, but should be at least {FEWEST_SEEDS}: fewer cannot tell a "
-            "wrong figure from chance."
-        )
+    require_enough("--seeds", args.seeds)
     seed = options.fresh_seed() if args.seed is None else args.seed
     with quiet(args.verbose):
         import tensorflow.compat.v1 as tf
@@ -65,8 +58,8 @@ def run(args: argparse.Namespace) -> int:
             "alternate": shown.alternate,
             "joint": shown.joint,
             "published": {
-                "alternate": replication.PUBLISHED_ALTERNATE,
-                "joint": replication.PUBLISHED_JOINT,
+                "alternate": PUBLISHED_ALTERNATE,
+                "joint": PUBLISHED_JOINT,
             },
             "tests": {n: {**j._asdict(), "agrees": j.agrees} for n, j in zip(names, judgements)},
             "agrees": agrees,
@@ -82,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(shown: Any, seeds: int, judgements: Any) -> List[str]:
-    from tf1_mtl.replication import POWER, PUBLISHED_ALTERNATE, PUBLISHED_JOINT
+    from tf1_mtl.replication import POWER
 
     lines = [f"{'loss':24}{'published':>12}{'this run':>12}"]
     for step, (published, here) in enumerate(zip(PUBLISHED_ALTERNATE, shown.alternate)):

@@ -53,14 +53,14 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
     )
     parser.add_argument("--data", metavar="FILE.npz", help=f"train on its arrays {arrays}")
     recorded.add_options(parser)
-    parser.add_argument("--plot", metavar="FILE", help="draw the losses into it: .png or .svg")
+    options.add_plot(parser, "losses")
     parser.add_argument(
         "--logdir", metavar="DIR", help="write graph, losses, traces for TensorBoard"
     )
     stepping.add_options(parser)
     options.add_session_options(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    options.add_json(parser)
+    options.add_quiet(parser)
     parser.set_defaults(command=run)
 
 
