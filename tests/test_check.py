@@ -18,6 +18,7 @@ from tf1_mtl.baseline import (
     Reference,
     Report,
     Run,
+    cases_of,
     check,
     check_case,
     golden_names,
@@ -25,7 +26,8 @@ from tf1_mtl.baseline import (
     load_golden,
     save_recording,
 )
-from tf1_mtl.baseline.judge import ulps_between
+from tf1_mtl.baseline.judge import judge, ulps_between
+from tf1_mtl.baseline.port_run import run_port
 from tf1_mtl.cli import main
 
 #: All but the 1,000 steps, for tests of many ports.
@@ -164,6 +166,27 @@ def test_a_port_may_change_what_it_is_given(port):
     assert report.notes == (
         "the port writes into the arrays that it is given; here they were copies.",
     )
+
+
+class Loads(NumPyPort):
+    """Its updates go the wrong way, but it takes the right weights before each step."""
+
+    def update(self, m, v, powers, gradients):
+        super().update(m, v, powers, {name: -g for name, g in gradients.items()})
+
+    def load(self, weights):
+        self.w = weights
+
+
+def test_a_port_that_loads_weights_is_judged_from_those_of_tensorflow():
+    (case,) = cases_of("alternate")
+    run = run_port(Loads, case)
+    for before, step in zip(run.before[1:], case.steps):
+        for name, variable in case.weights.items():
+            assert np.array_equal(before[name], step.variables[variable])
+    verdicts = judge(run).verdicts
+    assert verdicts["Y2", "share_W"] == 0
+    assert verdicts["Y2", "loss"] is None
 
 
 class Drifts(Reference):
