@@ -476,7 +476,7 @@ WRONG_RETURNS = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("dtype", ["float64", slow("float16")])
 def test_another_dtype_is_reported_and_the_rest_is_judged(dtype):
     port = _returning(weights=lambda self: {k: w.astype(dtype) for k, w in self.w.items()})
     report = check(port, ("joint",))

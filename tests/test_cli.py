@@ -10,7 +10,6 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from sampling import slow
 
 from tf1_mtl import cli, feeds
 from tf1_mtl.commands import options
@@ -244,12 +243,13 @@ def test_a_reader_that_goes_away_is_no_error():
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a POSIX shell's redirections")
 @pytest.mark.parametrize(
     ("redirection", "status", "message"),
     [
-        slow(">&-", 0, "seed 1, "),
-        slow("2>&-", 0, ""),
+        (">&-", 0, "seed 1, "),
+        ("2>&-", 0, ""),
         (">/dev/full", 2, "tf1-mtl: [Errno 28] No space left on device. Not all was written.\n"),
     ],
 )

@@ -408,6 +408,7 @@ class Listings(HTMLParser):
             self.codes[-1] += data
 
 
+@pytest.mark.slow
 @needs_matplotlib
 def test_every_listing_runs_when_it_is_pasted(page, tmp_path):
     """Each alone, in a new Python; evidence below the listing that it continues."""

@@ -81,6 +81,7 @@ def stderr_of(verbose=False, last="pass"):
     return ran.returncode, ran.stderr
 
 
+@pytest.mark.slow
 def test_only_noise_is_dropped():
     assert stderr_of() == (0, "E0000 00:00:1.2 3 x.cc:1] an error\npython's own\nafter\n")
 
