@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.walk import VARIABLES
 
 FOLDER = pathlib.Path(__file__).parent.parent / "legacy_examples"
-PATHS = sorted(FOLDER.glob("*.py"))
+PATHS = sorted(FOLDER.glob("*.py"), key=lambda path: int(path.name.split("_")[0]))
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
@@ -29,7 +29,7 @@ class Lesson:
     def __init__(self, path):
         self.path, self.source = path, path.read_text(encoding="utf-8")
         self.sentences = sentences(self.source)
-        self.sentences += re.findall(rf"^\d\. \[`{path.name}`\]\S+: (.*)$", INDEX, flags=re.M)
+        self.sentences += re.findall(rf"^\d+\. \[`{path.name}`\]\S+: (.*)$", INDEX, flags=re.M)
         # TensorFlow 1 always has a default graph, and what a lesson leaves in it stays apart.
         outside, printed = tf.Graph(), io.StringIO()
         around = contextlib.nullcontext() if tf.executing_eagerly() else outside.as_default()
@@ -49,7 +49,8 @@ class Lesson:
 
 @functools.lru_cache(maxsize=None)
 def lesson(number):
-    return Lesson(PATHS[number - 1])
+    (path,) = FOLDER.glob(f"{number}_*.py")
+    return Lesson(path)
 
 
 def sentences(source):
