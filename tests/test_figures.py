@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 
+import lesson_pictures
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -341,6 +342,11 @@ KEPT = {
 def test_the_kept_pictures_are_current(name, tmp_path):
     path = tmp_path / name
     assert cli.main(["draw", *KEPT[name], "-o", str(path)]) == 0
+    assert_same_texts(name, path)
+
+
+def assert_same_texts(name, path):
+    """A drawn picture says what the kept one says."""
     kept = svg_texts(os.path.join(ROOT, "legacy_examples", "figures", name))
     drawn = svg_texts(path)
     assert len(drawn) > 10
@@ -350,9 +356,20 @@ def test_the_kept_pictures_are_current(name, tmp_path):
 
 def test_every_kept_picture_is_checked_and_its_command_documented():
     folder = os.path.join(ROOT, "legacy_examples", "figures")
-    assert {name for name in os.listdir(folder) if name.endswith(".svg")} == set(KEPT)
+    svg = {name for name in os.listdir(folder) if name.endswith(".svg")}
+    assert svg == {*KEPT, *lesson_pictures.PICTURES}
     with open(os.path.join(folder, "README.md"), encoding="utf-8") as file:
         text = file.read()
     for name, args in KEPT.items():
         command = f"`tf1-mtl draw {' '.join(args)} -o legacy_examples/figures/{name}`"
         assert f"]({name}) | {command} |" in text
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("name", lesson_pictures.PICTURES)
+def test_the_pictures_of_lessons_are_current(name, tmp_path):
+    if name == "two_images.svg":
+        pytest.importorskip("sklearn")
+    path = tmp_path / name
+    lesson_pictures.draw(name, str(path))
+    assert_same_texts(name, path)

@@ -1,9 +1,11 @@
-"""Lesson 10: what it says of its sentences, its graph and its accuracies is so."""
+"""Lessons 10 and 11: what they say of their data, their graphs and their accuracies is so."""
 
 import collections
 
 import lessons
+import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from tf1_mtl.baseline.case import cases_of
 from tf1_mtl.baseline.recorder import recording
@@ -74,14 +76,103 @@ def test_lesson_10_runs_on_both_with_no_global_switch():
     lessons.it_runs_on_both_with_no_global_switch(lessons.lesson(10))
 
 
-@pytest.mark.slow
-def test_the_recording_of_lesson_10_verifies(tmp_path):
-    path = str(tmp_path / "lesson.npz")
+def recorded_and_verified(lesson, path):
+    """Return how many training runs the graph reproduces, for each session of a lesson."""
     with recording(path):
-        lessons.Lesson(lessons.PATHS[9])
+        lessons.Lesson(lessons.PATHS[lesson - 1])
     counts = []
     for case in cases_of(path):
         found = verify(case)
         assert found.passed, found
         counts.append(found.reproduced)
-    assert counts == [160, 80]
+    return counts
+
+
+@pytest.mark.slow
+def test_the_recording_of_lesson_10_verifies(tmp_path):
+    assert recorded_and_verified(10, str(tmp_path / "lesson.npz")) == [160, 80]
+
+
+def pairs_show_the_same_digit_in_half_of_the_cases(lesson):
+    for rows in (range(lesson.TRAINED), range(lesson.TRAINED, 1797)):
+        feed = list(lesson.pairs(np.array(rows), 2000).values())
+        np.testing.assert_array_equal(feed[4], feed[2] == feed[3])
+        assert 0.45 < feed[4].mean() < 0.55
+    assert len(lesson.classes) == 1797
+
+
+def one_tower_sees_both_images(lesson):
+    variables = [v.op.name for v in lesson.graph.get_collection("trainable_variables")]
+    parts = ("convolution_1", "convolution_2", "digit_1", "digit_2", "same")
+    assert variables == [f"{part}_{kind}" for part in parts for kind in "Wb"]
+    images = lesson.pictures[:2]
+    with tf.Session(graph=lesson.graph) as session:
+        session.run(lesson.init)
+        both = session.run(lesson.seen, dict.fromkeys(lesson.images, images))
+        assert both[0].shape == (2, 64)
+        np.testing.assert_array_equal(*both)
+
+
+def the_comparison_counts_half(lesson):
+    feed = lesson.pairs(np.arange(lesson.TRAINED), 50)
+    each = {name: tf.reduce_mean(value) for name, value in lesson.losses.items()}
+    with tf.Session(graph=lesson.graph) as session:
+        session.run(lesson.init)
+        total, parts = session.run([lesson.loss, each], feed)
+    assert total == pytest.approx(parts["digit_1"] + parts["digit_2"] + parts["same"] / 2)
+
+
+def one_step_trains_all_outputs(lesson):
+    variables = lesson.graph.get_collection("trainable_variables")
+    with tf.Session(graph=lesson.graph) as session:
+        session.run(lesson.init)
+        before = session.run(variables)
+        session.run(lesson.train, lesson.pairs(np.arange(lesson.TRAINED), 50))
+        changed = [np.any(a != b) for a, b in zip(before, session.run(variables))]
+    names = [v.op.name for v in variables]
+    assert all(changed), dict(zip(names, changed))
+
+
+def accuracies_are_of_unseen_images_and_beat_the_most_frequent_answer(lesson):
+    unseen = lesson.pictures[lesson.TRAINED :]
+    assert len(unseen) == 397
+    fed = {picture.tobytes() for i in (0, 1) for picture in lesson.unseen[lesson.images[i]]}
+    assert fed <= {picture.tobytes() for picture in unseen}
+    for name in ("digit_1", "digit_2", "same"):
+        found, chance = lesson.floats(name)
+        assert found == pytest.approx(lesson.accuracy[name], abs=6e-4)
+        assert found > chance + 0.2
+
+
+def a_learning_step_lowers_the_loss(lesson):
+    losses = [lesson.floats(f"step {step}:")[0] for step in (0, 50, 100, 150)]
+    assert losses == sorted(losses, reverse=True)
+
+
+OF_LESSON_11 = (
+    pairs_show_the_same_digit_in_half_of_the_cases,
+    one_tower_sees_both_images,
+    the_comparison_counts_half,
+    one_step_trains_all_outputs,
+    accuracies_are_of_unseen_images_and_beat_the_most_frequent_answer,
+    a_learning_step_lowers_the_loss,
+)
+
+
+@pytest.mark.parametrize("check", OF_LESSON_11, ids=lambda check: check.__name__)
+def test_lesson_11(check):
+    pytest.importorskip("sklearn")
+    lesson = lessons.lesson(11)
+    with lesson.graph.as_default():
+        check(lesson)
+
+
+def test_lesson_11_runs_on_both_with_no_global_switch():
+    pytest.importorskip("sklearn")
+    lessons.it_runs_on_both_with_no_global_switch(lessons.lesson(11))
+
+
+@pytest.mark.slow
+def test_the_recording_of_lesson_11_verifies(tmp_path):
+    pytest.importorskip("sklearn")
+    assert recorded_and_verified(11, str(tmp_path / "lesson.npz")) == [200]

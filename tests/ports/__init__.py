@@ -6,7 +6,10 @@ need.
 """
 
 import importlib
+import os
 from typing import Any, NamedTuple, Tuple
+
+from tf1_mtl.baseline import check
 
 
 class PortFile(NamedTuple):
@@ -18,8 +21,15 @@ class PortFile(NamedTuple):
     name: str
     diagnosis: Tuple[str, ...]  #: identifiers; none for a conformant port
     knob: str = ""
+    recording: str = ""  #: in place of the goldens of the article
 
 
+#: The first steps of lesson 11 on TensorFlow 1.15.5, recorded by `tf1-mtl run --record FILE
+#: --record-limit 1 legacy_examples/11_two_images.py`.
+TWO_IMAGES = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+    *("truth", "scripts-1.15.5", "two_images.npz"),
+)
 _MEAN_AND_EPSILON = ("mean-over-all", "adam-epsilon-1e-7")
 
 PORTS = (
@@ -71,16 +81,39 @@ PORTS = (
         (),
         "epsilon added to the uncorrected square root",
     ),
+    PortFile(
+        "Keras 3, two images (lesson 11)",
+        "defaults",
+        "keras3_two_images",
+        "Default",
+        (),
+        recording=TWO_IMAGES,
+    ),
+    PortFile(
+        "Keras 3, two images (lesson 11)",
+        "conformant",
+        "keras3_two_images",
+        "Conformant",
+        (),
+        "`loss_weights=(1, 1, 0.5)`, `Adam(epsilon=1e-8)`",
+        recording=TWO_IMAGES,
+    ),
 )
 
 
 def load(port: PortFile) -> Any:
-    """The port's class; imports its framework."""
+    """Return the class of a port; this imports its framework."""
     return getattr(importlib.import_module(f".{port.module}", __name__), port.name)
 
 
+def checked(port: PortFile) -> Any:
+    """Return the report of a check of a port."""
+    return check(load(port), goldens=[port.recording] if port.recording else None)
+
+
 def verdict(report: Any) -> str:
-    """A report in a table's cell."""
+    """Return the words of a table for a report."""
     if report.passed:
         return "conformant" + (", with a note" if report.notes else "")
-    return "deviates: " + " and ".join(f"`{name}`" for name in report.ids)
+    found = " and ".join(f"`{name}`" for name in report.ids)
+    return f"deviates: {found}" if found else "deviates"
