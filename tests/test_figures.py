@@ -123,6 +123,14 @@ def test_another_graph_other_names_more_tasks(use_resource):
     assert {"cat", "cat_head", "cat_loss", "train_cat"} == set(renamed) - set(boxes)
 
 
+def test_an_operation_without_an_output_is_drawn():
+    net = build_graph()
+    with net.graph.as_default():
+        tf.Assert(tf.reduce_all(net.X > 0), [net.X], name="positive")
+    boxes, _ = described(diagram(net))
+    assert boxes["positive"][1][-1] == "no output"
+
+
 def test_a_layer_more_is_drawn():
     net = build_graph()
     before = described(diagram(net))

@@ -139,7 +139,9 @@ def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
 
 
 def _shape(op: tf.Operation) -> str:
-    """The shape of what an op gives; of a variable, that of its value."""
+    """Returns the shape of what an op gives; of a variable, that of its value."""
+    if not op.outputs:
+        return "no output"  # such as tf.Assert, which TensorFlow adds to some losses
     is_variable = op.type in VARIABLES
     shape = tf.TensorShape(op.get_attr("shape")) if is_variable else op.outputs[0].shape
     if shape.ndims is None:
