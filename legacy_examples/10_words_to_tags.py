@@ -45,7 +45,7 @@ def weights(name, *shape):
 def recurrent(steps, name):
     """The state after each step, which the state before and the input make."""
     W, b = weights(name + "_W", 2 * UNITS, UNITS), weights(name + "_b", UNITS)
-    states = [tf.zeros([tf.shape(words)[0], UNITS])]
+    states = [tf.zeros_like(steps[0])]
     for x in steps:
         states.append(tf.tanh(tf.matmul(tf.concat([x, states[-1]], 1), W) + b))
     return states[1:]
