@@ -443,7 +443,7 @@ def test_the_index_names_every_lesson_in_reading_order():
     listed = re.findall(r"^\d+\. \[`(\S+)`\]\(\1\): \S", lessons.INDEX, flags=re.M)
     assert listed == [path.name for path in lessons.PATHS]
     assert [name.split("_")[0] for name in listed] == [str(number) for number in range(1, 12)]
-    assert " ".join(lessons.INDEX.split("\n\n")[1].split()) == (
+    assert " ".join(lessons.INDEX.split("\n\n")[2].split()) == (
         "Eleven scripts, in reading order. Each runs by its path and needs TensorFlow and NumPy; "
         "the last one also needs scikit-learn. An editor that knows `# %%` cells opens them as "
         "notebooks. The top of each says what differs from the published listing, and why."

@@ -1,9 +1,16 @@
-"""Every command and every Python example that the README shows gives the output it shows.
+"""Every command and every Python example of the documents gives the output that they show.
 
-A ```console block holds commands behind "$ " and what they print, stderr first; a ```python block
-is followed by a ```text block with what it prints; a last "..." leaves the rest out. Words must be
-the same, numbers nearly (the last bits differ between CPUs); TensorFlow's version and the device
-are those at hand.
+In README.md, README.zh.md, CONTRIBUTING.md and docs/*.md:
+
+- A ```console block holds commands behind "$ " and what they print, stderr first. It runs in a
+  folder of its own, beside `tests` and `legacy_examples` of the checkout.
+- A ```python block that begins with "# NAME.py" is written there as a file, for the examples below
+  it. Another ```python block prints the ```text block that follows; without one it must compile.
+- Commands of a ```shell block are not run; `tf1-mtl` must accept their arguments.
+
+A line "..." stands for lines that are left out. Words must be the same, numbers nearly (the last
+bits differ between CPUs). The version of TensorFlow, the device and the number of nodes of a
+graph are those at hand.
 """
 
 import contextlib
@@ -11,94 +18,176 @@ import io
 import os
 import re
 import shlex
+import subprocess
+import sys
+from typing import NamedTuple, Tuple
 
 import pytest
 
 from tf1_mtl import cli
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PAGES = [
+    *("README.md", "README.zh.md", "CONTRIBUTING.md"),
+    *sorted(
+        f"docs/{name}" for name in os.listdir(os.path.join(ROOT, "docs")) if name[-3:] == ".md"
+    ),
+]
 NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FILE = re.compile(r"# (\S+\.py)\n")
+#: What is shown of them is not for this test: they install, or run this very suite.
+NOT_RUN = ("pip ", "pytest", "nox ", "git ")
 
-with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as _file:
-    BLOCKS = BLOCK.findall(_file.read())
+
+def text_of(page):
+    with open(os.path.join(ROOT, page), encoding="utf-8") as file:
+        return file.read()
+
+
+class Example(NamedTuple):
+    """A block whose output is shown."""
+
+    page: str
+    number: int  #: of the block in the page
+    parts: Tuple[Tuple[str, str], ...]  #: commands, or one piece of Python, each with its output
+    files: Tuple[Tuple[str, str], ...]  #: written before, by name
 
 
 def examples():
-    """(command, expected output) of every console block, and (code, output) of Python blocks."""
-    for index, (language, text) in enumerate(BLOCKS):
-        if language == "console":
-            for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-                command, _, output = part.partition("\n")
-                yield command, output
-        elif language == "python":
-            following, output = BLOCKS[index + 1]
-            assert following == "text", f"no output is shown for:\n{text}"
-            yield text, output
+    for page in PAGES:
+        blocks, files = BLOCK.findall(text_of(page)), {}
+        for number, (language, text) in enumerate(blocks):
+            following = blocks[number + 1] if number + 1 < len(blocks) else ("", "")
+            if language == "python" and FILE.match(text):
+                files[FILE.match(text).group(1)] = text
+            elif language == "python" and following[0] == "text":
+                yield Example(page, number, ((text, following[1]),), tuple(files.items()))
+            elif language == "console":
+                parts = (p.partition("\n") for p in re.split(r"^\$ ", text, flags=re.M)[1:])
+                ran = [(c.split(" && ")[-1], shown) for c, _, shown in parts]
+                ran = [(c, shown) for c, shown in ran if not c.startswith(NOT_RUN)]
+                if ran:
+                    yield Example(page, number, tuple(ran), tuple(files.items()))
 
 
-def run(example, shown):
-    """What the example prints."""
+EXAMPLES = list(examples())
+
+
+def name_of(example):
+    first = example.parts[0][0].splitlines()[0]
+    return f"{example.page}: {first}"
+
+
+def printed_by(command, shown):
+    """What a command or a piece of Python prints."""
     out, err = io.StringIO(), io.StringIO()
+    if command.startswith(("tf1-mtl run ", "python ")):  # they change their process for good
+        parts = [sys.executable, *shlex.split(command.replace("tf1-mtl", "python -m tf1_mtl"))[1:]]
+        environment = {**os.environ, "PYTHONPATH": ROOT}
+        ran = subprocess.run(parts, capture_output=True, text=True, env=environment)
+        return ran.stderr + ran.stdout
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        if example.startswith("tf1-mtl "):
-            args = shlex.split(example)[1:]
+        if command.startswith("tf1-mtl "):
+            args = shlex.split(command)[1:]
             seed = re.match(r"seed (\d+),", shown)
             if seed and "--seed" not in args:  # shown is a run without a seed; have it again
                 args += ["--seed", seed.group(1)]
             cli.main(args)
         else:
-            exec(compile(example, "README.md", "exec"), {"__name__": "readme"})
+            exec(compile(command, "example.py", "exec"), {"__name__": "example"})
     return err.getvalue() + out.getvalue()
 
 
-def same(printed, shown):
-    if shown.endswith("...\n"):
-        kept = shown.splitlines()[:-1]
-        printed, shown = "\n".join(printed.splitlines()[: len(kept)]), "\n".join(kept)
-    for at_hand in (r"TensorFlow \d\S*", r"device:[CG]PU:0"):
+def assert_same(printed, shown):
+    """Printed is what is shown, apart from the lines that "..." stands for."""
+    for at_hand in (r"TensorFlow \d\S*", r"device:[CG]PU:0", r"graph of \d+ nodes"):
         printed, shown = (re.sub(at_hand, "", text) for text in (printed, shown))
-    words = [" ".join(NUMBER.sub("#", text).split()) for text in (printed, shown)]
-    numbers = [[float(number) for number in NUMBER.findall(text)] for text in (printed, shown)]
-    assert words[0] == words[1]
-    assert numbers[0] == pytest.approx(numbers[1], rel=2e-4)
+    numbers = [float(number) for number in NUMBER.findall(printed)]
+    words, place = " ".join(NUMBER.sub("#", printed).split()), 0
+    parts = re.split(r"^\s*\.\.\.$", shown, flags=re.M)
+    for index, part in enumerate(parts):
+        expected = " ".join(NUMBER.sub("#", part).split())
+        if index == len(parts) - 1 and expected:  # nothing is left out at the end
+            found = len(words) - len(expected)
+            assert words[max(found, place) :] == expected
+        elif index == 0:
+            found = 0
+            assert words[: len(expected)] == expected
+        else:
+            found = words.find(expected, place)
+            assert found >= 0, f"not printed: {part}"
+        first = words[:found].count("#")
+        place = found + len(expected)
+        obtained = numbers[first : first + expected.count("#")]
+        assert obtained == pytest.approx(
+            [float(number) for number in NUMBER.findall(part)], rel=2e-4
+        )
 
 
-COMMANDS = [
-    (command.replace("pip install . && ", ""), output)
-    for command, output in examples()
-    if not command.endswith("pytest")
-]
-
-
-@pytest.mark.parametrize(
-    ("example", "shown"), COMMANDS, ids=[example.splitlines()[0] for example, _ in COMMANDS]
-)
-def test_the_output_shown_is_the_output(example, shown, tmp_path, monkeypatch):
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_the_output_shown_is_the_output(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    same(run(example, shown), shown)
+    for folder in ("tests", "legacy_examples"):
+        (tmp_path / folder).symlink_to(os.path.join(ROOT, folder))
+    for name, text in example.files:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for command, shown in example.parts:
+        assert_same(printed_by(command, shown), shown)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_other_examples_are_valid(page):
+    for language, text in BLOCK.findall(text_of(page)):
+        if language == "python":
+            compile(text, page, "exec")
+        for line in text.splitlines() if language == "shell" else ():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["tf1-mtl"] and ">" not in words:
+                cli._parser().parse_args(words[1:])
 
 
 def test_the_first_screen_has_both_commands():
-    commands = [command for command, _ in examples()]
-    assert commands[:2] == [
-        "pip install . && tf1-mtl reproduce",
-        "pip install '.[test]' && pytest",
-    ]
+    for page in ("README.md", "README.zh.md"):
+        console = [text for language, text in BLOCK.findall(text_of(page)) if language == "console"]
+        assert console[0].startswith("$ pip install . && tf1-mtl reproduce\n")
+        assert console[1] == "$ pip install '.[test]' && pytest\n"
 
 
-def test_links_and_pictures_are_there():
-    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
-        text = file.read()
-    targets = re.findall(r"\]\(([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_a_readme_is_short(page):
+    lines = text_of(page).splitlines()
+    assert len(lines) <= 160
+    assert max(map(len, lines)) <= 120
+    doors = ("tf1-mtl reproduce", "tf1-mtl run", "tf1-mtl explain", "tf1-mtl check")
+    assert all(door in "\n".join(lines[:20]) for door in doors)
+    other = {"README.md": "README.zh.md", "README.zh.md": "README.md"}[page]
+    assert f"({other})" in lines[0]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_and_pictures_are_there(page):
+    text = text_of(page)
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) + re.findall(r'src="([^"]+)"', text)
     for target in targets:
         if not target.startswith("http"):
-            assert os.path.exists(os.path.join(ROOT, target)), target
+            path = os.path.join(ROOT, os.path.dirname(page), target)
+            assert os.path.exists(path), target
+
+
+def test_every_document_is_one_link_away():
+    linked = re.findall(r"\]\((docs/[^)#]+)", text_of("README.md"))
+    assert set(linked) >= {page for page in PAGES if page.startswith("docs/")}
 
 
 def test_the_comparison_sees_a_difference():
-    same("loss 1.000001 TensorFlow 1.15.5", "loss 1.0 TensorFlow 2.21.0")
+    assert_same("loss 1.000001 TensorFlow 1.15.5", "loss 1.0 TensorFlow 2.21.0")
+    assert_same("a 1\nb 2\nc 3\n", "a 1\n...\nc 3\n")
+    assert_same("a 1\nb 2\nc 3\n", "a 1\n...\n")
     for wrong in ("loss 1.001", "loos 1.0", "loss 1.0 2.0", "loss"):
         with pytest.raises(AssertionError):
-            same(wrong, "loss 1.0")
+            assert_same(wrong, "loss 1.0")
+    for wrong in ("a 1\nc 4", "b 1\nc 3", "a 1\nd 3", "a 1\nc 3\nd 4", "c 3"):
+        with pytest.raises(AssertionError):
+            assert_same(wrong, "a 1\n...\nc 3\n")

@@ -117,3 +117,9 @@ def verdict(report: Any) -> str:
         return "conformant" + (", with a note" if report.notes else "")
     found = " and ".join(f"`{name}`" for name in report.ids)
     return f"deviates: {found}" if found else "deviates"
+
+
+def row(port: PortFile, report: Any) -> str:
+    """Return a row of the table in docs/checking.md."""
+    knob = f"{port.knob} " if port.knob else ""
+    return f"| {port.framework} | {port.kind} | {verdict(report)} | {knob}|"

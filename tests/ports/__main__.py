@@ -1,11 +1,11 @@
-"""`python -m tests.ports`: checks every port and prints the README's table of verdicts.
+"""`python -m tests.ports`: checks every port and prints the table of docs/checking.md.
 
 Ends with 1 when a verdict is not the one that is stated in `tests.ports.PORTS`.
 """
 
 import sys
 
-from . import PORTS, checked, verdict
+from . import PORTS, checked, row
 
 
 def main() -> int:
@@ -14,7 +14,7 @@ def main() -> int:
     print("|---|---|---|---|")
     for port in PORTS:
         report = checked(port)
-        print(f"| {port.framework} | {port.kind} | {verdict(report)} | {port.knob} |", flush=True)
+        print(row(port, report), flush=True)
         if report.passed != (port.kind == "conformant") or report.ids != port.diagnosis:
             wrong.append(f"{port.framework}, {port.kind}:\n{report}")
     print("\n\n".join(wrong), file=sys.stderr)
