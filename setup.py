@@ -1,5 +1,7 @@
 """Packaging of tf1_mtl: two required packages, everything else an extra."""
 
+import os
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -17,13 +19,54 @@ EXTRAS = {
 }
 EXTRAS["test"] = ["pytest>=7", "pytest-xdist>=3.5", *EXTRAS["plot"]]
 
+#: The address of the public repository. A package index shows no relative links, so with
+#: TF1_MTL_REPOSITORY=https://github.com/OWNER/NAME they become absolute.
+REPOSITORY = os.environ.get("TF1_MTL_REPOSITORY", "").rstrip("/")
+
+
+def long_description() -> str:
+    """Return the README with absolute links, or without pictures where there is no address."""
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    if REPOSITORY:
+        raw, page = f"{REPOSITORY}/raw/HEAD/", f"{REPOSITORY}/blob/HEAD/"
+        text = re.sub(r'(src="|^\[\w+\]: )(?!http)', rf"\g<1>{raw}", text, flags=re.MULTILINE)
+        return re.sub(r"\]\((?!http|#)", f"]({page}", text)
+    text = re.sub(r"^<img[^>]*>\n|^\|.*!\[.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\[\w+\]: (?!http).*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"\[([^]]*)\]\((?!http|#)[^)]*\)", r"\1", text)
+
+
+URLS = {
+    "Article": "https://jg8610.github.io/Multi-Task/",
+    "Notebook of the article": "https://github.com/jg8610/multi-task-part-1-notebook",
+}
+if REPOSITORY:
+    URLS["Source"] = REPOSITORY
+
 setup(
     name="tf1-mtl",
     version="1.0.0",
     description="The TensorFlow 1 article on multi-task learning, with the same graph and numbers",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     license="MIT",
+    project_urls=URLS,
+    keywords="tensorflow compat.v1 graph-mode multi-task-learning regression-testing",
+    classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Education",
+        "Intended Audience :: Science/Research",
+        "Natural Language :: Chinese (Simplified)",
+        "Natural Language :: English",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(7, 14)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Software Development :: Testing",
+        "Typing :: Typed",
+    ],
     # The page shows the lessons; in the tree they stand where a learner finds them.
     packages=[*find_packages(include=["tf1_mtl", "tf1_mtl.*"]), "tf1_mtl.lessons"],
     package_dir={"tf1_mtl.lessons": "legacy_examples"},

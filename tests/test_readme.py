@@ -176,6 +176,25 @@ def test_links_and_pictures_are_there(page):
             assert os.path.exists(path), target
 
 
+@pytest.mark.parametrize("repository", ["", "https://example.org/us/it"])
+def test_a_package_index_shows_every_link_and_picture(repository):
+    pytest.importorskip("setuptools")
+    shown = subprocess.run(
+        [sys.executable, "-W", "ignore", "setup.py", "--quiet", "--long-description"],
+        cwd=ROOT,
+        env={**os.environ, "TF1_MTL_REPOSITORY": repository},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout.decode("utf-8")
+    targets = re.findall(r"\]\(([^)]+)\)", shown) + re.findall(r'src="([^"]+)"', shown)
+    targets += re.findall(r"^\[\w+\]: (\S+)", shown, flags=re.M)
+    assert targets and all(target.startswith("http") for target in targets)
+    figure = f"{repository}/raw/HEAD/legacy_examples/figures/run_of_task_1.svg"
+    assert (figure in targets) == bool(repository)
+    assert ("![" in shown) == ("<img" in shown) == bool(repository)
+    assert "Checking a port" in shown
+
+
 def test_every_document_is_one_link_away():
     linked = re.findall(r"\]\((docs/[^)#]+)", text_of("README.md"))
     assert set(linked) >= {page for page in PAGES if page.startswith("docs/")}
