@@ -28,11 +28,9 @@ def long_description() -> str:
     """Return the README with absolute links, or without pictures where there is no address."""
     text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
     if REPOSITORY:
-        raw, page = f"{REPOSITORY}/raw/HEAD/", f"{REPOSITORY}/blob/HEAD/"
-        text = re.sub(r'(src="|^\[\w+\]: )(?!http)', rf"\g<1>{raw}", text, flags=re.MULTILINE)
-        return re.sub(r"\]\((?!http|#)", f"]({page}", text)
-    text = re.sub(r"^<img[^>]*>\n|^\|.*!\[.*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^\[\w+\]: (?!http).*\n", "", text, flags=re.MULTILINE)
+        text = re.sub(r'src="(?!http)', f'src="{REPOSITORY}/raw/HEAD/', text)
+        return re.sub(r"\]\((?!http|#)", f"]({REPOSITORY}/blob/HEAD/", text)
+    text = re.sub(r"^<img[^>]*>\n", "", text, flags=re.MULTILINE)
     return re.sub(r"\[([^]]*)\]\((?!http|#)[^)]*\)", r"\1", text)
 
 
