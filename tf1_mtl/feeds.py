@@ -1,4 +1,4 @@
-"""What is fed: the article's random draws, or a user's own arrays. NumPy only.
+"""Gives the batches that are fed: random draws as in the article, or arrays of a user.
 
 A *draw* is a function that takes a task ("Y1", "Y2" or "joint") and gives the `Batch` to feed;
 `alternate` and `joint` ask it for one batch a step. Everything random comes from one
@@ -29,7 +29,7 @@ Draw = Callable[[str], Batch]
 
 
 def alternate(draw: Draw, rng: np.random.RandomState, steps: int = 10) -> Iterator[Batch]:
-    """The article's alternate session: each step flips a coin, then draws its batch.
+    """Yields the batches of alternate training: each step flips a coin, then draws its batch.
 
     Args:
       draw: Gives the batch of a task.
@@ -46,7 +46,7 @@ def alternate(draw: Draw, rng: np.random.RandomState, steps: int = 10) -> Iterat
 
 
 def joint(draw: Draw, steps: int = 1) -> Iterator[Batch]:
-    """The article's joint session: every step trains both tasks on the same rows.
+    """Yields the batches of joint training: every step trains both tasks on the same rows.
 
     Args:
       draw: Gives the batch of a task.
@@ -66,7 +66,9 @@ def article_draw(
     inputs: int = 10,
     tasks: Sequence[int] = (20, 20),
 ) -> Draw:
-    """The article's data: X, Y1, Y2 in this order, uniform on [0, 10), all three always fed.
+    """Returns a draw of the data of the article: X, Y1, Y2 in this order, uniform on [0, 10).
+
+    All three are always fed.
 
     Args:
       rng: The one stream of a run.
@@ -88,7 +90,7 @@ def article_draw(
 
 
 def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = None) -> Draw:
-    """A user's data: all three arrays from one set; of two sets only the task's own.
+    """Returns a draw of rows of a user: all arrays of one set; of two sets, those of the task.
 
     Args:
       data: From `data.load_data` or `data.make_data`.
@@ -96,8 +98,8 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
       batch: Rows a step, picked without replacement; None feeds all rows in their order.
 
     Raises:
-      InputError: batch is no whole number from 1 to the rows there are. The draw raises it when
-        the joint task is wanted of two separate sets.
+      InputError: batch is not a whole number from 1 to the number of rows. The draw raises it if
+        the task is joint and there are two separate sets.
     """
     rows = (len(data.X1), len(data.X2))
     if batch is not None and not (is_whole(batch) and 1 <= batch <= min(rows)):

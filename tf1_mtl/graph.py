@@ -1,7 +1,7 @@
 """The article's graph: one shared layer, two task layers, three minimize ops.
 
 `build_graph` reads top to bottom like the published listing and uses its names. It builds in a
-`tf.Graph` of its own and throws no global switch, so that eager code beside it is undisturbed.
+`tf.Graph` of its own and sets no global switch, so that eager code in the same process still works.
 """
 
 import numbers
@@ -13,7 +13,7 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, is_whole
 from tf1_mtl.errors import InputError
 
-_LARGEST_SIZE = 2**31 - 1  # beyond it NumPy and TensorFlow fail in ways of their own
+_LARGEST_SIZE = 2**31 - 1  # beyond it NumPy and TensorFlow raise errors of many kinds
 
 
 class MultiTaskGraph(NamedTuple):
@@ -24,8 +24,8 @@ class MultiTaskGraph(NamedTuple):
     Y1: tf.Tensor  #: placeholder, float32 [batch, tasks[0]]
     Y2: tf.Tensor  #: placeholder, float32 [batch, tasks[1]]
     shared_layer_weights: tf.Variable  #: "share_W", float32 [inputs, shared]
-    Y1_layer_weights: tf.Variable  #: "share_Y1", float32 [shared, tasks[0]]: task 1's own
-    Y2_layer_weights: tf.Variable  #: "share_Y2", float32 [shared, tasks[1]]: task 2's own
+    Y1_layer_weights: tf.Variable  #: "share_Y1", float32 [shared, tasks[0]]: of task 1 alone
+    Y2_layer_weights: tf.Variable  #: "share_Y2", float32 [shared, tasks[1]]: of task 2 alone
     shared_layer: tf.Tensor  #: float32 [batch, shared]
     Y1_layer: tf.Tensor  #: float32 [batch, tasks[0]]
     Y2_layer: tf.Tensor  #: float32 [batch, tasks[1]]
@@ -39,7 +39,7 @@ class MultiTaskGraph(NamedTuple):
 
     @property
     def weights(self) -> Dict[str, tf.Variable]:
-        """The three weights by the names they have in the graph."""
+        """Returns the three weights by their names in the graph."""
         return {
             "share_W": self.shared_layer_weights,
             "share_Y1": self.Y1_layer_weights,
@@ -90,7 +90,7 @@ def build_graph(
         initial_Y1_layer_weights = rand(shared, tasks[0])
         initial_Y2_layer_weights = rand(shared, tasks[1])
 
-        # The variables. "share_Y1" and "share_Y2" are not shared, in spite of their names.
+        # The variables. "share_Y1" and "share_Y2" are not shared, although their names say so.
         shared_layer_weights = tf.Variable(
             initial_shared_layer_weights, name="share_W", dtype="float32", use_resource=use_resource
         )

@@ -1,11 +1,11 @@
-"""Starts TensorFlow without its noise on stderr, and without hiding an error.
+"""Starts TensorFlow without its messages on stderr, and without hiding an error.
 
 TensorFlow reads TF_CPP_MIN_LOG_LEVEL before it is imported; 2 keeps errors only. What no variable
 removes, seven lines on 2.21, is written straight to file descriptor 2 while TensorFlow is imported
-and looks for a GPU. So that descriptor leads through a small filter process meanwhile: a line of
-known noise is dropped, any other passes on at once, also when TensorFlow crashes halfway. 2.18
-alone has a line of noise left for its first run ("MLIR V1 optimization pass is not enabled"), after
-the filter has gone.
+and looks for a GPU. Meanwhile that descriptor leads through a small filter process. It drops lines
+that are known to be noise and passes on all others at once, also if TensorFlow crashes. 2.18 prints
+one more line at its first run, when the filter has ended ("MLIR V1 optimization pass is not
+enabled").
 """
 
 import contextlib
@@ -32,13 +32,13 @@ _TRACE = re.compile(rb"=== Source Location Trace: ===|external/\S+:\d+$|$")
 
 @contextlib.contextmanager
 def quiet(verbose: bool = False) -> Iterator[None]:
-    """Holds TensorFlow's noise back while it is imported and a first session is opened.
+    """Hides the messages of TensorFlow while it is imported and a first session is opened.
 
     Args:
-      verbose: True changes nothing: all that TensorFlow says is shown.
+      verbose: True shows all that TensorFlow prints.
 
-    The environment's own TF_CPP_MIN_LOG_LEVEL, if set, is kept. TensorFlow's Python warnings
-    (deprecations) stay switched off afterwards.
+    A TF_CPP_MIN_LOG_LEVEL that is set already is kept. The deprecation warnings of TensorFlow stay
+    switched off afterwards.
     """
     if verbose:
         yield
@@ -66,7 +66,7 @@ def quiet(verbose: bool = False) -> Iterator[None]:
 
 
 def is_noise(line: bytes) -> bool:
-    """True for a line that says nothing to the user of a machine that works."""
+    """Returns True for a line that has no use on a machine that works."""
     if _NO_GPU.match(line):
         # True on every machine without an NVIDIA device; with one it is a driver's real failure.
         return not os.path.exists("/dev/nvidiactl")
@@ -74,7 +74,7 @@ def is_noise(line: bytes) -> bool:
 
 
 def without_noise(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """Passes on what is no noise, nor belongs to it."""
+    """Yields the lines that are not noise and do not belong to it."""
     dropped = False
     for line in lines:
         dropped = is_noise(line) or (dropped and _TRACE.match(line.rstrip()) is not None)

@@ -1,8 +1,8 @@
-"""The article's published figures, held against many seeds of this graph.
+"""Tests the published figures of the article against many seeds of this graph.
 
-The notebook's run had no seed, so its figures cannot be had again bit for bit. What can be asked is
-whether they look like a run of this graph. The steps of one run share their weights, so one run is
-one observation: its statistic is the mean of the ten alternate losses, or the one joint loss.
+The run of the notebook had no seed, so its figures cannot be reproduced bit for bit. But one can
+test whether they look like a run of this graph. The steps of one run share their weights, so one
+run is one observation. Its statistic is the mean of the ten alternate losses, or the joint loss.
 
 If the published run came from this graph, its statistic and those of N seeds are exchangeable, and
 its rank among them is uniform. Hence the test: it fails when the published figure is among the k
@@ -23,7 +23,7 @@ from tf1_mtl.training import train
 
 #: Wanted false-fail rate of one figure's test; with few seeds it is what they allow.
 FALSE_FAIL = 0.005
-#: How surely a discrepancy must be found to be called detectable.
+#: The probability with which a detectable discrepancy is found.
 POWER = 0.95
 
 
@@ -32,11 +32,11 @@ class Run(NamedTuple):
 
     seed: int
     alternate: Tuple[float, ...]  #: ten losses, each the sum of squares / 2 before its update
-    joint: float  #: one loss, likewise
+    joint: float  #: one loss, of the same kind
 
 
 class Judgement(NamedTuple):
-    """One published figure beside the same figure of many seeds."""
+    """A published figure, compared with the same figure of many seeds."""
 
     published: float
     low: float  #: the test fails below this
@@ -45,11 +45,11 @@ class Judgement(NamedTuple):
     quantile: float  #: where among the seeds the published figure lies, 0 to 1
     false_fail: float  #: chance that the test fails although all is right
     too_large: float  #: losses this many times too large would be found with probability POWER
-    too_small: float  #: losses this fraction of what they should be would be, likewise
+    too_small: float  #: so would losses that are this fraction of what they should be
 
     @property
     def agrees(self) -> bool:
-        """True when the published figure is one that this graph may well give."""
+        """Returns True if the published figure is one that this graph gives."""
         return self.low <= self.published <= self.high
 
 

@@ -1,4 +1,4 @@
-"""One Session on the available device, and its variables' first values."""
+"""Opens a session on the available device, and gives variables their first values."""
 
 from typing import Any, Iterable, List, Optional, Tuple, Union
 
@@ -29,7 +29,7 @@ def open_session(
       TF32, on the GPUs that know TF32; closing it puts the setting back.
 
     Raises:
-      InputError: The device is not there, or is misspelt; the message lists what is there.
+      InputError: The device is not available, or is misspelt; the message lists what is available.
     """
     settings = tf.ConfigProto()
     if config is not None:
@@ -51,12 +51,12 @@ def open_session(
 def initialize(
     net: MultiTaskGraph, session: tf.Session, values: Iterable[Tuple[tf.Variable, np.ndarray]]
 ) -> None:
-    """Initializes all variables, these with other values than the graph's.
+    """Initializes all variables, some of them with other values than those in the graph.
 
     Args:
       net: The graph.
       session: Open on it.
-      values: Variables and what they start with, arrays of the variable's dtype and shape.
+      values: Variables and their first values, arrays of the same dtype and shape.
     """
     session.run(net.init, {variable.initial_value: value for variable, value in values})
 
@@ -72,7 +72,7 @@ class DeviceSession(tf.Session):
         _Float32.hold()
 
     def close(self) -> None:
-        """Closes the session; the process's TF32 setting is again what it was."""
+        """Closes the session and restores the TF32 setting of the process."""
         super().close()
         if self._full_float32:
             self._full_float32 = False
@@ -80,9 +80,9 @@ class DeviceSession(tf.Session):
 
 
 class _Float32:
-    """TensorFlow's TF32 switch is one a process, so the sessions open at a time share it.
+    """Keeps TF32 off while sessions are open; a process has one switch, which they share.
 
-    The first one opened turns TF32 off, the last one closed puts it back.
+    The first session that is opened turns TF32 off, the last one that is closed restores it.
     """
 
     open_sessions = 0
@@ -105,13 +105,13 @@ class _Float32:
 
 
 def _tf32_switch() -> Any:
-    """`tf.config.experimental`, or None before TensorFlow 2.4, which knows no TF32."""
+    """Returns `tf.config.experimental`, or None before TensorFlow 2.4, which has no TF32."""
     experimental = getattr(getattr(tf, "config", None), "experimental", None)
     return experimental if hasattr(experimental, "enable_tensor_float_32_execution") else None
 
 
 def _choose(device: str, listed: List[str]) -> str:
-    """The full name of the device asked for."""
+    """Returns the full name of the device that was asked for."""
     computing = [name for name in listed if ":XLA_" not in name]
     gpus = [name for name in computing if ":GPU:" in name]
     cpus = [name for name in computing if ":CPU:" in name]
@@ -131,7 +131,7 @@ def _choose(device: str, listed: List[str]) -> str:
 
 
 def _same_device(asked: str, listed: str) -> bool:
-    """True when a device string such as "/gpu:0" or "/device:CPU:1" means the listed device."""
+    """Returns True if a device string such as "/gpu:0" means the listed device."""
     try:
         spec = tf.DeviceSpec.from_string(asked)
     except (ValueError, TypeError, AttributeError):

@@ -1,7 +1,7 @@
 """Ends long work between two steps, never within one.
 
-A Ctrl-C that reaches Python inside TensorFlow's own code can crash the process: seen on 2.21 and
-later, where `session.run` flattens its feeds in C++ and does not expect an exception there.
+A Ctrl-C that reaches Python inside the code of TensorFlow can crash the process. This was seen on
+2.21 and later, where `session.run` flattens its feeds in C++ and does not expect an exception.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""The training loop: the only one."""
+"""Trains: the only training loop of the package."""
 
 from typing import Dict, Iterable, Iterator, NamedTuple, Tuple
 
@@ -25,7 +25,7 @@ def train(
     Args:
       net: The article's graph.
       session: Open on that graph, its variables initialized (`session.run(net.init)`).
-      batches: What to feed; `feeds.alternate` and `feeds.joint` give the article's own.
+      batches: What to feed; `feeds.alternate` and `feeds.joint` give those of the article.
       stepping: "session" is the article's `session.run([op, loss], feed_dict)` each step; the
         faster "prepared", "in-graph" and "compiled" are explained in `tf1_mtl.scale`. They draw
         batches ahead, and the latter two train ahead of the step that they yield.
@@ -34,19 +34,19 @@ def train(
       An iterator that gives a `Step` after each update.
 
     Raises:
-      InputError: There is no such stepping. While iterating: a batch does not fit the graph, or
-        holds what must not be fed. It has not reached TensorFlow; the weights are those after the
-        step before.
+      InputError: There is no such step mode. While iterating: a batch does not fit the graph, or
+        holds what must not be fed. TensorFlow has not seen that batch, and the weights are those
+        after the step before.
     """
     if stepping == "session":
         return _session_steps(net, session, batches)
-    from tf1_mtl import scale  # only here: the faster ways are themselves built on this module
+    from tf1_mtl import scale  # only here, since the faster step modes import this module
 
     return scale.way(stepping).steps(net, session, batches)
 
 
 def fetches(net: MultiTaskGraph) -> Dict[str, Tuple[tf.Operation, tf.Tensor]]:
-    """What the article runs for each task: its minimize op and its loss (before the update)."""
+    """Returns what the article runs for each task: its minimize op and its loss."""
     return {
         "Y1": (net.Y1_op, net.Y1_Loss),
         "Y2": (net.Y2_op, net.Y2_Loss),

@@ -1,6 +1,6 @@
-"""Reading a graph without running it: what a run needs, and which ops touch which variables.
+"""Reads a graph without running it: what a run needs, and which ops use which variables.
 
-Operations and tensors are only asked for what they are; no TensorFlow is imported here.
+TensorFlow is not imported here.
 """
 
 from typing import Any, Iterable, Iterator, List, NamedTuple, Optional, Set
@@ -19,13 +19,13 @@ _PASSES_ON = {"Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"}
 
 
 def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]:
-    """The ops that `Session.run` executes: backward from the fetches, stopping at the feeds.
+    """Returns the ops that `Session.run` executes: backward from the fetches, up to the feeds.
 
     Where v1 control flow (`tf.cond`) takes one of two branches at run time, both are counted.
 
     Args:
       fetches: Operations and tensors.
-      fed: Tensors whose value the caller gives; a fed tensor's op does not run for its sake.
+      fed: Tensors whose value the caller gives; the op of a fed tensor does not run for it.
     """
     given = {tensor.name for tensor in fed}
     replaced = {tensor.op for tensor in fed if tensor.op.type in PLACEHOLDERS}
@@ -43,7 +43,7 @@ def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]
 
 
 class Access(NamedTuple):
-    """One op touches one variable."""
+    """One use of a variable by an op."""
 
     op: Operation
     variable: Operation  #: the op that holds it: VariableV2 (ref) or VarHandleOp (resource)
@@ -52,10 +52,10 @@ class Access(NamedTuple):
 
 
 def accesses(op: Operation) -> Iterator[Access]:
-    """What an op does to the variables among its inputs.
+    """Yields what an op does to the variables among its inputs.
 
-    Of ref variables the op's own definition says whether it takes the variable itself (and may
-    change it) or its value. Resource ops do not say, so that their names decide.
+    For ref variables, the definition of the op says whether it takes the variable itself (and may
+    change it) or its value. Resource ops do not say so; there the name of the op decides.
     """
     for tensor, takes_ref in zip(op.inputs, _takes_ref(op)):
         variable = variable_of(tensor)
@@ -73,7 +73,7 @@ def accesses(op: Operation) -> Iterator[Access]:
 
 
 def variable_of(tensor: Tensor) -> Optional[Operation]:
-    """The variable that a ref or resource tensor stands for; None for any other tensor."""
+    """Returns the variable that a ref or resource tensor stands for; None for any other tensor."""
     seen: Set[Operation] = set()
     while _is_handle(tensor) or tensor.dtype != tensor.dtype.base_dtype:
         op = tensor.op
@@ -88,7 +88,7 @@ def variable_of(tensor: Tensor) -> Optional[Operation]:
 
 
 def variable_read(tensor: Tensor) -> Optional[Operation]:
-    """The variable whose value a tensor is, or that it stands for, with only reads in between."""
+    """Returns the variable whose value a tensor is, with only reads in between; else None."""
     op = tensor.op
     while op.type in READS:
         op = op.inputs[0].op
@@ -100,7 +100,7 @@ def _is_handle(tensor: Tensor) -> bool:
 
 
 def _takes_ref(op: Operation) -> List[bool]:
-    """For each input, whether the op's definition asks for the variable itself."""
+    """Returns, for each input, whether the definition of the op takes the variable itself."""
     flags: List[bool] = []
     for arg in op.op_def.input_arg:
         count = 1

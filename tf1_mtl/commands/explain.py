@@ -14,8 +14,8 @@ def add_to(subparsers: Any) -> None:
         "explain",
         help="what one session.run needs, reads, writes and runs",
         description="Explains session.run of these fetches on the article's graph: planned from "
-        "the graph, and measured in a real run, the two held against each other. Exit status 1 "
-        "when that run fails, for example because --without leaves out what it needs.",
+        "the graph, measured in a real run, and compared. The exit status is 1 if that run fails, "
+        "for example because --without leaves out what it needs.",
     )
     parser.add_argument(
         "fetches",

@@ -1,4 +1,4 @@
-"""`tf1-mtl reproduce`: the article's sessions, and its published figures beside many seeds."""
+"""`tf1-mtl reproduce`: runs the sessions of the article and tests its published figures."""
 
 import argparse
 import json
@@ -32,7 +32,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the sessions, prints the comparison, and says whether the figures agree."""
+    """Runs the sessions and prints the comparison; returns 1 if a figure does not agree."""
     require_enough("--seeds", args.seeds)
     seed = options.fresh_seed() if args.seed is None else args.seed
     with quiet(args.verbose):

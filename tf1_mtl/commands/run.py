@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _wait_for_threads() -> None:
-    """Waits for the threads that outlive the script, as Python does at its end."""
+    """Waits for the threads that outlive the script, as Python does when it ends."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

@@ -1,4 +1,4 @@
-"""How `tf1-mtl alternate` and `joint` step, and the checkpoints they go on from."""
+"""Options of `tf1-mtl alternate` and `joint`: the step mode, and checkpoints to continue from."""
 
 import argparse
 import hashlib
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="DIR",
-        help="save checkpoints there, and go on from them: --steps counts all runs together",
+        help="save checkpoints there, and continue from them: --steps counts all runs together",
     )
     parser.add_argument(
         "--save-every",
@@ -39,11 +39,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses what cannot go together.
+    """Rejects options that cannot be combined.
 
     Raises:
-      InputError: --record or --logdir with another stepping or with checkpoints; --save-every
-        without checkpoints.
+      InputError: --record or --logdir is given with another step mode or with checkpoints, or
+        --save-every without checkpoints.
     """
     if args.save_every and not args.checkpoint:
         raise InputError("--save-every: nothing is saved without --checkpoint DIR. Give it too.")
@@ -57,7 +57,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def choose_seed(args: argparse.Namespace) -> int:
-    """The seed asked for, else that of the run in the checkpoints, else a fresh one."""
+    """Returns the seed of --seed, else that of the run in the checkpoints, else a random one."""
     if args.seed is not None:
         return args.seed
     if args.checkpoint is not None:
@@ -100,7 +100,7 @@ def steps(
 
 
 def _run(args: argparse.Namespace, seed: int) -> Dict[str, Any]:
-    """What makes this run another than others."""
+    """Returns what distinguishes this run from other runs."""
     data = None
     if args.data is not None:
         with open(args.data, "rb") as file:

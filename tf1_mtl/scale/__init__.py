@@ -1,15 +1,15 @@
-"""Many steps, fast, and never lost: step modes and checkpoints.
+"""Makes many steps fast, and saves them: step modes and checkpoints.
 
-A *way of stepping* is a function `(net, session, batches) -> iterator of Step`. All of them train
-the same variables and slots of the same session, so a run may change from one to another
-wherever it likes.
+A *step mode* is a function `(net, session, batches) -> iterator of Step`. All of them train the
+same variables and slots of the same session, so a run may change from one to another between any
+two steps.
 
     session    the article's `session.run([op, loss], feed_dict)`                    bit for bit
     prepared   batches held in the graph; a step is one prepared call without feeds  bit for bit
     in-graph   hundreds of steps inside one `session.run`: `tf.while_loop`           bit for bit
     compiled   the same loop, rewritten for the XLA compiler                         other rounding
 
-`train(..., stepping=...)` takes the way asked for. No TensorFlow is imported here.
+`train(..., stepping=...)` takes the name of the mode. No TensorFlow is imported here.
 """
 
 import importlib
@@ -19,15 +19,15 @@ from tf1_mtl.errors import InputError
 
 _MODULES = {"prepared": "prepared", "in-graph": "in_graph", "compiled": "compiled"}
 
-#: The ways of stepping, the article's own first.
+#: The step modes; the first is that of the article.
 STEPPINGS = ("session", *_MODULES)
 
 
 def way(stepping: str) -> Any:
-    """The module of one of the faster ways, with its `steps` and its `config`.
+    """Returns the module of one of the faster step modes, with its `steps` and its `config`.
 
     Raises:
-      InputError: There is no such way.
+      InputError: There is no such step mode.
     """
     if stepping not in _MODULES:
         raise InputError(f"stepping: {stepping!r}, but should be one of {', '.join(STEPPINGS)}.")
@@ -35,7 +35,7 @@ def way(stepping: str) -> Any:
 
 
 def session_config(stepping: str, variables: str = "ref") -> Any:
-    """The `tf.ConfigProto` with which a way of stepping is fastest; give it to `open_session`.
+    """Returns the `tf.ConfigProto` for `open_session` with which a step mode is fastest.
 
     Args:
       stepping: One of STEPPINGS.

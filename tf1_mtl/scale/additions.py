@@ -1,13 +1,12 @@
-"""What is added to a net's graph, so that many steps are fast and none is lost.
+"""Adds to a graph what the faster step modes and checkpoints need.
 
-The nodes are added on first use and found again by their names. Nothing is added to the model: the
-variables among them are no global variables, so an initializer or a Saver of the model's own
-variables does not see them.
+The nodes are added on first use and found again by their names. The variables among them are not
+global variables, so an initializer or a Saver of the model does not see them.
 
-A minimize op is tied to the placeholders it was built on. To train on batches that lie in the
-graph, or inside a loop, the fast ways copy its very nodes (forward pass, gradients, Adam) and put
-another tensor in each placeholder's place. The formulas are not written a second time, so they
-cannot drift; variables and slots are not copied, so all ways train the same ones.
+A minimize op reads the placeholders that it was built on. To train on batches that lie in the
+graph, or inside a loop, the faster step modes copy its nodes (forward pass, gradients, Adam) and
+replace each placeholder by another tensor. So no formula is written a second time. Variables and
+slots are not copied, so all step modes train the same ones.
 """
 
 from typing import Mapping, Tuple
@@ -22,7 +21,7 @@ from tf1_mtl.walk import VARIABLES, needed
 def copy_step(
     net: MultiTaskGraph, task: str, inputs: Mapping[str, tf.Tensor], name: str
 ) -> Tuple[tf.Operation, tf.Tensor]:
-    """Adds a copy of one task's training step to the current graph, which is the net's own.
+    """Adds a copy of the training step of one task to the current graph, which is that of the net.
 
     Args:
       net: The article's graph.
@@ -50,7 +49,7 @@ def copy_step(
 
 
 def held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
-    """Adds a variable, of the net's own kind, that is set by running its initializer.
+    """Adds a variable that is set by running its initializer, of the kind that the net has.
 
     Args:
       net: The article's graph, which is the current one.
@@ -68,7 +67,7 @@ def held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
 
 
 def is_built(graph: tf.Graph, name: str) -> bool:
-    """True when the graph has an operation of this name."""
+    """Returns True if the graph has an operation of this name."""
     try:
         graph.get_operation_by_name(name)
     except KeyError:

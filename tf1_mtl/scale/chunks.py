@@ -1,6 +1,6 @@
-"""Batches, gathered into chunks that the graph can hold.
+"""Gathers batches into chunks that the graph can hold.
 
-The fast ways of stepping hand TensorFlow many batches at once. A `Chunk` stacks the arrays of
+The faster step modes give TensorFlow many batches at once. A `Chunk` stacks the arrays of
 each task by themselves, because two data sets trained alternately may differ in rows.
 """
 
@@ -55,7 +55,7 @@ def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
 
 
 def chunk_length(net: MultiTaskGraph, rows: int) -> int:
-    """How many steps a chunk has at most, for batches of so many rows."""
+    """Returns how many steps a chunk has at most, for batches of this number of rows."""
     columns = sum(getattr(net, name).shape.as_list()[1] for name in ("X", "Y1", "Y2"))
     return max(1, min(MOST_STEPS, MOST_BYTES // (4 * rows * columns)))
 
@@ -65,7 +65,7 @@ def _rows(batch: Batch) -> int:
 
 
 def _stack_alike(drawn: List[Batch], shapes: Mapping[str, Any]) -> Optional[Chunk]:
-    """One chunk, if the batches of each task are all alike and good.
+    """Returns one chunk, or None if the batches of a task differ in shape or one of them is bad.
 
     One check of a stack costs a tenth of a check of each array in it.
     """

@@ -1,14 +1,14 @@
-"""Stepping compiled by XLA: a whole loop of steps becomes one machine-code function.
+"""Makes steps compiled by XLA: a whole loop of steps becomes one machine-code function.
 
-The other ways run TensorFlow's kernels one by one, some 50 a step. XLA fuses a step into a few
-sweeps over memory, and keeps weights and slots there from one step to the next. To leave it little
-to do, the step is written anew, for all three tasks at once:
+The other step modes run the kernels of TensorFlow one by one, about 50 a step. XLA fuses a step
+into a few sweeps over memory, and keeps weights and slots there between steps. To leave it little
+to do, the step is written a second time, for all three tasks at once:
 
   - all weights are one flat vector, and so are their slots: Adam is one sweep;
   - both task layers lie side by side in one matrix: one product forward, two backward;
   - a task's mask zeroes the other task's residuals, so that the other layer's gradient is exactly 0
     and Adam leaves it where it is;
-  - the three optimizers' slots are three rows, of which a step moves its own.
+  - the slots of the three optimizers are three rows, of which a step moves one.
 
 Variables are read before a chunk and written after it. XLA adds in another order than TensorFlow's
 kernels do, so the last bits of a loss differ; tests/test_stepping.py says by how much.
@@ -33,7 +33,7 @@ _TASKS = ("joint", "Y1", "Y2")
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """What `open_session` should be given: one thread; small products gain nothing by a second."""
+    """Returns settings for `open_session`: one thread, which is fastest for small products."""
     return tf.ConfigProto(
         use_per_session_threads=True, inter_op_parallelism_threads=1, intra_op_parallelism_threads=1
     )
@@ -79,7 +79,7 @@ def _padded(tasks: List[int], length: int) -> np.ndarray:
 def _side_by_side(
     chunk: Chunk, names: Tuple[str, ...], length: int, rows: int, net: MultiTaskGraph
 ) -> np.ndarray:
-    """The named arrays of every step in one array, [length, rows, columns].
+    """Returns the named arrays of every step in one array, [length, rows, columns].
 
     XLA compiles for fixed sizes, so what is missing is filled with zeros: rows of zeros have no
     loss and no gradient in a model without biases.
@@ -136,7 +136,7 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
 def _train_chunk(  # type: ignore
     shape, masks, count, task, X, Y, hyper, weights, m, v, powers
 ):
-    """The loop that is compiled. `shape` is share_W's; the rest is as `_build` puts it together."""
+    """Runs the loop that is compiled; `shape` is that of share_W, the rest is made by `_build`."""
     split = shape[0] * shape[1]
     rate, betas, epsilon = hyper[0], hyper[1:3], hyper[3]
 
@@ -215,7 +215,7 @@ def _writes(variables: List[Optional[tf.Variable]], values: List[tf.Tensor]) -> 
 
 
 def _pack(arrays: List[tf.Tensor]) -> tf.Tensor:
-    """share_W, then both task layers side by side, flat."""
+    """Returns share_W, then both task layers side by side, as one flat array."""
     heads = tf.concat(arrays[1:], axis=1)
     return tf.concat([tf.reshape(arrays[0], [-1]), tf.reshape(heads, [-1])], axis=0)
 

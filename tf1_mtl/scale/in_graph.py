@@ -1,19 +1,20 @@
-"""Stepping inside the graph: hundreds of steps in one `session.run`.
+"""Makes hundreds of steps in one `session.run`.
 
-`tf.while_loop` makes the loop itself part of the graph, so Python is called once a chunk instead of
-once a step. The coin that picks each step's task is tossed by NumPy beforehand, since the run's
-draws are NumPy's stream, which TensorFlow's own random operations cannot continue; `tf.cond` in the
-loop obeys it.
+`tf.while_loop` makes the loop part of the graph, so Python is called once a chunk instead of once a
+step. NumPy tosses the coin that picks the task of each step beforehand, since the random operations
+of TensorFlow cannot continue the stream of NumPy. A `tf.cond` in the loop follows it.
 
-Two things have to be said to TensorFlow, which else runs whatever has its inputs:
+Two constraints must be explicit. Otherwise TensorFlow runs an operation as soon as its inputs are
+ready:
 
   - Step i + 1 must not begin before step i has written the weights. No tensor goes from one to the
-    other (the weights are variables), so the loop counter moves under a control dependency on the
-    update, and nothing in the body starts without the counter. Left out, the loop races.
-  - Ref variables, TensorFlow 1's own, cannot enter TensorFlow 2's functional loops ("control flow
-    v2"), so the loop is built of TensorFlow 1's Enter, Switch, Merge and NextIteration.
+    other, since the weights are variables. So the loop counter moves under a control dependency on
+    the update, and nothing in the body starts without the counter.
+  - Ref variables of TensorFlow 1 cannot enter the functional loops of TensorFlow 2 ("control flow
+    v2"). So the loop is built of Enter, Switch, Merge and NextIteration of TensorFlow 1.
 
-The trained nodes are copies of the article's own, on the same variables: the bits are the same.
+The trained nodes are copies of those of the article, on the same variables, so every bit is the
+same.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ from tf1_mtl.training import Step
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """What `open_session` should be given: one thread for all operations, none to be woken."""
+    """Returns settings for `open_session`: one thread runs all operations."""
     return tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=1)
 
 
@@ -81,7 +82,9 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
         def train_on(task: str, row: tf.Tensor) -> tf.Tensor:
             inputs = {name: tf.gather(batches[task, name], row) for name in NEEDS[task]}
             op, loss = copy_step(net, task, inputs, name=f"{task}_step")
-            with tf.control_dependencies([op]):  # so who has this loss knows the weights written
+            with tf.control_dependencies(
+                [op]
+            ):  # whoever has this loss knows that the weights are written
                 return tf.identity(loss)
 
         def train_on_one_of(tasks: Sequence[str], task: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
@@ -107,14 +110,14 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
 
 
 def _next(step: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
-    """The loop counter, moved only after the update that `loss` waits for."""
+    """Returns the next loop counter, which waits for the update that `loss` waits for."""
     with tf.control_dependencies([loss]):
         return step + 1
 
 
 @contextlib.contextmanager
 def _control_flow_v1() -> Iterator[None]:
-    """Builds loops and conditions of TensorFlow 1's nodes; the process's setting comes back."""
+    """Builds loops and conditions of nodes of TensorFlow 1, then restores the setting."""
     was_v2 = hasattr(tf, "control_flow_v2_enabled") and tf.control_flow_v2_enabled()
     if was_v2:
         tf.disable_control_flow_v2()

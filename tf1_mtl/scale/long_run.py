@@ -1,4 +1,4 @@
-"""A long run: trained in stretches, a checkpoint after each, and never a half-done one.
+"""Trains long runs in stretches, with a checkpoint after each.
 
 `MonitoredSession` and its saver hook would save by themselves, but when they count enough steps,
 while the random stream may have been drawn ahead. Here a stretch of batches is drawn, trained and
@@ -33,7 +33,7 @@ def train_long(
     save_every: int = 1000,
     stepping: str = "session",
 ) -> Iterator[Step]:
-    """Trains from where the store's newest checkpoint stands until so many steps are done in all.
+    """Trains from the newest checkpoint of the store until so many steps are done in all.
 
     Until it is exhausted or closed, Ctrl-C and SIGTERM only end it, after the step at hand and
     with a checkpoint.
@@ -55,7 +55,7 @@ def train_long(
       InputError: As `Store`; or a loss is not finite: the run is not saved after the checkpoint
         before it, and the batch of that step is kept beside the checkpoints.
       KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
-      SystemExit: After SIGTERM, likewise, with status 143.
+      SystemExit: After SIGTERM, with status 143; the same is saved.
     """
     step = store.restore(rng)
     with gathered(signal.SIGINT, signal.SIGTERM) as received:
@@ -76,7 +76,7 @@ def train_long(
 
 
 def _until(batches: Iterator[Batch], received: List[int], drawn: Deque[Batch]) -> Iterator[Batch]:
-    """Passes batches on until a signal comes; what was drawn by then is still trained and saved."""
+    """Yields batches until a signal comes; what was drawn by then is still trained and saved."""
     for batch in batches:
         drawn.append(batch)
         yield batch

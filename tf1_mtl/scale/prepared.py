@@ -1,4 +1,4 @@
-"""Stepping by prepared calls: the batches lie in the graph, and a step is fed with nothing.
+"""Makes steps by prepared calls: the batches lie in the graph, and a step needs no feeds.
 
 Most of what `session.run([op, loss], feed_dict)` costs on a graph this small is not arithmetic. It
 is Python looking up the fetches, checking and handing over three arrays, and threads waking each
@@ -11,7 +11,8 @@ other for operations that take a microsecond. Here
   - the step gathers the counter's batch, trains on it, and then moves the counter;
   - the session runs a step's operations in the calling thread (`config`).
 
-The trained nodes are copies of the article's own, on the same variables: the bits are the same.
+The trained nodes are copies of those of the article, on the same variables, so every bit is the
+same.
 """
 
 from typing import Callable, Dict, Iterable, Iterator
@@ -27,7 +28,7 @@ from tf1_mtl.training import Step
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """What `open_session` should be given, so that a step stays in the calling thread.
+    """Returns settings for `open_session` with which a step stays in the calling thread.
 
     TensorFlow's single-threaded executor is the fastest, but takes no ref variables, and no
     `tf.while_loop` either: on a session with it `in-graph` cannot run.

@@ -1,8 +1,8 @@
-"""What one `Session.run` needs, reads, writes and runs: planned from the graph, and measured.
+"""Explains what one `Session.run` needs, reads, writes and runs: planned, and measured.
 
-*Planned* is read off the graph: backward from the fetches, stopping at what is fed. *Measured* is
-what a real run executed, by TensorFlow's own full trace, with the graph optimizer and constant
-folding switched off so that the nodes are those of the graph as it is written.
+*Planned* is what the graph says: backward from the fetches, up to what is fed. *Measured* is what a
+real run executed, from a full trace of TensorFlow. The graph optimizer and constant folding are
+switched off for it, so that the nodes are those of the graph as it is written.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def explain(
 
     Raises:
       InputError: A name is not in the graph (the message lists near ones), or a value does not
-        fit its tensor. A run that TensorFlow itself refuses is explained, with its error.
+        fit its tensor. A run that fails in TensorFlow is explained, with its error.
     """
     if graph is None:
         graph = build_graph(np.random.RandomState(0)) if session is None else session.graph
@@ -104,7 +104,7 @@ def explain(
 
 
 class Names:
-    """The elements of a graph by name: the graph's own names and, if it is ours, the article's."""
+    """The elements of a graph by name: names of the graph and, if it is ours, of the article."""
 
     def __init__(self, graph: AnyGraph) -> None:
         self.fields: Dict[str, Any] = {}
@@ -202,7 +202,7 @@ def run_traced(
 
 
 def cpu_config(as_written: bool) -> tf.ConfigProto:
-    """Settings of a session on the CPU; see `run_traced`."""
+    """Returns settings of a session on the CPU; see `run_traced`."""
     # Which nodes run does not depend on the device, and the CPU is always there.
     config = tf.ConfigProto(allow_soft_placement=True, device_count={"GPU": 0})
     if as_written:
@@ -228,7 +228,7 @@ def trace(
 
 
 def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
-    """The values of all variables that have one; without a session, their initial values."""
+    """Returns the values of variables that have one; without a session, their initial values."""
     variables = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES) + graph.get_collection(
         tf.GraphKeys.LOCAL_VARIABLES
     )
@@ -281,7 +281,7 @@ def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:
 
 
 def _made_up(rng: np.random.RandomState, tensor: tf.Tensor) -> Any:
-    """Random numbers as the article feeds them, uniform on [0, 10); unknown sizes are 1."""
+    """Returns random numbers as the article feeds them: uniform on [0, 10); unknown sizes are 1."""
     shape = [] if tensor.shape.ndims is None else [size or 1 for size in tensor.shape.as_list()]
     dtype = tensor.dtype.base_dtype
     if dtype == tf.string:
@@ -300,7 +300,7 @@ def _as_list(one_or_more: Any) -> List[Any]:
 
 
 def _sentence(error: tf.errors.OpError) -> str:
-    """TensorFlow's own sentence, without where in which file the node was made."""
+    """Returns the sentence of TensorFlow, without the file and line where the node was made."""
     lines = error.message.strip().splitlines()
     # It stands before the node's name, which is written "[[node X ...]]" or "[[{{node X}}]]".
     nodes = [number for number, line in enumerate(lines) if line.startswith("\t [[")]

@@ -1,9 +1,9 @@
-"""Which to choose: each task alone, alternately or jointly, from one start and on one diet.
+"""Compares training alone, alternately and jointly, from the same weights and on the same rows.
 
-Every *regime* starts from the same weights and takes each task's labelled rows equally often, in
-the same order; of a regime that leaves the choice to a coin this holds on average. What counts is
-the loss on rows held out. A *seed* draws the rows held out, the order of the others, the first
-weights and the coin, and the regimes are compared within a seed.
+Every *regime* starts from the same weights and takes the labelled rows of each task equally often,
+in the same order. In a regime that tosses a coin this holds on average. The result is the loss on
+rows held out. A *seed* draws the rows held out, the order of the others, the first weights and the
+coin. The regimes are compared within a seed.
 """
 
 import time
@@ -52,12 +52,12 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Names the setting apart from all others."""
+        """Returns a name that no other setting has."""
         return f"{self.data}; {self.start} start, learning rate {self.learning_rate:g}"
 
 
 def settings_of_digits() -> List[Setting]:
-    """The digits with both labels, as two unequal sets, and with the other starts and rates.
+    """Returns the digits with both labels, as two unequal sets, and with other starts and rates.
 
     Raises:
       MissingExtra: scikit-learn is not installed.
@@ -77,7 +77,7 @@ def settings_of_digits() -> List[Setting]:
 
 
 def settings_of(data: Data, name: str) -> List[Setting]:
-    """A user's data as they are, and with the other starts and rates.
+    """Returns the data of a user as they are, and with other starts and rates.
 
     Raises:
       InputError: A set has fewer than 16 rows.
@@ -105,7 +105,7 @@ def _variations(setting: Setting) -> List[Setting]:
 
 
 def digits() -> Data:
-    """scikit-learn's 1,797 handwritten digits, 8x8: which digit, and does it have a closed loop?
+    """Returns the 1,797 digits of scikit-learn: which digit, and whether it has a closed loop.
 
     Raises:
       MissingExtra: scikit-learn is not installed.
@@ -142,7 +142,7 @@ def held_out(data: Data) -> Split:
 
 
 def unequal_sets(data: Data, larger: str) -> Split:
-    """Data with both labels, as two sets with one label each: 4 of 5 rows for the larger task."""
+    """Returns data with both labels as two sets with one label each: 4 of 5 rows for the larger."""
 
     def split(rng: np.random.RandomState) -> Tuple[Data, Data]:
         order = rng.permutation(len(data.X1))
@@ -276,7 +276,7 @@ class _Trial:
         return _measured(unseen, np.broadcast_to(seen.mean(axis=0), unseen.shape)).loss
 
     def _last_task(self) -> Dict[int, Dict[str, float]]:
-        """From the state that training reached, some steps of one task, or else of the other."""
+        """Makes some steps of one task, or of the other, from the state that training reached."""
         with self.net.graph.as_default():
             variables = tf.global_variables()
         reached = list(zip(variables, self.session.run(variables)))
@@ -317,13 +317,13 @@ def _measured(labels: np.ndarray, outputs: np.ndarray) -> _Measured:
 
 
 def ratio(loss: float, other: float) -> float:
-    """loss / other; of two losses of 0, as silent outputs can have, 1."""
+    """Returns loss / other; 1 for two losses of 0, which outputs that are all 0 can have."""
     tiny = float(np.finfo(np.float32).tiny)
     return (loss + tiny) / (other + tiny)
 
 
 def schedule(regime: str, steps: int, rows: Dict[str, int], seed: int) -> List[str]:
-    """The task of each step.
+    """Returns the task of each step.
 
     Args:
       regime: A task, to train it alone; "joint"; "turns" for strict turn-taking; "random" for the
@@ -342,7 +342,7 @@ def schedule(regime: str, steps: int, rows: Dict[str, int], seed: int) -> List[s
 
 
 def centred(rng: np.random.RandomState, inputs: int, outputs: int) -> np.ndarray:
-    """Small weights on both sides of zero: uniform within sqrt(6 / (inputs + outputs)).
+    """Returns small weights of both signs: uniform within sqrt(6 / (inputs + outputs)).
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
     networks" (2010), equation 16.
@@ -351,5 +351,5 @@ def centred(rng: np.random.RandomState, inputs: int, outputs: int) -> np.ndarray
 
 
 def uniform(rng: np.random.RandomState, inputs: int, outputs: int) -> np.ndarray:
-    """The article's first weights: uniform on [0, 1)."""
+    """Returns first weights as in the article: uniform on [0, 1)."""
     return rng.rand(inputs, outputs)

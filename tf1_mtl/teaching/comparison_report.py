@@ -1,4 +1,4 @@
-"""What a comparison of regimes found: figures with intervals, and what they support.
+"""Reports a comparison of regimes: figures with intervals, and what they support.
 
 An interval is that of the median by order statistics: between the r-th lowest and the r-th highest
 of K seeds lies the median of all seeds with probability 1 - 2 P(Binomial(K, 1/2) < r), whatever
@@ -21,7 +21,7 @@ _WIDTH = 110
 
 
 def rank_and_coverage(seeds: int) -> Tuple[int, float]:
-    """The largest r whose interval holds the median with 95 %, or 1; and its probability."""
+    """Returns the largest r whose interval holds the median with 95 %, else 1; its probability."""
     below, probability = 0.0, 0.5**seeds  # of fewer than r; of exactly r - 1
     rank, coverage = 1, 1 - 2 * probability
     for r in range(1, seeds // 2 + 1):
@@ -34,7 +34,7 @@ def rank_and_coverage(seeds: int) -> Tuple[int, float]:
 
 
 def interval(values: Sequence[float]) -> Dict[str, Any]:
-    """Median and interval of one value a seed."""
+    """Returns the median and the interval of one value a seed."""
     rank, _ = rank_and_coverage(len(values))
     ordered = sorted(values)
     return {
@@ -46,7 +46,7 @@ def interval(values: Sequence[float]) -> Dict[str, Any]:
 
 
 def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int) -> Report:
-    """Gathers outcomes.
+    """Returns the figures of a comparison, gathered from its outcomes.
 
     Args:
       settings: The settings that were compared under.
@@ -117,7 +117,7 @@ def _regime(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> Dict[str, 
 
 
 def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict[str, Any]:
-    """How much more than the larger set's task the smaller set's loses, against training alone.
+    """Returns how much more the task of the smaller set loses, compared with training alone.
 
     Where both tasks had the larger set in turn, the geometric mean of both, so that the nature of
     the tasks cancels out.
@@ -142,7 +142,7 @@ def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict
 
 
 def _findings(found: Report) -> Tuple[List[str], List[str]]:
-    """The sentences that the figures support, and those that they do not."""
+    """Returns the sentences that the figures support, and those that they do not."""
     if found["interval"]["coverage"] < 0.95:
         return [], ["anything: fewer than 6 seeds give no interval of 95 %. Take at least 6."]
     supports: List[str] = []
@@ -247,7 +247,7 @@ def learned_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
 
 
 def shows_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
-    """Returns whether a comparison of a regime with the task alone is no statement on learning.
+    """Returns whether a comparison of a regime with the task alone says nothing about learning.
 
     A task that learned nothing in this regime cannot be better for it, and cannot be worse if it
     learned nothing alone either.
@@ -258,21 +258,21 @@ def shows_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
 
 
 def verdict(ratio: Dict[str, Any]) -> str:
-    """ "better" or "worse" when the interval of a ratio of losses leaves 1 out, else ""."""
+    """Returns "better" or "worse" if the interval of a ratio of losses excludes 1, else ""."""
     if ratio["high"] < 1:
         return "better"
     return "worse" if ratio["low"] > 1 else ""
 
 
 def title(setting: Dict[str, Any]) -> str:
-    """Data, start and rate in words."""
+    """Returns data, start and rate in words."""
     return (
         f"{setting['data']}, {setting['start']} start, learning rate {setting['learning_rate']:g}"
     )
 
 
 def shown(figure: Dict[str, Any]) -> str:
-    """A figure with its interval."""
+    """Returns a figure with its interval."""
     return f"{_number(figure['median'])} [{_number(figure['low'])}, {_number(figure['high'])}]"
 
 
@@ -282,7 +282,7 @@ def _number(value: float) -> str:
 
 
 def text(found: Report) -> str:
-    """Tables, then what the figures support and what they do not.
+    """Returns tables, then what the figures support and what they do not.
 
     Args:
       found: From `comparison_report.report`.

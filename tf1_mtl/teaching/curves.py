@@ -1,4 +1,4 @@
-"""Loss curves: one line a task."""
+"""Draws loss curves, one line for each task."""
 
 from typing import Any, Dict, Iterable, List, Tuple
 
@@ -17,7 +17,7 @@ def plot(steps: Iterable[Step], path: str) -> None:
     """Draws the losses of a run, one line a task, into a PNG or SVG file.
 
     The loss axis is logarithmic when the largest loss is ten times the smallest or more. Of a
-    long run every loss is drawn thin and pale, and the means of some steps at a time over it.
+    long run every loss is drawn thin and pale, and means of several steps above it.
 
     Args:
       steps: What `train` yielded, in any number and order of tasks.
@@ -32,7 +32,7 @@ def plot(steps: Iterable[Step], path: str) -> None:
 
 
 def paint(steps: Iterable[Step]) -> Any:
-    """The picture that `plot` writes, as a matplotlib Figure."""
+    """Returns the picture that `plot` writes, as a matplotlib Figure."""
     by_task: Dict[str, List[Tuple[int, float]]] = {}
     for step in steps:
         by_task.setdefault(step.task, []).append((step.step, float(step.loss)))
@@ -68,6 +68,6 @@ def paint(steps: Iterable[Step]) -> Any:
 
 
 def _means(points: np.ndarray, together: int) -> np.ndarray:
-    """The means of so many points (step, loss) at a time; the last ones may be fewer."""
+    """Returns the means of groups of points (step, loss); the last group may be smaller."""
     starts = range(0, len(points), together)
     return np.array([points[start : start + together].mean(axis=0) for start in starts])

@@ -1,4 +1,4 @@
-"""A graph as boxes in rows, ready to be drawn: found in the real graph, nothing is fixed.
+"""Lays out a graph as boxes in rows; everything is found in the graph itself.
 
 A box is a placeholder, a variable (with its reads), an optimizer (with its gradients, slots and
 updates), or a chain of ops: an op whose only input is the box before it
@@ -86,7 +86,7 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
 def _chains(
     forward: Sequence[tf.Operation], parts: Structure
 ) -> Tuple[List[List[tf.Operation]], Dict[tf.Operation, int]]:
-    """The ops of each box, and the number of each op's box."""
+    """Returns the ops of each box, and the number of the box of each op."""
     chains: List[List[tf.Operation]] = []
     home: Dict[tf.Operation, int] = {}
     users: Dict[tf.Operation, set] = {}
@@ -188,7 +188,7 @@ def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
 
 
 def _rows(boxes: Sequence[Box], edges: Sequence[Edge]) -> List[int]:
-    """Each box below all that it is made from; placeholders and variables next to their use."""
+    """Returns a row for each box: below its inputs; placeholders and variables near their use."""
     rows = [0] * len(boxes)
     for number in range(len(boxes)):  # in the order of the graph: what is before is done
         before = [e.start for e in edges if e.end == number and boxes[e.start].kind == "ops"]
@@ -203,7 +203,7 @@ def _rows(boxes: Sequence[Box], edges: Sequence[Edge]) -> List[int]:
 def _columns(
     slots: List[List[Any]], pairs: Sequence[Tuple[Any, Any]], outside: Set[Any]
 ) -> Dict[Any, float]:
-    """Orders every row so that joined places lie near each other, and centres it.
+    """Orders every row so that connected places lie near each other, and centres it.
 
     Of two places that are pulled to the same column, those in `outside` go farther out.
     """

@@ -1,4 +1,4 @@
-"""What `explain` found out about one run, and how it reads."""
+"""Holds what `explain` found out about one run, and prints it."""
 
 import textwrap
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
@@ -29,11 +29,11 @@ class Explanation(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """True when planned and measured are the same nodes."""
+        """Returns True if planned and measured are the same nodes."""
         return self.measured == self.planned
 
     def as_json(self) -> Dict[str, Any]:
-        """Everything, ready for `json.dumps`; of each group, how many of its nodes ran."""
+        """Returns everything for `json.dumps`; of each group, how many of its nodes ran."""
         return {
             **self._asdict(),
             "agrees": self.agrees,
@@ -43,13 +43,13 @@ class Explanation(NamedTuple):
 
     @property
     def rewritten(self) -> Names:
-        """Variables that the real run assigned the bits that they had before."""
+        """Returns the variables to which the real run assigned the bits that they had before."""
         if self.changed is None:
             return ()
         return tuple(name for name in self.writes if name not in self.changed)
 
     def _written(self) -> Dict[str, List[str]]:
-        """The variables by the op that writes them."""
+        """Returns the variables by the op that writes them."""
         by_op: Dict[str, List[str]] = {}
         for variable in self.writes:
             for op in self.written_by[variable]:

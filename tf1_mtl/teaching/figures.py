@@ -1,4 +1,4 @@
-"""Pictures of a graph, and of what one run of it executed."""
+"""Draws a graph, and what one run of it executed."""
 
 import os
 from textwrap import wrap
@@ -153,7 +153,7 @@ class _Row(NamedTuple):
 
 
 def _rows(picture: Diagram, states: Sequence[_State], top: float) -> Tuple[List[_Row], float]:
-    """The rows from the top down, and where the last one ends.
+    """Returns the rows from the top down, and where the last one ends.
 
     The farther aside an arrow goes, the more room it gets between two rows.
     """
@@ -172,7 +172,7 @@ def _rows(picture: Diagram, states: Sequence[_State], top: float) -> Tuple[List[
 
 
 def _pairs(edge: Edge, states: Sequence[_State]) -> Iterable[Tuple[_Place, _Place]]:
-    """An arrow from row to row, as places (column, row)."""
+    """Yields the parts of an arrow from row to row, as places (column, row)."""
     start, end = states[edge.start].box, states[edge.end].box
     places = [(start.column, start.row), *edge.way, (end.column, end.row)]
     return zip(places, places[1:])
@@ -219,7 +219,7 @@ def _draw_box(axes: Any, name: str, state: _State, middle: float) -> None:
 
 
 def _fitting(text: str, size: float, letters: int) -> float:
-    """The size at which a long text still fits a box that holds so many letters."""
+    """Returns the size at which a long text fits a box that holds this many letters."""
     return size * min(1.0, letters / len(text))
 
 
@@ -260,7 +260,7 @@ def _draw_edge(
 
 
 def _ran(explanation: Explanation) -> Sequence[str]:
-    """What ran or, of a run that failed, what would have."""
+    """Returns what ran or, of a run that failed, what would have run."""
     return explanation.planned if explanation.measured is None else explanation.measured
 
 
@@ -276,5 +276,5 @@ def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
 
 
 def run_title(explanation: Explanation) -> str:
-    """The title of a highlighted picture: the call that it shows."""
+    """Returns the title of a highlighted picture: the call that it shows."""
     return f"session.run([{', '.join(explanation.fetches)}])"

@@ -1,4 +1,4 @@
-"""The article's first graph, before there are two tasks: one matrix product and a squared error."""
+"""Builds the first graph of the article: one matrix product and a squared error."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class FirstGraph(NamedTuple):
 
 
 def build_first_graph() -> FirstGraph:
-    """Builds the article's first graph; nothing runs yet."""
+    """Builds the first graph of the article; nothing runs yet."""
     with tf.Graph().as_default() as graph:
         X = tf.placeholder("float", [10, 10], name="X")
         Y = tf.placeholder("float", [10, 1], name="Y")

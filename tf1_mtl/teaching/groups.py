@@ -1,9 +1,9 @@
-"""A graph's nodes in the article's words: placeholders, shared layer, tasks, losses, optimizers.
+"""Groups the nodes of a graph: placeholders, shared layer, tasks, losses, optimizers.
 
-All of it is found in the graph, by how nodes are connected; three facts come from names that
-TensorFlow itself gives: `tf.gradients` works in a scope "gradients" and names each op's part
-"<op>_grad"; an optimizer updates a variable in "<optimizer>/update_<variable>"; a variable's
-initial value and first assignment are in the variable's own scope.
+The groups follow from how nodes are connected, and from names that TensorFlow gives. `tf.gradients`
+works in a scope "gradients" and names the part of each op "<op>_grad". An optimizer updates a
+variable in "<optimizer>/update_<variable>". The initial value and the first assignment of a
+variable are in its own scope.
 """
 
 import re
@@ -23,7 +23,7 @@ class Optimizer(NamedTuple):
     """What one `minimize` call added to the graph."""
 
     name: str  #: such as "Adam_1": the op that `minimize` returns
-    loss: Optional[tf.Operation]  #: what it minimizes; None when that cannot be told
+    loss: Optional[tf.Operation]  #: what it minimizes; None where that is not known
     updates: Ops  #: the ops that change what it trains
     trained: Ops  #: the variables that it trains
     own: Ops  #: its slots and other variables of its own
@@ -31,7 +31,7 @@ class Optimizer(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A loss of its own."""
+    """A task of a graph, which has a loss."""
 
     loss: tf.Operation
     label: Optional[tf.Operation]  #: the placeholder that no other task needs
@@ -42,12 +42,12 @@ class Gradients(NamedTuple):
     """What one call of `tf.gradients` added to the graph."""
 
     scope: str  #: such as "gradients_1"
-    loss: Optional[tf.Operation]  #: what is differentiated; None when that cannot be told
+    loss: Optional[tf.Operation]  #: what is differentiated; None where that is not known
     nodes: Ops
 
 
 class Structure(NamedTuple):
-    """A graph, taken apart."""
+    """The parts of a graph."""
 
     placeholders: Ops
     forward: Ops  #: everything from placeholders and weights to the losses and other end values
@@ -59,7 +59,7 @@ class Structure(NamedTuple):
 
 
 def structure(graph: tf.Graph) -> Structure:
-    """Takes a graph apart; nothing runs."""
+    """Returns the parts of a graph; nothing runs."""
     ops = graph.get_operations()
     family = _families(ops)
     gradients = _gradients(ops)
@@ -86,7 +86,7 @@ def structure(graph: tf.Graph) -> Structure:
 
 
 def group(graph: tf.Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
-    """Every node of a graph, in exactly one group.
+    """Returns every node of a graph, in exactly one group.
 
     Args:
       graph: Any v1 graph.
@@ -152,7 +152,7 @@ def _families(ops: Sequence[tf.Operation]) -> Dict[tf.Operation, tf.Operation]:
 
 
 def _is_value(op: tf.Operation) -> bool:
-    """A variable itself or its value read, rather than what gives it its first value."""
+    """Returns True for a variable or a read of it, False for what gives it its first value."""
     return op.type in (*VARIABLES, *READS) and "/Initializer/" not in op.name
 
 
@@ -209,7 +209,7 @@ def _sinks(
     behind: Set[tf.Operation],
     family: Mapping[tf.Operation, tf.Operation],
 ) -> List[tf.Operation]:
-    """The numbers computed from a variable of which nothing else is computed going forward."""
+    """Returns the numbers that depend on a variable and that no other forward op uses."""
 
     def is_sink(op: tf.Operation) -> bool:
         if op in behind or op in family or any(access.writes for access in accesses(op)):
@@ -223,7 +223,7 @@ def _sinks(
 
 
 def _tasks(ops: Sequence[tf.Operation], ends: Sequence[tf.Operation]) -> Tuple[Task, ...]:
-    """A task is the first scalar on the way from data and weights to what is minimized."""
+    """Returns the tasks: the first scalars between data and weights and what is minimized."""
 
     def is_loss(op: tf.Operation) -> bool:
         if len(op.outputs) != 1 or op.outputs[0].shape.ndims != 0:

@@ -1,7 +1,7 @@
-"""How every picture looks, and how it is written.
+"""Sets how every picture looks, and writes it.
 
-The colours are Okabe and Ito's, which the colour-blind can tell apart; as print may be grey, no
-picture tells anything by colour alone.
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish. Print may be
+grey, so no picture shows anything by colour alone.
 """
 
 import contextlib
@@ -64,9 +64,9 @@ def check_path(path: str) -> None:
 
 @contextlib.contextmanager
 def font_of(language: str, path: str) -> Iterator[None]:
-    """Takes a font that has the letters of the language, for a picture painted within.
+    """Sets a font that has the letters of the language, for a picture painted in the `with` block.
 
-    In SVG text stays text, so that whoever shows the file chooses the font.
+    In SVG, text stays text, so that the program that shows the file chooses the font.
 
     Raises:
       InputError: A PNG file should hold Chinese, and no font for it is installed.
@@ -97,7 +97,7 @@ def _installed_fonts() -> Set[str]:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """An empty figure of this size in inches; no window and no global state of matplotlib's."""
+    """Returns an empty figure of this size in inches, without a window or global state."""
     return require("matplotlib.figure", "plot").Figure(figsize=(width, height))
 
 
@@ -107,7 +107,7 @@ def save(figure: Any, path: str, title: str) -> None:
     Args:
       figure: From `new_figure`.
       path: Where to.
-      title: Kept in the file, for who cannot see the picture.
+      title: Kept in the file, for readers who cannot see the picture.
 
     Raises:
       InputError: See `check_path`.

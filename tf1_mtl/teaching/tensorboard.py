@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: the graph, the losses, and what one step of each kind ran."""
+"""Writes event files for TensorBoard: the graph, the losses, and what one step of each kind ran."""
 
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
@@ -13,12 +13,13 @@ from tf1_mtl.training import Step, train
 def train_logged(
     net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch], logdir: str
 ) -> Iterator[Step]:
-    """Trains as `train` does, with the same numbers, and writes event files beside it.
+    """Trains as `train` does, with the same numbers, and writes event files.
 
     Written are the graph as it is (no summary op is added to it); after each step the scalars
     "Y1_Loss", "Y2_Loss" or, in a joint step, both and "Joint_Loss"; and the run metadata of the
     first step of each kind, which the Graphs tab offers under "Y1", "Y2" and "joint". The traced
-    steps are the run's own, so they show what TensorFlow's graph optimizer left of the graph.
+    steps are those of the run, so they show what the graph optimizer of TensorFlow left of the
+    graph.
 
     Args:
       net: The article's graph.
@@ -60,7 +61,7 @@ class _Recorder:
         self.values: Dict[str, Any] = {}  # the last step's losses
         # TensorFlow's writer works in a thread of its own; some versions lose its errors there.
         make_folder(logdir)
-        # The writer refuses to be made where TensorFlow 2 would run eagerly.
+        # The writer cannot be made where TensorFlow 2 would run eagerly.
         with net.graph.as_default():
             self.writer = tf.summary.FileWriter(logdir, net.graph)
 
