@@ -1,4 +1,4 @@
-"""The comparison of regimes: one start, one diet, honest intervals, and no verdict beyond them."""
+"""The comparison of regimes: the same weights and rows, intervals, and no verdict beyond them."""
 
 import importlib.util
 import json

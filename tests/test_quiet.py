@@ -1,4 +1,4 @@
-"""TensorFlow's noise is held back; whatever else is written to stderr comes through."""
+"""The messages of TensorFlow are hidden; everything else that is written to stderr is shown."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The ways of stepping give the article's bits; `compiled` stays within its stated distance."""
+"""The step modes give the bits of the article; `compiled` stays within its stated distance."""
 
 import itertools
 import time

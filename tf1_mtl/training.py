@@ -42,7 +42,7 @@ def train(
         return _session_steps(net, session, batches)
     from tf1_mtl import scale  # only here, since the faster step modes import this module
 
-    return scale.way(stepping).steps(net, session, batches)
+    return scale.step_mode(stepping).steps(net, session, batches)
 
 
 def fetches(net: MultiTaskGraph) -> Dict[str, Tuple[tf.Operation, tf.Tensor]]:

@@ -1,4 +1,4 @@
-"""`tf1-mtl check`: holds a newer port against TensorFlow 1.x's recorded trajectories."""
+"""`tf1-mtl check`: checks a port against recorded training steps of TensorFlow 1."""
 
 import argparse
 import contextlib
@@ -121,7 +121,7 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def _verify(goldens: Optional[Sequence[str]], as_json: bool) -> int:
-    """Hold the evaluator against recordings, or against the goldens of the article."""
+    """Compare the evaluator with recordings, or with the goldens of the article."""
     from tf1_mtl.baseline.case import cases_of
     from tf1_mtl.baseline.goldens import golden_names
     from tf1_mtl.baseline.verification import verify
@@ -171,7 +171,7 @@ def _import(module: str) -> ModuleType:
 
 
 def _traceback_from(module: str) -> str:
-    """The traceback of the error at hand from the module's own frame on, where it has one."""
+    """Return the traceback of the current error, from the first frame of the module on."""
     kind, error, trace = sys.exc_info()
     own = trace
     while own and own.tb_frame.f_globals.get("__name__") != _name_of(module):

@@ -7,7 +7,7 @@ from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.quiet import quiet
 
-#: What each of the article's figures shows: its title, and what it draws the way to.
+#: The title of each figure, and the nodes that it ends at (None: the whole graph).
 _FIGURES = {
     "first": ("The first graph", None),
     "shared": ("Two tasks on one shared layer", ("Y1_Loss", "Y2_Loss")),

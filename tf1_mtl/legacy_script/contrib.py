@@ -1,7 +1,7 @@
-"""Answers `tf.contrib` by what continues them on TensorFlow 2.
+"""Gives scripts the successors of `tf.contrib` on TensorFlow 2.
 
-tf-slim continues most of it. It was written for TensorFlow 1.15 to 2.2 and asks TensorFlow's
-private modules for names that have moved since. They are put back before it is imported.
+tf-slim continues most of it. It was written for TensorFlow 1.15 to 2.2 and imports names from
+private modules of TensorFlow that have moved since. They are put back before it is imported.
 """
 
 import contextlib

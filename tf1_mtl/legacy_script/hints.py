@@ -93,7 +93,7 @@ def hint_for(report: str) -> str:
 
 
 def _asked_for(report: str) -> str:
-    """Returns a line with the whole name that the script asked TensorFlow for in vain, or ""."""
+    """Returns a line with the full name that TensorFlow does not have, or ""."""
     attribute = re.search(r"module '([tT]ensorflow\S*)' has no attribute '(\w+)'", report)
     if attribute:
         return "\nasked for {}.{}".format(*attribute.groups())

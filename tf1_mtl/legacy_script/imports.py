@@ -1,7 +1,7 @@
-"""Answers `import tensorflow` of a script, and of the modules beside it, with the v1 API.
+"""Gives a script, and the modules in its folder, the v1 API for `import tensorflow`.
 
-Installed packages (Keras, TensorFlow itself) keep the real one. So `sys.modules` is left alone, and
-the import statement answers by who asks.
+Installed packages (Keras, TensorFlow itself) get the real one. So `sys.modules` is not changed.
+Instead the import statement depends on the file that it stands in.
 """
 
 import builtins
@@ -19,7 +19,7 @@ _python_import = builtins.__import__
 
 
 def install() -> None:
-    """Makes the import statement answer by who asks, for the rest of this process."""
+    """Makes the import statement depend on its file, for the rest of this process."""
     builtins.__import__ = _import
 
 

@@ -23,7 +23,7 @@ _MODULES = {"prepared": "prepared", "in-graph": "in_graph", "compiled": "compile
 STEPPINGS = ("session", *_MODULES)
 
 
-def way(stepping: str) -> Any:
+def step_mode(stepping: str) -> Any:
     """Returns the module of one of the faster step modes, with its `steps` and its `config`.
 
     Raises:
@@ -44,4 +44,4 @@ def session_config(stepping: str, variables: str = "ref") -> Any:
     Returns:
       None for "session", which the article opens without one.
     """
-    return None if stepping == "session" else way(stepping).config(variables)
+    return None if stepping == "session" else step_mode(stepping).config(variables)

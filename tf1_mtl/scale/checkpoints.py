@@ -1,4 +1,4 @@
-"""A directory of checkpoints that a long run goes on from, whatever happened to it.
+"""Saves the checkpoints of a long run, and restores the newest one that is intact.
 
 A *checkpoint* is what `tf.train.Saver` writes: here the model's variables and slots, and with them
 
@@ -6,10 +6,11 @@ A *checkpoint* is what `tf.train.Saver` writes: here the model's variables and s
     random_state   int32 [628], NumPy's Mersenne Twister: the batches to come are a function of it
     run            string, JSON: which run this is
 
-together, so that no kill can part the weights from the random stream. TensorFlow itself finds the
-newest checkpoint in the file `checkpoint`; without that file it starts again at step 0 and says
-nothing, and it never falls back from a damaged one. So a `Store` looks for itself: it reads every
-tensor of the newest checkpoint (each has a checksum), then of the one before, until one is intact.
+together, so that a kill cannot separate the weights from the random stream. TensorFlow finds the
+newest checkpoint in the file `checkpoint`. Without that file it starts again at step 0 without a
+message. If the newest checkpoint is damaged, it does not restore an older one. So a `Store` reads
+every tensor of the newest checkpoint (each has a checksum), then of the one before, until one is
+intact.
 """
 
 import json
@@ -32,13 +33,13 @@ _KEPT = 5
 
 
 class Store:
-    """A run's checkpoints, open for one process at a time; use it in a `with` block.
+    """The checkpoints of a run, open for one process at a time; use it in a `with` block.
 
     Args:
       directory: Made if it is not there.
       net: The article's graph.
       session: Open on it, its variables initialized.
-      run: What makes this run another than others: seed, data, learning rate. JSON values.
+      run: What distinguishes this run from others: seed, data, learning rate. JSON values.
       tell: Takes warnings, one line each.
 
     Raises:
@@ -81,7 +82,7 @@ class Store:
         self._lock.close()
 
     def restore(self, rng: np.random.RandomState) -> int:
-        """Puts weights, slots and the random stream where the newest intact checkpoint has them.
+        """Restores weights, slots and the random stream from the newest intact checkpoint.
 
         Returns:
           The steps trained; 0, and nothing changed, for a directory without checkpoints.
@@ -105,7 +106,7 @@ class Store:
 
         Raises:
           InputError: A weight or slot is not finite, or the checkpoint cannot be written. The
-            older ones are as they were.
+            older ones are unchanged.
         """
         finite = self._session.run(self._finite)
         ruined = [name for name in finite if not finite[name]]
@@ -124,8 +125,8 @@ class Store:
             _sweep(self.directory)
             raise InputError(
                 f"{self.directory}: cannot write the checkpoint of step {step} "
-                f"({_first_line(error)}). Those before it are as they were. Make room, or mend the "
-                "directory, and run the same again: it goes on from there."
+                f"({_first_line(error)}). Older checkpoints are unchanged. Free space or repair "
+                "the directory, and run the same command again: it continues from there."
             ) from error
 
     def _refuse_another_run(self, found: "Checkpoint") -> None:
@@ -137,8 +138,8 @@ class Store:
         )
         if differ:
             raise InputError(
-                f"{self.directory}: holds another run ({'; '.join(differ)}). Go on with the same, "
-                "or give this run a directory of its own."
+                f"{self.directory}: holds another run ({'; '.join(differ)}). Continue that "
+                "run, or give this run a directory of its own."
             )
 
 
@@ -152,7 +153,7 @@ class Checkpoint(NamedTuple):
 
 
 def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Checkpoint]:
-    """The newest checkpoint of which every tensor can be read; None if there never was one.
+    """Returns the newest checkpoint of which every tensor can be read; None if there is not one.
 
     Args:
       directory: Where `Store` wrote.
@@ -180,7 +181,7 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
             )
         if damaged:
             tell(
-                f"{directory}: damaged: {', '.join(damaged)}. Going on from "
+                f"{directory}: damaged: {', '.join(damaged)}. Continuing from "
                 f"{os.path.basename(prefix)}: {steps[-1] - step} steps are repeated."
             )
         if not _names_checkpoint(state_file):
@@ -196,7 +197,7 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
 
 
 def _names_checkpoint(state_file: str) -> bool:
-    """True when TensorFlow can read the state file."""
+    """Returns True if TensorFlow can read the state file."""
     try:
         with open(state_file, "rb") as file:
             return re.match(rb'model_checkpoint_path: "[^"\n]+"\n', file.read()) is not None
@@ -205,7 +206,7 @@ def _names_checkpoint(state_file: str) -> bool:
 
 
 def _steps(directory: str) -> List[int]:
-    """The steps of which there is any checkpoint file, in order."""
+    """Returns the steps of which there is a checkpoint file, in order."""
     try:
         matches = [_FILE.match(name) for name in os.listdir(directory)]
     except FileNotFoundError:
