@@ -23,7 +23,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Runs one command.
 
     Args:
-      argv: The arguments after the program's name; None takes them from `sys.argv`.
+      argv: The arguments after the name of the program; None takes them from `sys.argv`.
 
     Returns:
       The exit status.
@@ -46,8 +46,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"tf1-mtl: not enough memory ({error}). Take smaller sizes.", file=sys.stderr)
         return 2
     except OSError as error:
-        # The reader of our output has gone (`| head`), or its disk is full; keep Python's exit
-        # from complaining a second time.
+        # The reader of the output has ended (`| head`), or its disk is full. Python would report
+        # this a second time when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 141
@@ -58,7 +58,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 def _open_closed_streams() -> None:
     """Lets a stdout or stderr that the shell closed (`>&-`) swallow what is written to it.
 
-    The next file to be opened would take its place otherwise, and TensorFlow's messages.
+    Otherwise the next file to be opened would take its place, and get the messages of TensorFlow.
     """
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:

@@ -2,7 +2,7 @@
 
 A *draw* is a function that takes a task ("Y1", "Y2" or "joint") and gives the `Batch` to feed;
 `alternate` and `joint` ask it for one batch a step. Everything random comes from one
-`numpy.random.RandomState`, in the article's order.
+`numpy.random.RandomState`, in the order of the article.
 """
 
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from tf1_mtl.data import Data, as_float32, is_whole
 from tf1_mtl.errors import InputError
 
-#: What each task's step needs; it may be fed more, as the article does.
+#: What a step of each task needs; it may be fed more, as the article does.
 NEEDS = {"Y1": ("X", "Y1"), "Y2": ("X", "Y2"), "joint": ("X", "Y1", "Y2")}
 
 
@@ -130,7 +130,7 @@ def data_draw(data: Data, rng: np.random.RandomState, batch: Optional[int] = Non
 def checked(
     batch: Batch, shapes: Mapping[str, Sequence[Optional[int]]], where: str
 ) -> Dict[str, np.ndarray]:
-    """Checks one batch against the graph's placeholders.
+    """Checks one batch against the placeholders of the graph.
 
     Args:
       batch: What is to be fed.

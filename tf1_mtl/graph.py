@@ -1,4 +1,4 @@
-"""The article's graph: one shared layer, two task layers, three minimize ops.
+"""Builds the graph of the article: one shared layer, two task layers, three minimize ops.
 
 `build_graph` reads top to bottom like the published listing and uses its names. It builds in a
 `tf.Graph` of its own and sets no global switch, so that eager code in the same process still works.
@@ -17,7 +17,7 @@ _LARGEST_SIZE = 2**31 - 1  # beyond it NumPy and TensorFlow raise errors of many
 
 
 class MultiTaskGraph(NamedTuple):
-    """The handles of the article's graph, under the article's names."""
+    """The handles of the graph of the article, under its names."""
 
     graph: tf.Graph
     X: tf.Tensor  #: placeholder, float32 [batch, inputs]
@@ -56,16 +56,16 @@ def build_graph(
     variables: str = "ref",
     learning_rate: float = 0.001,
 ) -> MultiTaskGraph:
-    """Builds the article's graph; nothing runs yet.
+    """Builds the graph of the article; nothing runs yet.
 
     Args:
       rng: Draws the initial weights, share_W, share_Y1, share_Y2 in this order, uniform on
-        [0, 1). None takes NumPy's global stream, as the article does.
+        [0, 1). None takes the global stream of NumPy, as the article does.
       batch: Rows of X, Y1 and Y2; None leaves the number open.
       inputs: Columns of X.
       shared: Units of the shared layer.
       tasks: Columns of Y1 and of Y2.
-      variables: "ref" for TensorFlow 1's own variables, "resource" for TensorFlow 2's.
+      variables: "ref" for variables of TensorFlow 1, "resource" for those of TensorFlow 2.
       learning_rate: Of all three Adam optimizers.
 
     Returns:
@@ -116,7 +116,7 @@ def build_graph(
         Y1_op = tf.train.AdamOptimizer(learning_rate).minimize(Y1_Loss)
         Y2_op = tf.train.AdamOptimizer(learning_rate).minimize(Y2_Loss)
 
-        # The article makes the initializer in its session code; it is the graph's last node.
+        # The article makes the initializer in its session code; it is the last node of the graph.
         init = tf.global_variables_initializer()
 
     return MultiTaskGraph(

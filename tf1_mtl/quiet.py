@@ -52,7 +52,7 @@ def quiet(verbose: bool = False) -> Iterator[None]:
     os.dup2(filtering.stdin.fileno(), 2)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's, about TensorFlow's own source
+            warnings.simplefilter("ignore")  # of Python, about the source of TensorFlow
             import tensorflow.compat.v1 as tf
 
         tf.logging.set_verbosity(tf.logging.ERROR)
@@ -68,7 +68,7 @@ def quiet(verbose: bool = False) -> Iterator[None]:
 def is_noise(line: bytes) -> bool:
     """Returns True for a line that has no use on a machine that works."""
     if _NO_GPU.match(line):
-        # True on every machine without an NVIDIA device; with one it is a driver's real failure.
+        # True on every machine without an NVIDIA device; with one, a driver failed.
         return not os.path.exists("/dev/nvidiactl")
     return _NOISE.match(line) is not None
 

@@ -21,7 +21,7 @@ from tf1_mtl.published import PUBLISHED_ALTERNATE, PUBLISHED_JOINT, require_enou
 from tf1_mtl.session import initialize
 from tf1_mtl.training import train
 
-#: Wanted false-fail rate of one figure's test; with few seeds it is what they allow.
+#: Wanted false-fail rate of the test of one figure; with few seeds it is what they allow.
 FALSE_FAIL = 0.005
 #: The probability with which a detectable discrepancy is found.
 POWER = 0.95
@@ -57,7 +57,7 @@ def run_seeds(net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]) ->
     """Runs both sessions of the article for every seed, on one graph.
 
     Args:
-      net: The article's graph, of the default sizes.
+      net: The graph of the article, of the default sizes.
       session: Open on it. Its variables start anew for every session that is run.
       seeds: Each gives the weights, the coin and the data of its own two sessions.
 
@@ -74,7 +74,7 @@ def run_seeds(net: MultiTaskGraph, session: tf.Session, seeds: Iterable[int]) ->
 
 
 def _start(net: MultiTaskGraph, session: tf.Session, seed: int) -> np.random.RandomState:
-    """Initializes every variable, the weights with this seed's draws instead of the graph's."""
+    """Initializes every variable; the weights get the draws of this seed."""
     rng = np.random.RandomState(seed)
     initialize(net, session, [(w, rng.rand(*w.shape.as_list())) for w in net.weights.values()])
     return rng

@@ -20,7 +20,7 @@ def open_session(
       net: The graph to run: what `build_graph` returned, or any other `tf.Graph`.
       device: "auto" for the first GPU that the session lists, else the CPU; "cpu"; "gpu" for the
         first GPU, or an error; or a TensorFlow device string such as "/device:CPU:0", which is
-        written into the graph's nodes as `with tf.device(...)` would have.
+        written into the nodes of the graph as `with tf.device(...)` would have.
       config: Further settings, for example device_count={"CPU": 2}.
 
     Returns:
@@ -144,6 +144,6 @@ def _same_device(asked: str, listed: str) -> bool:
 
 
 def _place(graph: tf.Graph, device: str) -> None:
-    # TensorFlow's public API places a node only while it is built; this is what tf.device calls.
+    # The public API places a node only while it is built; this is what tf.device calls.
     for node in graph.get_operations():
         node._set_device(device)

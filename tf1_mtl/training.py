@@ -14,7 +14,7 @@ class Step(NamedTuple):
 
     step: int  #: from 0
     task: str  #: "Y1", "Y2" or "joint"
-    loss: np.float32  #: sum of squares / 2, before this step's update
+    loss: np.float32  #: sum of squares / 2, before the update of this step
 
 
 def train(
@@ -23,11 +23,11 @@ def train(
     """Trains on one batch after the other.
 
     Args:
-      net: The article's graph.
+      net: The graph of the article.
       session: Open on that graph, its variables initialized (`session.run(net.init)`).
       batches: What to feed; `feeds.alternate` and `feeds.joint` give those of the article.
-      stepping: "session" is the article's `session.run([op, loss], feed_dict)` each step; the
-        faster "prepared", "in-graph" and "compiled" are explained in `tf1_mtl.scale`. They draw
+      stepping: "session" runs `session.run([op, loss], feed_dict)` in each step, as the article
+        does; `tf1_mtl.scale` explains the faster "prepared", "in-graph" and "compiled". They draw
         batches ahead, and the latter two train ahead of the step that they yield.
 
     Returns:

@@ -1,4 +1,4 @@
-"""`tf1-mtl draw`: pictures of the article's graphs, and of what one run executes."""
+"""`tf1-mtl draw`: draws the graphs of the article, and what one run executes."""
 
 import argparse
 from typing import Any
@@ -21,7 +21,7 @@ def add_to(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "draw",
-        help="pictures of the article's graphs, and of what one run executes",
+        help="draw the graphs of the article, and what one run executes",
         description="Draws a graph of the article, as TensorFlow really holds it, into a PNG or "
         "SVG file. With --fetch a run is made, and what it executed is highlighted.",
     )
@@ -30,7 +30,7 @@ def add_to(subparsers: Any) -> None:
         nargs="?",
         choices=tuple(_FIGURES),
         default="whole",
-        help="the article's first graph, shared layer, alternate or joint training; "
+        help="first graph, shared layer, alternate or joint training of the article; "
         "default: %(default)s",
     )
     parser.add_argument(

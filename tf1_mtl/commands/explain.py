@@ -1,4 +1,4 @@
-"""`tf1-mtl explain`: what one run of the article's graph needs, reads, writes and runs."""
+"""`tf1-mtl explain`: what one run of the graph of the article needs, reads, writes and runs."""
 
 import argparse
 import json
@@ -13,9 +13,9 @@ def add_to(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "explain",
         help="what one session.run needs, reads, writes and runs",
-        description="Explains session.run of these fetches on the article's graph: planned from "
-        "the graph, measured in a real run, and compared. The exit status is 1 if that run fails, "
-        "for example because --without leaves out what it needs.",
+        description="Explains session.run of these fetches on the graph of the article. What it "
+        "needs is planned from the graph, measured in a real run, and compared. The exit status is "
+        "1 if that run fails, for example because --without leaves out what it needs.",
     )
     parser.add_argument(
         "fetches",

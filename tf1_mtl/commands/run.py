@@ -24,7 +24,7 @@ def add_to(subparsers: Any) -> None:
         "--seed",
         type=options.seed,
         metavar="N",
-        help="seeds NumPy's global stream and the default graph before the script starts",
+        help="seeds the global stream of NumPy and the default graph before the script starts",
     )
     recorded.add_options(parser)
     options.add_verbose(parser)
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         finally:
             if args.record is not None:
                 _wait_for_threads()
-    # Not a return: the script may have closed stdout, which only Python's own exit allows.
+    # Not a return: the script may have closed stdout, which only the exit of Python allows.
     sys.exit()
 
 

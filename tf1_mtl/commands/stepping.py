@@ -22,8 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--stepping",
         choices=STEPPINGS,
         default="session",
-        help="session (default): the article's session.run; prepared and in-graph: faster, with "
-        "the same bits; compiled: fastest, with other rounding",
+        help="session (default): session.run as in the article; prepared and in-graph: faster, "
+        "with the same bits; compiled: fastest, with other rounding",
     )
     parser.add_argument(
         "--checkpoint",

@@ -59,7 +59,7 @@ def prepare(seed: Optional[int] = None) -> None:
 
 
 def show_warnings() -> None:
-    """Shows `tf.logging.warn` again, which `quiet` hides, except for TensorFlow's deprecations.
+    """Shows `tf.logging.warn` again, which `quiet` hides, except for deprecations of TensorFlow.
 
     The script may warn in that way itself.
     """

@@ -86,7 +86,7 @@ _MOVED: Dict[str, Dict[str, str]] = {
 def use_keras_2() -> None:
     """Chooses Keras 2 where it is installed; call it before TensorFlow is imported.
 
-    From 2.16 on TensorFlow has Keras 3, without `tf.layers`, `tf.nn.rnn_cell` and Keras's v1 API.
+    From 2.16 on TensorFlow has Keras 3, which lacks `tf.layers`, `tf.nn.rnn_cell` and the v1 API.
     """
     if importlib.util.find_spec("tf_keras"):
         os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")

@@ -83,7 +83,7 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
 
 
 def hint_for(report: str) -> str:
-    """Returns the advice for an error's traceback and message; "" if there is not one."""
+    """Returns the advice for the traceback and message of an error; "" if there is not one."""
     report += _asked_for(report)
     for pattern, hint in _HINTS:
         match = re.search(pattern, report)

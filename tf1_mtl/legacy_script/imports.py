@@ -24,7 +24,7 @@ def install() -> None:
 
 
 class _V1(ModuleType):
-    """The module that a script gets for `import tensorflow`: the v1 API under TensorFlow's name."""
+    """The module that a script gets for `import tensorflow`: the v1 API, named "tensorflow"."""
 
     def __getattr__(self, name: str) -> Any:
         import tensorflow
@@ -56,7 +56,7 @@ def _import(
         return _python_import(name, globals, locals, fromlist, level)
     if not rest:
         return _v1
-    # `from tensorflow.nn import dropout` means TensorFlow 1's; tensorflow.python.ops is as it is.
+    # `from tensorflow.nn import dropout` means that of TensorFlow 1. tensorflow.python.ops is real.
     module = _part_of_v1(rest)
     if module is None:
         module = _python_import(f"tensorflow.{rest}", globals, locals, fromlist, level)
@@ -81,7 +81,7 @@ def _part_of_v1(rest: str) -> Any:
 
 
 def _is_real(name: str) -> bool:
-    """Returns True where `tensorflow.<name>` is TensorFlow's own, not that of the v1 API."""
+    """Returns True where `tensorflow.<name>` is the real one, not that of the v1 API."""
     import tensorflow
 
     # In 2.0 the compat of the v1 API lacks v1, which `import tensorflow.compat.v1` looks up.

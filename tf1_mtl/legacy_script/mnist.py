@@ -1,6 +1,7 @@
 """Reads MNIST as `tensorflow.examples.tutorials.mnist.input_data` of TensorFlow 1.15 does.
 
-The arrays, their order and their use of NumPy's global stream are the same. Nothing is downloaded.
+The arrays, their order and their use of the global stream of NumPy are the same. Nothing is
+downloaded.
 """
 
 import gzip
@@ -125,7 +126,7 @@ def read_data_sets(
 
     Raises:
       FileNotFoundError: One of the four files is missing.
-      ValueError: A file is not one of MNIST's, or `validation_size` is too large.
+      ValueError: A file is not one of MNIST, or `validation_size` is too large.
     """
     if fake_data:
         return Datasets(*(DataSet([], [], True, one_hot, dtype, seed=seed) for _ in range(3)))

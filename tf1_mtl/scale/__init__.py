@@ -4,7 +4,7 @@ A *step mode* is a function `(net, session, batches) -> iterator of Step`. All o
 same variables and slots of the same session, so a run may change from one to another between any
 two steps.
 
-    session    the article's `session.run([op, loss], feed_dict)`                    bit for bit
+    session    `session.run([op, loss], feed_dict)`, as in the article               bit for bit
     prepared   batches held in the graph; a step is one prepared call without feeds  bit for bit
     in-graph   hundreds of steps inside one `session.run`: `tf.while_loop`           bit for bit
     compiled   the same loop, rewritten for the XLA compiler                         other rounding

@@ -24,13 +24,13 @@ def copy_step(
     """Adds a copy of the training step of one task to the current graph, which is that of the net.
 
     Args:
-      net: The article's graph.
+      net: The graph of the article.
       task: "Y1", "Y2" or "joint".
       inputs: By placeholder name, what the copy reads instead: float32 [batch, columns].
       name: Goes before the copied nodes' names.
 
     Returns:
-      The copies of the task's minimize op and of its loss (before the update).
+      The copies of the minimize op of the task and of its loss (before the update).
     """
     op, loss = fetches(net)[task]
     behind = needed([op, loss])
@@ -52,9 +52,9 @@ def held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
     """Adds a variable that is set by running its initializer, of the kind that the net has.
 
     Args:
-      net: The article's graph, which is the current one.
+      net: The graph of the article, which is the current one.
       value: What the initializer writes, say a placeholder to feed it through.
-      name: The variable's.
+      name: That of the variable.
     """
     return tf.Variable(
         value,

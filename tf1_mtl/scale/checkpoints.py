@@ -1,12 +1,12 @@
 """Saves the checkpoints of a long run, and restores the newest one that is intact.
 
-A *checkpoint* is what `tf.train.Saver` writes: here the model's variables and slots, and with them
+A *checkpoint* is what `tf.train.Saver` writes: here the variables and slots of the model, and
 
     global_step    int64, the steps trained
-    random_state   int32 [628], NumPy's Mersenne Twister: the batches to come are a function of it
+    random_state   int32 [628], the Mersenne Twister of NumPy, on which all later batches depend
     run            string, JSON: which run this is
 
-together, so that a kill cannot separate the weights from the random stream. TensorFlow finds the
+all in one, so that a kill cannot separate the weights from the random stream. TensorFlow finds the
 newest checkpoint in the file `checkpoint`. Without that file it starts again at step 0 without a
 message. If the newest checkpoint is damaged, it does not restore an older one. So a `Store` reads
 every tensor of the newest checkpoint (each has a checksum), then of the one before, until one is
@@ -27,7 +27,7 @@ from tf1_mtl.scale.additions import held
 
 _NAME = "model.ckpt"
 _FILE = re.compile(r"model\.ckpt-(\d+)\.(?:index|data-\d+-of-\d+)$")
-#: What reading a damaged checkpoint may raise, by the kind of damage and TensorFlow's version.
+#: What reading a damaged checkpoint may raise, by the kind of damage and the version of TensorFlow.
 _DAMAGE = (tf.errors.OpError, ValueError, IndexError, RuntimeError, OSError)
 _KEPT = 5
 
@@ -37,7 +37,7 @@ class Store:
 
     Args:
       directory: Made if it is not there.
-      net: The article's graph.
+      net: The graph of the article.
       session: Open on it, its variables initialized.
       run: What distinguishes this run from others: seed, data, learning rate. JSON values.
       tell: Takes warnings, one line each.

@@ -23,7 +23,7 @@ class Chunk(NamedTuple):
     """Some batches, checked and stacked."""
 
     tasks: Tuple[str, ...]  #: of each step
-    rows: np.ndarray  #: int32 [steps]: which of its task's batches a step takes
+    rows: np.ndarray  #: int32 [steps]: which batch of its task a step takes
     arrays: Dict[str, Dict[str, np.ndarray]]  #: by task and name: float32 [batches, rows, columns]
 
 

@@ -6,12 +6,12 @@ to do, the step is written a second time, for all three tasks at once:
 
   - all weights are one flat vector, and so are their slots: Adam is one sweep;
   - both task layers lie side by side in one matrix: one product forward, two backward;
-  - a task's mask zeroes the other task's residuals, so that the other layer's gradient is exactly 0
-    and Adam leaves it where it is;
+  - the mask of a task zeroes the residuals of the other task, so that the gradient of the other
+    layer is exactly 0 and Adam does not move it;
   - the slots of the three optimizers are three rows, of which a step moves one.
 
-Variables are read before a chunk and written after it. XLA adds in another order than TensorFlow's
-kernels do, so the last bits of a loss differ; tests/test_stepping.py says by how much.
+Variables are read before a chunk and written after it. XLA adds in another order than the
+kernels of TensorFlow, so the last bits of a loss differ; tests/test_stepping.py says by how much.
 """
 
 import functools
@@ -174,7 +174,7 @@ def _train_chunk(  # type: ignore
 
 
 class _Adam(NamedTuple):
-    """One optimizer's variables, read off its update nodes; None where it has no slot."""
+    """The variables of one optimizer, found at its update nodes; None where it has no slot."""
 
     m: List[Optional[tf.Variable]]  # of share_W, share_Y1, share_Y2
     v: List[Optional[tf.Variable]]

@@ -58,7 +58,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
             if "control flow" not in error.message:
                 raise
             raise InputError(
-                "in-graph: this session's executor knows no loops. Open the session with "
+                "in-graph: the executor of this session does not run loops. Open the session with "
                 "tf1_mtl.scale.in_graph.config(...), or step by 'prepared'."
             ) from error
         for task, loss in zip(chunk.tasks, losses):

@@ -39,7 +39,7 @@ def train_long(
     with a checkpoint.
 
     Args:
-      net: The article's graph.
+      net: The graph of the article.
       session: Open on it, its variables initialized.
       store: Where the checkpoints are.
       rng: What `batches` draws from, and from nothing else.
@@ -49,7 +49,7 @@ def train_long(
       stepping: See `tf1_mtl.training.train`.
 
     Yields:
-      A `Step` after each update, counted from the run's first.
+      A `Step` after each update, counted from the first one of the run.
 
     Raises:
       InputError: As `Store`; or a loss is not finite: the run is not saved after the checkpoint

@@ -8,8 +8,8 @@ other for operations that take a microsecond. Here
   - `Session.make_callable` prepares the fetch once, so that a step is one call without arguments.
     It is given one tensor, the loss, which waits for the update: of a list it would look up each
     element, and put the results together, in Python and at every call;
-  - the step gathers the counter's batch, trains on it, and then moves the counter;
-  - the session runs a step's operations in the calling thread (`config`).
+  - the step gathers the batch at the counter, trains on it, and then moves the counter;
+  - the session runs the operations of a step in the calling thread (`config`).
 
 The trained nodes are copies of those of the article, on the same variables, so every bit is the
 same.
@@ -30,8 +30,8 @@ from tf1_mtl.training import Step
 def config(variables: str) -> tf.ConfigProto:
     """Returns settings for `open_session` with which a step stays in the calling thread.
 
-    TensorFlow's single-threaded executor is the fastest, but takes no ref variables, and no
-    `tf.while_loop` either: on a session with it `in-graph` cannot run.
+    The single-threaded executor of TensorFlow is the fastest. It does not accept ref variables or
+    `tf.while_loop`, so `in-graph` cannot run in a session with it.
     """
     settings = tf.ConfigProto(use_per_session_threads=True)
     if variables == "resource":
@@ -65,7 +65,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
 
 
 def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
-    """Adds what loads a chunk of one task's batches, and what trains on the next of them."""
+    """Adds what loads a chunk of batches of one task, and what trains on the next of them."""
     with net.graph.as_default(), tf.name_scope(f"{scope}/"):
         counter = held(net, tf.zeros([], tf.int32), "counter")
         at = tf.identity(counter)

@@ -38,7 +38,7 @@ def explain(
     """Explains one run of any v1 graph, and changes no weight by doing so.
 
     The measured runs happen in sessions of their own, into which the values of the variables are
-    copied, so that the caller's session is only read. No node is added to the graph.
+    copied, so that the session of the caller is only read. No node is added to the graph.
 
     Args:
       fetches: As for `Session.run`, one or a list: tensors, operations, variables or names in the
@@ -49,7 +49,7 @@ def explain(
         values are taken; None feeds every placeholder.
       session: Open on the graph; the run is explained for its variables' values. None takes
         initial values.
-      graph: None takes the session's, or else builds the article's.
+      graph: None takes that of the session, or else builds that of the article.
 
     Raises:
       InputError: A name is not in the graph (the message lists near ones), or a value does not
@@ -175,12 +175,12 @@ def run_traced(
     """Runs once in a new session whose variables have these values, and says what ran.
 
     Args:
-      graph: The session's.
+      graph: That of the session.
       values: From `variable_values`.
       fetches: Operations and tensors.
       feed_dict: Values by tensor.
-      as_written: True switches the graph optimizer and constant folding off; False leaves
-        TensorFlow's default.
+      as_written: True switches the graph optimizer and constant folding off; False leaves the
+        default of TensorFlow.
     """
     with tf.Session(graph=graph, config=cpu_config(as_written)) as session:
         # As Variable.load does: the initializers run with other values fed.
@@ -302,6 +302,6 @@ def _as_list(one_or_more: Any) -> List[Any]:
 def _sentence(error: tf.errors.OpError) -> str:
     """Returns the sentence of TensorFlow, without the file and line where the node was made."""
     lines = error.message.strip().splitlines()
-    # It stands before the node's name, which is written "[[node X ...]]" or "[[{{node X}}]]".
+    # It stands before the name of the node, which is written "[[node X ...]]" or "[[{{node X}}]]".
     nodes = [number for number, line in enumerate(lines) if line.startswith("\t [[")]
     return re.sub(r"^\s*\(0\) [\w ]+: ", "", lines[nodes[0] - 1] if nodes else lines[0])

@@ -46,7 +46,7 @@ class Setting(NamedTuple):
     split: Split
     regimes: Tuple[str, ...]
     start: str = "centred"  #: "centred", or "article" for the published uniform [0, 1)
-    learning_rate: float = 0.001  #: the published one, which is Adam's default
+    learning_rate: float = 0.001  #: the published one, which is the default of Adam
     larger: str = ""  #: the task with the larger data set
     last_task: bool = False  #: also measure what the task trained last gains
 
@@ -88,7 +88,7 @@ def settings_of(data: Data, name: str) -> List[Setting]:
 
 def _plain(data: Data, name: str) -> Setting:
     if data.one_set:
-        # With as many rows for each task a proportional coin is the article's own.
+        # With as many rows for each task, a proportional coin is that of the article.
         return Setting(name, held_out(data), (ALONE, RANDOM, TURNS, JOINT), last_task=True)
     rows = {"Y1": len(data.Y1), "Y2": len(data.Y2)}
     larger = "" if rows["Y1"] == rows["Y2"] else max(rows, key=rows.__getitem__)
@@ -162,7 +162,7 @@ def _rows(data: Data, first: np.ndarray, second: np.ndarray) -> Data:
 
 
 class Outcome(NamedTuple):
-    """One regime, trained from one seed's start; dictionaries by task."""
+    """One regime, trained from the start of one seed; dictionaries by task."""
 
     setting: str
     seed: int
@@ -327,9 +327,9 @@ def schedule(regime: str, steps: int, rows: Dict[str, int], seed: int) -> List[s
 
     Args:
       regime: A task, to train it alone; "joint"; "turns" for strict turn-taking; "random" for the
-        article's coin; "proportional" for a coin as uneven as the data.
+        coin of the article; "proportional" for a coin as uneven as the data.
       steps: Of each task, on average; "proportional" takes as many as the others in all.
-      rows: Of each task's data.
+      rows: Of the data of each task.
       seed: Of the coin.
     """
     if regime == TURNS:

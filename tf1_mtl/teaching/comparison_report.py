@@ -361,7 +361,7 @@ def _row_counts(rows: Dict[str, int]) -> str:
 
 
 def plot(found: Report, path: str) -> None:
-    """Draws a report's losses against training alone into a PNG or SVG file.
+    """Draws the losses of a report, beside training alone, into a PNG or SVG file.
 
     Args:
       found: From `comparison_report.report`.

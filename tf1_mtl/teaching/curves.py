@@ -9,7 +9,7 @@ from tf1_mtl.teaching import style
 from tf1_mtl.training import Step
 
 _NAMES = {"Y1": "task Y1", "Y2": "task Y2", "joint": "both tasks (joint)"}
-#: So many points a line can still be told apart from another line's.
+#: With so many points, two lines can still be distinguished.
 _POINTS = 60
 
 

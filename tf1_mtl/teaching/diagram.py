@@ -27,7 +27,7 @@ class Box(NamedTuple):
     kind: str  #: "placeholder", "variable", "ops" or "optimizer"
     title: str
     lines: Tuple[str, ...]
-    nodes: Tuple[str, ...]  #: the graph's nodes that make it run; more than it shows
+    nodes: Tuple[str, ...]  #: nodes of the graph that make it run; more than it shows
     row: int
     column: float  #: of its centre; 0 is the middle of the picture
 
@@ -63,7 +63,7 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
     if only is not None:
         shown = needed([names.find(fetch) for fetch in only])
     optimizers = [o for o in parts.optimizers if not shown.isdisjoint(o.updates)]
-    # An optimizer's step does not compute the loss that it minimizes, but is not seen without it.
+    # The step of an optimizer does not compute the loss that it minimizes, but is drawn with it.
     shown |= needed([o.loss for o in optimizers if o.loss is not None])
     chains, home = _chains([op for op in parts.forward if op in shown], parts)
     boxes = [_forward_box(names, chain, optimizers) for chain in chains]

@@ -15,7 +15,7 @@ class Explanation(NamedTuple):
     feeds: Names
     planned: Names  #: the nodes that must run, read off the graph
     measured: Optional[Names]  #: the nodes that ran, traced; None when the run failed
-    error: Optional[str]  #: TensorFlow's words when the run failed
+    error: Optional[str]  #: the message of TensorFlow if the run failed
     must_feed: Names  #: placeholders that the fetches need
     not_needed: Names  #: placeholders that they do not need, fed or not
     variables: Names  #: all of the graph
@@ -24,7 +24,7 @@ class Explanation(NamedTuple):
     written_by: Dict[str, Names]  #: variable -> the ops that assign it
     unordered: Dict[str, Names]  #: variable -> its writers, if they may run in any order
     changed: Optional[Names]  #: variables whose bits differ after the real run
-    groups: Dict[str, Names]  #: all nodes of the graph, in the article's words
+    groups: Dict[str, Names]  #: all nodes of the graph, in the words of the article
     removed_by_optimizer: Optional[Names]  #: measured nodes that a default session does not run
 
     @property

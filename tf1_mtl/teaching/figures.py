@@ -35,7 +35,7 @@ def draw(
     title: str = "",
     language: str = "en",
 ) -> None:
-    """Draws a graph into a PNG or SVG file, by the path's ending.
+    """Draws a graph into a PNG or SVG file, by the ending of the path.
 
     Args:
       path: Ends with .png or .svg.

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 
 class FirstGraph(NamedTuple):
-    """The handles of the first graph, under the article's names."""
+    """The handles of the first graph, under the names of the article."""
 
     graph: tf.Graph
     X: tf.Tensor  #: placeholder, float32 [10, 10]

@@ -55,7 +55,7 @@ class Structure(NamedTuple):
     losses: Ops  #: the tasks' losses, and what is made of them to be minimized
     gradients: Tuple[Gradients, ...]
     optimizers: Tuple[Optimizer, ...]
-    family: Dict[tf.Operation, tf.Operation]  #: a variable's own nodes -> the variable
+    family: Dict[tf.Operation, tf.Operation]  #: nodes that belong to a variable -> the variable
 
 
 def structure(graph: tf.Graph) -> Structure:
@@ -141,7 +141,7 @@ def _families(ops: Sequence[tf.Operation]) -> Dict[tf.Operation, tf.Operation]:
     variables = {op.name: op for op in ops if op.type in VARIABLES}
     family: Dict[tf.Operation, tf.Operation] = {}
     for op in ops:
-        # The longest name wins: "share_W/Adam/read" is the slot's, not share_W's.
+        # The longest name wins: "share_W/Adam/read" belongs to the slot, not to share_W.
         parts = op.name.split("/")
         for length in range(len(parts), 0, -1):
             variable = variables.get("/".join(parts[:length]))
@@ -185,7 +185,7 @@ def _optimizers(
     for name, applied in updates.items():
         scope = [op for op in ops if op.name == name or op.name.startswith(name + "/")]
         written = {a.variable for op in scope for a in accesses(op) if a.writes}
-        # A step counter, an integer, is the user's.
+        # A step counter, an integer, belongs to the user.
         numbers = {variable for variable in written if variable.get_attr("dtype").is_floating}
         own = [op for op in ops if op in numbers and op not in targets.values()]
         # Of all the gradients behind an update, the outermost were taken last.

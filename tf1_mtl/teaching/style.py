@@ -20,8 +20,8 @@ VERMILLION = "#D55E00"
 SKY = "#56B4E9"
 PURPLE = "#CC79A7"
 
-#: How each task's losses are drawn. Colour, marker and line differ together, so that grey print
-#: tells the tasks apart too.
+#: How the losses of each task are drawn. Colour, marker and line differ together, so that
+#: tasks can be distinguished in grey print too.
 LOOKS = {
     "Y1": {"color": BLUE, "marker": "o", "linestyle": "-"},
     "Y2": {"color": VERMILLION, "marker": "s", "linestyle": "--"},
@@ -102,7 +102,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: str, title: str) -> None:
-    """Writes a figure as PNG or SVG, by the path's ending; all of it or nothing.
+    """Writes a figure as PNG or SVG, by the ending of the path; all of it or nothing.
 
     Args:
       figure: From `new_figure`.

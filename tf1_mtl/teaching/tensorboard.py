@@ -22,7 +22,7 @@ def train_logged(
     graph.
 
     Args:
-      net: The article's graph.
+      net: The graph of the article.
       session: Open on that graph, its variables initialized.
       batches: As for `train`.
       logdir: A folder; made when it is not there. A run writes one new file into it.
@@ -58,8 +58,8 @@ class _Recorder:
         }
         self.traced: Set[tf.Operation] = set()
         self.metadata: Optional[tf.RunMetadata] = None  # of the last step, when it was traced
-        self.values: Dict[str, Any] = {}  # the last step's losses
-        # TensorFlow's writer works in a thread of its own; some versions lose its errors there.
+        self.values: Dict[str, Any] = {}  # the losses of the last step
+        # The writer of TensorFlow works in another thread; some versions lose its errors there.
         make_folder(logdir)
         # The writer cannot be made where TensorFlow 2 would run eagerly.
         with net.graph.as_default():
