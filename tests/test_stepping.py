@@ -224,7 +224,7 @@ def test_no_step_begins_before_the_last_one_has_written(monkeypatch):
 def test_an_executor_without_loops_is_named():
     config = session_config("prepared", "resource")
     assert config.experimental.executor_type == "SINGLE_THREADED_EXECUTOR"
-    with pytest.raises(InputError, match="executor does not run loops"):
+    with pytest.raises(InputError, match="executor of this session does not run loops"):
         run(mixed(2), [("in-graph", 2)], config, "resource")
 
 
