@@ -60,7 +60,7 @@ def of_two_sets():
     return compare(two_sets())
 
 
-# One start, one diet
+# The same weights, the same rows
 
 
 @pytest.fixture

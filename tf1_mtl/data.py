@@ -1,4 +1,4 @@
-"""A user's arrays: read from a file, checked, cast to what the placeholders take. NumPy only."""
+"""Reads and checks the arrays of a user, and casts them to what the placeholders take."""
 
 import math
 import numbers
@@ -29,17 +29,17 @@ class Data(NamedTuple):
 
     @property
     def one_set(self) -> bool:
-        """True when every row has both labels, so that the tasks can be trained jointly."""
+        """Returns True if every row has both labels, so that the tasks can be trained jointly."""
         return self.X1 is self.X2
 
     @property
     def inputs(self) -> int:
-        """Columns of X."""
+        """Returns the columns of X."""
         return self.X1.shape[1]
 
     @property
     def tasks(self) -> Tuple[int, int]:
-        """Columns of Y1 and of Y2."""
+        """Returns the columns of Y1 and of Y2."""
         return self.Y1.shape[1], self.Y2.shape[1]
 
     def need_one_set(self, where: str = "data") -> None:
@@ -52,12 +52,12 @@ class Data(NamedTuple):
 
 
 def is_whole(value: Any) -> bool:
-    """True for a whole number, NumPy's too; a bool is none."""
+    """Returns True for an integer of Python or NumPy; a bool is not an integer here."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def load_data(path: str) -> Data:
-    """Reads a user's data from an .npz file, without pickle.
+    """Reads the data of a user from an .npz file, without pickle.
 
     Args:
       path: Holds X, Y1, Y2 (same rows), or X1, Y1, X2, Y2 (rows for each task).
@@ -91,7 +91,7 @@ def _read(archive: zipfile.ZipFile, member: str) -> Any:
 
 
 def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
-    """Checks a user's arrays and casts them to float32.
+    """Checks the arrays of a user and casts them to float32.
 
     Args:
       arrays: X, Y1, Y2 (same rows), or X1, Y1, X2, Y2.

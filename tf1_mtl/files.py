@@ -9,9 +9,9 @@ from tf1_mtl.errors import InputError
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[str]:
-    """Gives the name of a file to write beside `path`, which takes its place at the end.
+    """Yields the name of a temporary file in the same folder, which replaces `path` at the end.
 
-    After an error what was at `path` is as it was, and nothing is left beside it.
+    After an error, the file at `path` is unchanged and the temporary file is removed.
 
     Raises:
       InputError: It cannot be written.

@@ -1,4 +1,4 @@
-"""`tf1-mtl compare`: each task alone, alternately or jointly, from one start and on one diet."""
+"""`tf1-mtl compare`: compares training alone, alternately and jointly, on the same rows."""
 
 import argparse
 import itertools
@@ -46,7 +46,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compares, prints and draws."""
+    """Runs the comparison, prints it and draws it."""
     data = None if args.data is None else load_data(args.data)
     with quiet(args.verbose):
         from tf1_mtl.teaching import comparison, comparison_report, style

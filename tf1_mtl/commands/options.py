@@ -15,17 +15,17 @@ LARGEST_SEED = 2**32 - 1
 
 
 def count(text: str) -> int:
-    """A whole number of at least 1."""
+    """Returns a whole number of at least 1."""
     return _whole(text, 1, None, "a whole number of at least 1")
 
 
 def seed(text: str) -> int:
-    """A seed that `numpy.random.RandomState` takes."""
+    """Returns a seed that `numpy.random.RandomState` takes."""
     return _whole(text, 0, LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED}")
 
 
 def rate(text: str) -> float:
-    """A learning rate: a number above 0 that float32 holds."""
+    """Returns a learning rate: a number above 0 that float32 holds."""
     try:
         value = float(text)
     except ValueError:
@@ -39,7 +39,7 @@ def rate(text: str) -> float:
 
 
 def fresh_seed() -> int:
-    """A seed from the system's randomness, for a run that was given none."""
+    """Returns a random seed, for a run without --seed."""
     return random.SystemRandom().randint(0, LARGEST_SEED)
 
 

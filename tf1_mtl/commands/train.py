@@ -1,4 +1,4 @@
-"""`tf1-mtl alternate` and `tf1-mtl joint`: the article's two training sessions."""
+"""`tf1-mtl alternate` and `tf1-mtl joint`: the two training sessions of the article."""
 
 import argparse
 import json
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
 def _sizes_and_draw(
     args: argparse.Namespace, rng: np.random.RandomState
 ) -> Tuple[Dict[str, Any], feeds.Draw]:
-    """The graph's sizes, and what draws the batches: the user's data, or the article's."""
+    """Returns the sizes of the graph, and what draws the batches."""
     if args.data is None:
         batch = args.batch or 10
         return {"batch": batch}, feeds.article_draw(rng, batch)
