@@ -231,8 +231,8 @@ def test_report_of_a_deviation():
     assert lines[9].startswith("  stage: optimizer; ")
     assert lines[10].startswith("  still right: the loss of this step")
     assert lines[11].startswith("  tolerance: float32 rounding of the gradients")
-    assert lines[12].startswith("diagnosis: ")
-    assert "adam-epsilon-1e-7" in lines[12]
+    assert lines[12] == "diagnosis: the recorded graph does the same with"
+    assert lines[13] == "  epsilon: epsilon of Optimiser, Y1_op and Y2_op is 1e-07"
     assert "  alternate                conforms, 10 steps" in lines
 
 
@@ -267,7 +267,9 @@ def test_report_as_json():
     assert report["broke"] is False
     assert [case["case"] for case in report["cases"]] == list(SHORT)
     assert report["first"]["stage"] == "optimizer"
-    assert report["diagnosis"]["explanations"][0][0]["id"] == "adam-epsilon-1e-7"
+    (edit,) = report["diagnosis"]["edits"]
+    assert (edit["kind"], edit["value"]) == ("epsilon", 1e-7)
+    assert edit["places"] == ["Optimiser", "Y1_op", "Y2_op"]
     passed = json.loads(check(Reference, ("joint",)).to_json())
     assert passed["passed"] is True
     assert passed["diagnosis"] is None
@@ -497,15 +499,11 @@ class TrainsToInfinity(NumPyPort):
 
 
 @pytest.mark.parametrize("port", [ReturnsNaN, TrainsToInfinity])
-def test_numbers_that_are_not_finite(port, monkeypatch):
-    def pairs(self):
-        raise AssertionError("searched for pairs")
-
-    monkeypatch.setattr("tf1_mtl.baseline.diagnosis._Evidence.pairs", pairs)
+def test_numbers_that_are_not_finite(port):
     with np.errstate(all="ignore"):
         text = str(check(port, ("joint",)))
     assert "(not finite; tolerance" in text
-    assert "Pairs were not tried: the port's numbers are not finite." in text
+    assert "diagnosis: no known mistake explains this." in text
 
 
 @pytest.mark.parametrize("port, text, stage", WRONG_RETURNS.values(), ids=WRONG_RETURNS.keys())
@@ -527,15 +525,15 @@ def test_a_port_that_does_something_else_each_time(port):
     assert "not-repeatable: the same case gave other values the second time" in str(report)
 
 
-@pytest.mark.parametrize("epsilon, name", [(1e-7, "adam-epsilon-1e-7"), (1.1e-8, "adam-epsilon")])
-def test_another_order_of_summation_each_time_hides_no_cause(epsilon, name):
+@pytest.mark.parametrize("epsilon", [1e-7, 1.1e-8])
+def test_another_order_of_summation_each_time_hides_no_cause(epsilon):
     rng = np.random.RandomState(0)
 
     class Port(Reference):
         def matmul(self, a, b):
             return np.asarray(_Shuffled.of(a, rng) @ b)
 
-    assert check(functools.partial(Port, epsilon=epsilon), SHORT).diagnosis.ids == (name,)
+    assert check(functools.partial(Port, epsilon=epsilon), SHORT).diagnosis.ids == ("epsilon",)
 
 
 # The command, pytest parametrisation, and what is imported

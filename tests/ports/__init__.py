@@ -30,12 +30,12 @@ TWO_IMAGES = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
     *("truth", "scripts-1.15.5", "two_images.npz"),
 )
-_MEAN_AND_EPSILON = ("mean-over-all", "adam-epsilon-1e-7")
+_MEAN_AND_EPSILON = ("mean-over-outputs", "epsilon")
 
 PORTS = (
     PortFile("NumPy", "defaults", "numpy_port", "Default", ("weights-float64",)),
     PortFile("NumPy", "conformant", "numpy_port", "Conformant", (), "weights kept as `np.float32`"),
-    PortFile("TensorFlow 2, eager", "defaults", "tensorflow2", "Default", ("adam-epsilon-1e-7",)),
+    PortFile("TensorFlow 2, eager", "defaults", "tensorflow2", "Default", ("epsilon",)),
     PortFile(
         "TensorFlow 2, eager", "conformant", "tensorflow2", "Conformant", (), "`Adam(epsilon=1e-8)`"
     ),
@@ -44,7 +44,7 @@ PORTS = (
         "defaults",
         "tensorflow2",
         "DefaultFunction",
-        ("adam-epsilon-1e-7",),
+        ("epsilon",),
     ),
     PortFile(
         "TensorFlow 2, `tf.function`",
@@ -63,7 +63,7 @@ PORTS = (
         (),
         'a loss function of sum of squares / 2 for `"mse"`, `Adam(epsilon=1e-8)`',
     ),
-    PortFile("PyTorch", "defaults", "pytorch", "Default", ("adam-epsilon-outside",)),
+    PortFile("PyTorch", "defaults", "pytorch", "Default", ("epsilon-place",)),
     PortFile(
         "PyTorch",
         "conformant",
@@ -72,7 +72,7 @@ PORTS = (
         (),
         "`eps = 1e-8 / sqrt(1 - beta2 ** t)`, set before step t",
     ),
-    PortFile("JAX, optax", "defaults", "jax_port", "Default", ("adam-epsilon-outside",)),
+    PortFile("JAX, optax", "defaults", "jax_port", "Default", ("epsilon-place",)),
     PortFile(
         "JAX, by hand",
         "conformant",

@@ -23,6 +23,15 @@ class ScriptPort(NamedTuple):
     def id(self) -> str:
         return f"{self.script}-{self.name}"
 
+    @property
+    def conforms(self) -> bool:
+        return not self.cause
+
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether it is right to name nothing."""
+        return any(edit.kind == "unlisted" for answer in self.answers for edit in answer)
+
     def load(self) -> Any:
         return getattr(importlib.import_module(f".{self.script}", __package__), self.name)
 
@@ -137,6 +146,7 @@ _CLIPPING = tuple(
             (
                 (at("penalty in the loss", "W1", "W2", value=0.006),),
                 (at("loss scaled", "AddN", value=2.0),),
+                (at("loss weight in the sum", "mul", value=2.0),),
             ),
         ),
         (

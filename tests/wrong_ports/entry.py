@@ -2,6 +2,7 @@
 
 import importlib
 import math
+import re
 from typing import Any, Callable, Dict, FrozenSet, Iterable, NamedTuple, Sequence, Tuple
 
 from .base import Plain, changed_port
@@ -201,6 +202,17 @@ def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:
         return entry.conforms or entry.is_unlisted
     found = _merged(explanations[0])
     return any(_same(found, _merged(answer)) for answer in entry.answers)
+
+
+def names(report: Any) -> Sequence[Sequence[Edit]]:
+    """Return what a report names, as `named_rightly` takes it."""
+    edits = [
+        Edit("wrong dtype", frozenset(re.findall(r"share_\w+", str(wrong))), wrong.obtained)
+        for wrong in report.dtypes
+    ]
+    if report.diagnosis:
+        edits += [Edit(e.kind, frozenset(e.places), e.value) for e in report.diagnosis.edits]
+    return [edits] if edits else []
 
 
 def _same(found: Sequence[Edit], expected: Sequence[Edit]) -> bool:

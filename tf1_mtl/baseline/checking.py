@@ -7,7 +7,7 @@
     assert report.passed
 
 `port_run` states what a port is. The report has a verdict for each task and weight, the first
-divergence and, for ports of the article, the cause. The same as tests, one a case:
+divergence, and the mistakes that explain all that the port did. The same as tests, one a case:
 
     import pytest
     from tf1_mtl.baseline import check_case, golden_names
@@ -20,16 +20,15 @@ divergence and, for ports of the article, the cause. The same as tests, one a ca
 Of a recording, the cases are `cases_of("run.npz")`.
 """
 
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from tf1_mtl.baseline import report
 from tf1_mtl.baseline.case import Case, cases_of
-from tf1_mtl.baseline.diagnosis import diagnose
+from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
 from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.judge import Divergence, Judgement, judge, repeats
-from tf1_mtl.baseline.play import played
 from tf1_mtl.baseline.port_run import Port, PortRun, WrongDtype, run_port
-from tf1_mtl.baseline.stages import STAGES
+from tf1_mtl.baseline.stages import LONG_RUN, STAGES
 from tf1_mtl.errors import InputError
 
 # A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
@@ -68,7 +67,7 @@ class Report(NamedTuple):
     cases: Tuple[CaseResult, ...]
     is_repeatable: bool  #: False when a port that deviates gave other values the second time
     notes: Tuple[str, ...]
-    diagnosis: Any = None  #: None where nothing was searched
+    diagnosis: Optional[Diagnosis] = None  #: None where nothing was searched
 
     @property
     def passed(self) -> bool:
@@ -175,12 +174,14 @@ def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResul
     return all(repeats(other, first) for other in again)
 
 
-def _diagnosis(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> Any:
-    """Return what a port of the article does otherwise; None where there is nothing to search."""
-    found = {result.case: result.divergence for result in results if result.divergence}
-    if not found or any(run.wrong or not run.case.is_article for run in runs):
+def _diagnosis(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> Optional[Diagnosis]:
+    """Return what a port does otherwise; None where there is nothing to search."""
+    stages = [result.divergence.stage for result in results if result.divergence]
+    if not stages or any(run.wrong for run in runs):
         return None
-    return diagnose([played(run) for run in runs], found)
+    if set(stages) == {LONG_RUN}:
+        return Diagnosis(is_drift=True)
+    return diagnose(runs)
 
 
 def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:

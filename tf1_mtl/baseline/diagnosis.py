@@ -1,232 +1,738 @@
-"""Names the cause: the known deviation, or two of them, with which the reference does the same.
+"""Finds which known mistakes explain what a port did.
 
-A cause is named only when the port passes the check of the reference that has it, on every case,
-within the same derived tolerances. A quick float64 run weeds out what is far from the port first.
+The search goes stage by stage: what is shown, then losses, gradients, updates. Each stage is given
+what was found before, so several mistakes are found in the sum of the times. A diagnosis is
+accepted only if a port with these mistakes would be judged right in every case, by its own error
+bounds. Where nothing fits, the diagnosis holds measurements.
 """
 
+import contextlib
 import itertools
-from typing import Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.deviation import Deviation, Settings
-from tf1_mtl.baseline.fitting import FAR_LOSS, first_loss, fit, near
-from tf1_mtl.baseline.judge import Divergence
-from tf1_mtl.baseline.judgement import agrees
-from tf1_mtl.baseline.known import KNOWN, Cause, at, causes
-from tf1_mtl.baseline.play import Played
-from tf1_mtl.baseline.stages import LONG_RUN
+from tf1_mtl.baseline import catalogue, edits
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit, elementwise
+from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
+from tf1_mtl.baseline.forward_search import (
+    DIVISORS,
+    EQUAL_FORMULA_ULPS,
+    Atom,
+    Forward,
+    ForwardSearch,
+    places_of,
+    substitute_atom,
+)
+from tf1_mtl.baseline.port_run import PortRun
+from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
+from tf1_mtl.baseline.simulation import (
+    DoesNotFit,
+    Model,
+    Parts,
+    Trace,
+    replay,
+    replay_parts,
+    tolerance_of,
+)
+from tf1_mtl.baseline.update_search import Updates, UpdateSearch
 
-# How many steps of a case decide; those after a divergence tell causes apart.
-STEPS_AGREEING, STEPS_AFTER = 30, 10
-# Deviations that are likely to be at no listed strength in a pair too.
-OFTEN_UNUSUAL = ("learning-rate", "adam-epsilon", "adam-beta1", "adam-beta2", "loss-scaled")
-Case = Tuple[Played, int]  # and how many of its steps decide
-Explanation = Tuple[Cause, ...]
+SECONDS = 8.0  #: of CPU time after which the search gives up
+_ROUNDINGS = (catalogue.float16, catalogue.bfloat16)
+STEPS = 40  #: of a case that are searched; a longer case is cut
+ALTERNATIVES = 4  #: explanations of the losses that are followed
 
 
 class Diagnosis(NamedTuple):
-    """Why a port deviates."""
+    """What a port does otherwise, as far as it is known."""
 
-    #: Each explains everything that the port did: one cause, or two together. Several are
-    #: explanations that no case tells apart; none means that no known deviation does it.
-    explanations: Tuple[Explanation, ...]
-    #: True when every step by itself is within its tolerance: there is nothing to search by.
-    drift: bool = False
-    #: Why pairs were not searched too, where they were not.
-    no_pairs: str = ""
+    edits: Tuple[Edit, ...] = ()  #: together they explain all that the port did
+    measured: Tuple[str, ...] = ()  #: sentences, where no edits are known
+    is_drift: bool = False  #: whether each step by itself is right, so that nothing can be searched
 
     @property
     def ids(self) -> Tuple[str, ...]:
-        """The first explanation's identifiers."""
-        if self.drift:
+        """Return an identifier for each edit."""
+        if self.is_drift:
             return ("drift",)
-        return tuple(cause.id for cause in self.explanations[0]) if self.explanations else ()
+        return tuple(edit.kind.replace(" ", "-") for edit in self.edits)
+
+    @property
+    def lines(self) -> Tuple[str, ...]:
+        """Return the lines of the report."""
+        if self.is_drift:
+            return (
+                "diagnosis: drift: every step by itself is within its tolerance. Look for a "
+                "hyper-parameter or a decay that is off by a little.",
+            )
+        if self.edits:
+            return (
+                "diagnosis: the recorded graph does the same with",
+                *(f"  {kind}: {sentence(edit)}" for kind, edit in zip(self.ids, self.edits)),
+            )
+        found = "; measured:" if self.measured else "."
+        return (
+            f"diagnosis: no known mistake explains this{found}",
+            *(f"  {line}" for line in self.measured),
+        )
 
     def __str__(self) -> str:
-        if self.drift:
-            return (
-                "drift: every step by itself is within its tolerance, so known deviations cannot "
-                "be told apart. Look for a hyper-parameter or a decay that is off by a little."
-            )
-        if not self.explanations:
-            if self.no_pairs:
-                return f"No known deviation reproduces this. Pairs were not tried: {self.no_pairs}."
-            return "No known deviation reproduces this, alone or in a pair."
-        first, others = self.explanations[0], self.explanations[1:]
-        text = f"This is what the reference does with {_words(first)}."
-        if others:
-            text += " No case tells it apart from " + ", nor from ".join(map(_words, others)) + "."
-        return text
+        return "\n".join(self.lines)
 
 
-def _words(explanation: Explanation) -> str:
-    return " and ".join(f"{cause.id}: {cause.words}" for cause in explanation)
+def sentence(edit: Edit) -> str:
+    """Return an edit in words."""
+    value = f"{edit.value:.6g}" if isinstance(edit.value, float) else str(edit.value)
+    return catalogue.WORDS[edit.kind].format(places=_listed(edit.places), value=value)
 
 
-def diagnose(plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> Diagnosis:
-    """Searches the known deviations, then their pairs.
+def _listed(places: Sequence[str]) -> str:
+    return " and ".join([", ".join(places[:-1]), places[-1]] if len(places) > 1 else places)
+
+
+def diagnose(runs: Sequence[PortRun]) -> Diagnosis:
+    """Return what explains all that a port did.
 
     Args:
-      plays: What the port did with every case.
-      divergences: The first divergence of each case that has one, by case.
-
-    Returns:
-      The diagnosis; its explanations are in the order of `known.KNOWN`, fitted ones last.
+      runs: What the port did in each case. Every return had the right shape.
     """
-    telling = {case: found for case, found in divergences.items() if found.stage != LONG_RUN}
-    if not telling:
-        return Diagnosis((), drift=True)
-    evidence = _Evidence(plays, telling)
-    found = evidence.singles()
-    if found:
-        return Diagnosis(tuple(found))
-    no_pairs = _no_pairs(plays, min(divergence.step for divergence in telling.values()))
-    return Diagnosis((), no_pairs=no_pairs) if no_pairs else Diagnosis(tuple(evidence.pairs()))
+    with np.errstate(all="ignore"):
+        return _Search(runs).diagnosis()
 
 
-def _no_pairs(plays: Sequence[Played], first_step: int) -> str:
-    """Why there is nothing to search for pairs in."""
-    for played in plays:
-        last = [played.losses, *(x for shown in played.after[-1:] for x in shown.values())]
-        if not all(np.isfinite(np.asarray(x, float)).all() for x in last):
-            return "the port's numbers are not finite"
-    if first_step > STEPS_AGREEING:
-        return f"the first {first_step} steps are right"
-    return ""
+class OutOfTime(Exception):
+    """The time of a search is up."""
 
 
-class _Evidence:
-    """What the port did, in the order in which it is held against a suspect."""
+class _Search:
+    """The state of a diagnosis."""
 
-    def __init__(self, plays: Sequence[Played], divergences: Mapping[str, Divergence]) -> None:
-        def first_divergence(played: Played) -> int:
-            found = divergences.get(played.case)
-            return found.step if found else len(played.golden.runs)
+    def __init__(self, runs: Sequence[PortRun]) -> None:
+        cut = [_cut(run) for run in _with_all_tasks(runs)]
+        cut = [run for run in cut if run.after]
+        short = [run for run in cut if len(run.case.steps) <= 2 * STEPS]
+        self.all, self.runs = cut, sorted(short or cut, key=lambda run: len(run.after))
+        self.until = time.process_time() + SECONDS
+        self._shown: Tuple[Edit, ...] = ()  # what is wrong before the first step
+        self._base: Any = None
+        self._base_wrong = 0
+        self._tolerances: Dict[int, Any] = {}
 
-        self.cases: List[Tuple[Played, int]] = []
-        for played in sorted(plays, key=first_divergence):
-            found = divergences.get(played.case)
-            self.cases.append((played, found.step + STEPS_AFTER if found else STEPS_AGREEING))
-        self.diverging = [case for case in self.cases if case[0].case in divergences]
+    def check_time(self) -> None:
+        """Raise OutOfTime when the time is up."""
+        if time.process_time() > self.until:
+            raise OutOfTime
 
-    def explained_by(self, settings: Settings) -> bool:
-        """Whether the reference with these rules does what the port did, in every case."""
-        return _explains(settings, self.cases)
+    def diagnosis(self) -> Diagnosis:
+        """Return the best explanation."""
+        if not self.runs:
+            return Diagnosis()
+        shown = self._shown = self._initial()
+        with contextlib.suppress(OutOfTime):
+            for view in self._views():
+                found = self._of_view(view)
+                if found is not None:
+                    return Diagnosis(_named(self.runs, (*shown, *view.edits, *found)))
+        return Diagnosis(_named(self.runs, shown), () if shown else self._measured())
 
-    def singles(self) -> List[Explanation]:
-        """The causes that alone explain all: those at listed strengths first, then the fitted."""
-        found: List[Explanation] = [
-            (cause,) for cause in causes() if self.explained_by(cause.settings)
-        ]
-        named = {explanation[0].id for explanation in found}
-        fitted_to = self.diverging[:1] if found else self.diverging[:3]
-        for deviation in KNOWN:
-            if deviation.fitted and deviation.id not in named:
-                hits = itertools.islice(self.fitted(deviation, {}, fitted_to), 1)
-                found += [(hit,) for hit in hits if not _same_settings(hit, found)]
-        return found
+    def _initial(self) -> Tuple[Edit, ...]:
+        """Return the weights that do not start where they were told to."""
+        names: Dict[str, None] = {}
+        for run in self.runs:
+            for name, variable in run.case.weights.items():
+                shown, initial = run.before[0][name], run.case.initial[variable]
+                kept = [initial, *(round_to(initial) for round_to in _ROUNDINGS)]
+                if not any(np.array_equal(shown, weight) for weight in kept):
+                    names[name] = None
+        return (Edit("initial weights", tuple(names)),) if names else ()
 
-    def fitted(
-        self, deviation: Deviation, others: Settings, fitted_to: Sequence[Case]
-    ) -> Iterator[Cause]:
-        """The deviation at strengths that were fitted to one of the cases and explain all."""
-        for played, steps in fitted_to:
-            settings = _fit(played, steps, deviation, others)
-            if settings is not None and self.explained_by(settings):
-                settings = self.rounded(settings, deviation.fitted, self.cases)
-                yield at(deviation, {k: v for k, v in settings.items() if k not in others})
+    def _views(self) -> Iterator["View"]:
+        """Yield what the runs may have been, if weights() showed something else."""
+        names = list(self.runs[0].case.weights)
+        for group in (tuple(names), *((name,) for name in names)):
+            if self._seem_late(group):
+                changed = _changed(self.runs, _late, group)
+                yield View((Edit("weights late", group),), changed)
+        yield View((), self.runs)
+        for group in (tuple(names[1:]), *((name,) for name in names)):
+            changed = _changed(self.runs, _transposed, group)
+            if changed is not None:
+                yield View((Edit("weights transposed", group),), changed)
 
-    def rounded(self, settings: Settings, rule: str, cases: Sequence[Case]) -> Settings:
-        """The fitted value with as few digits as explain these cases."""
-        for digits in range(4):
-            short = {**settings, rule: float(f"{settings[rule]:.{digits}e}")}
-            if _explains(short, cases):
-                return short
-        return settings
+    def _seem_late(self, names: Sequence[str]) -> bool:
+        """Return whether weights rest in each first step, and move later."""
+        runs = [run for run in self.runs if len(run.after) > 1]
+        return all(
+            all(np.array_equal(run.before[0][n], run.after[0][n]) for run in runs)
+            and any(not np.array_equal(run.after[0][n], run.after[-1][n]) for run in runs)
+            for n in names
+        )
 
-    def pairs(self) -> List[Explanation]:
-        """Two causes together, both at listed strengths or one of them, or both, fitted."""
-        self.port_losses = [p.losses[0] if p.losses else np.nan for p, _ in self.cases]
-        suspects = [(cause, self.first_losses(cause.settings)) for cause in causes()]
-        found: List[Explanation] = []
-        for one, other in self.worth_a_try(suspects):
-            if self.explained_by({**one.settings, **other.settings}):
-                found.append((one, other))
-        return found or list(itertools.islice(self.fitted_pairs(suspects), 1))
+    def _of_view(self, view: "View") -> Optional[Tuple[Edit, ...]]:
+        tolerances = [tolerance_of(run) for run in view.runs]
+        forward_search = ForwardSearch(view.runs, tolerances, self.check_time)
+        if view.edits:
+            # What is shown otherwise must leave nothing to explain.
+            is_right = all(forward_search.is_right(task) for task in forward_search.tasks)
+            search = self._search(view.runs, Forward(), tolerances)
+            return () if is_right and not search.wrong else None
+        in_turn = self._in_turn(view.runs, tolerances, forward_search)
+        if in_turn is not None:
+            return in_turn
+        followed: Dict[Tuple[Edit, ...], Forward] = {}
+        for level in forward_search.levels():
+            alternatives = []
+            for forward in itertools.islice(level, ALTERNATIVES):
+                if forward.edits in followed:
+                    continue
+                try:
+                    search = self._search(view.runs, forward, tolerances)
+                except DoesNotFit:
+                    continue
+                followed[forward.edits] = forward
+                if not search.wrong:
+                    accepted = self._as_reported(view.runs, forward, tolerances)
+                    if accepted is None:
+                        accepted = self._accepted(view.runs, forward, Updates({}, ()))
+                    if accepted is not None:
+                        return accepted
+                alternatives.append((len(search.wrong), forward, search))
+            alternatives.sort(key=lambda found: found[0])
+            for _, forward, search in alternatives:
+                found = self._of_forward(view.runs, forward, tolerances, search)
+                if found is not None:
+                    return found
+            for _, forward, search in alternatives:
+                found = self._first_accepted(view.runs, forward, search.deep())
+                if found is not None:
+                    return found
+            if alternatives:
+                break  # what explains all losses with less is not far off
+        return None
 
-    def worth_a_try(self, suspects: List[Tuple[Cause, List[float]]]) -> Iterator[Explanation]:
-        """The pairs that may give the losses of every case's step 0.
+    def _of_forward(
+        self,
+        runs: Sequence[PortRun],
+        forward: Forward,
+        tolerances: Sequence[Any],
+        search: UpdateSearch,
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return the edits that explain the updates, together with those of the losses."""
+        accepted = self._as_reported(runs, forward, tolerances)
+        if accepted is None:
+            accepted = self._first_accepted(runs, forward, search.quick())
+        if accepted is None:
+            accepted = self._of_backward(runs, forward, tolerances, search)
+        if accepted is None:
+            updates = itertools.chain(search.fitted(), search.combined())
+            accepted = self._first_accepted(runs, forward, updates)
+        return accepted or self._in_parts(runs, forward, tolerances, search)
 
-        A pair does only if one cause alone gives the port's losses and the other changes none, or
-        if both change some.
+    def _as_reported(
+        self, runs: Sequence[PortRun], forward: Forward, tolerances: Sequence[Any]
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return the edits where factors of losses are returned, and not trained on."""
+        reported = _as_reported(forward)
+        if reported is None or self._search(runs, reported, tolerances).wrong:
+            return None
+        return self._accepted(runs, reported, Updates({}, ()), forward)
+
+    def _of_backward(
+        self,
+        runs: Sequence[PortRun],
+        forward: Forward,
+        tolerances: Sequence[Any],
+        search: UpdateSearch,
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return edits of gradients that leave the losses as they are; what helps is kept."""
+        wrong = len(search.wrong)
+        few = self._telling(runs, search)
+        helpful: Dict[Atom, int] = {}
+        for atom in self._backward(runs):
+            extended = forward._replace(atoms=(*forward.atoms, atom))
+            if not self._helps(few, extended, forward):
+                continue
+            try:
+                search = self._search(runs, extended, tolerances)
+            except DoesNotFit:
+                continue
+            left = len(search.wrong)
+            if left < wrong:
+                helpful[atom] = left
+                accepted = self._with_backward(runs, extended, search)
+                if accepted is not None:
+                    return accepted
+        # Several such edits: one after the other, as long as each makes more updates right.
+        for atom in sorted(helpful, key=lambda atom: helpful[atom]):
+            extended = forward._replace(atoms=(*forward.atoms, atom))
+            search = self._search(runs, extended, tolerances)
+            if len(search.wrong) < wrong:
+                forward, wrong = extended, len(search.wrong)
+                accepted = self._with_backward(runs, extended, search)
+                if accepted is not None:
+                    return accepted
+        return None
+
+    def _with_backward(
+        self, runs: Sequence[PortRun], forward: Forward, search: UpdateSearch
+    ) -> Optional[Tuple[Edit, ...]]:
+        updates = search.quick() if search.wrong else iter([Updates({}, ())])
+        return self._first_accepted(runs, forward, updates)
+
+    def _first_accepted(
+        self, runs: Sequence[PortRun], forward: Forward, candidates: Iterator[Updates]
+    ) -> Optional[Tuple[Edit, ...]]:
+        accepted = (self._accepted(runs, forward, updates) for updates in candidates)
+        return next((found for found in accepted if found is not None), None)
+
+    def _telling(self, runs: Sequence[PortRun], search: UpdateSearch) -> List[PortRun]:
+        """Return, for each task with wrong updates, the shortest run in which they are wrong."""
+        chosen: Dict[int, None] = {}
+        for task in {task: None for task, _ in search.wrong}:
+            for number in range(len(search.traces)):
+                if any(t == task for t, _ in search.wrong_in(number)):
+                    chosen[number] = None
+                    break
+        return [runs[number] for number in chosen]
+
+    def _helps(self, few: Sequence[PortRun], extended: Forward, forward: Forward) -> bool:
+        """Return whether an edit of gradients makes more updates right in a few runs."""
+
+        def wrong(candidate: Forward) -> int:
+            tolerances = self._few_tolerances(few)
+            traces = [Trace(m, r) for m, r in _models(few, candidate)]
+            return len(UpdateSearch(traces, tolerances, self.check_time).wrong)
+
+        key = tuple(id(run) for run in few), forward
+        if self._base != key:
+            self._base, self._base_wrong = key, wrong(forward)
+        try:
+            return wrong(extended) < self._base_wrong
+        except DoesNotFit:
+            return False
+
+    def _few_tolerances(self, few: Sequence[PortRun]) -> List[Any]:
+        for run in few:
+            if id(run) not in self._tolerances:
+                self._tolerances[id(run)] = tolerance_of(run)
+        return [self._tolerances[id(run)] for run in few]
+
+    def _search(
+        self, runs: Sequence[PortRun], forward: Forward, tolerances: Sequence[Any]
+    ) -> UpdateSearch:
+        models = list(_models(runs, forward))
+        if forward.atoms:
+            tolerances = [tolerance_of(run, model) for model, run in models]
+        traces = [Trace(model, run) for model, run in models]
+        return UpdateSearch(traces, tolerances, self.check_time)
+
+    def _backward(self, runs: Sequence[PortRun]) -> Iterator[Atom]:
+        """Yield edits of gradients that leave the losses as they are."""
+        case = max((run.case for run in runs), key=lambda case: len(case.tasks))
+        activations: Dict[str, None] = {}
+        products: Dict[str, None] = {}
+        for task in case.tasks:
+            if case.tasks[task].loss:
+                places = places_of(case, task)
+                activations.update(dict.fromkeys(places.activations))
+                products.update(dict.fromkeys(places.products))
+        names = [n for n in activations if case.graph.nodes[n].op == "Relu"]
+        groups = [
+            tuple(c) for k in range(len(names), 0, -1) for c in itertools.combinations(names, k)
+        ][:16]
+        for group in groups:
+            for slope in catalogue.SLOPES_AT_ZERO:
+                yield _slope_atom("slope at zero", group, slope)
+            yield _straight_atom(group)
+        for task in case.tasks:
+            for other in case.tasks:
+                if task != other:
+                    yield substitute_atom(task, other, True, False)
+        for name in products:
+            yield _stop_atom(name, tuple(case.tasks))
+            if len(case.tasks) > 1:
+                for task in case.tasks:
+                    yield _stop_atom(name, (task,))
+
+    def _in_parts(
+        self,
+        runs: Sequence[PortRun],
+        forward: Forward,
+        tolerances: Sequence[Any],
+        search: UpdateSearch,
+        wrong: Sequence[str] = (),
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return the edits where a port makes several updates in one step.
+
+        Args:
+          runs: What the port did.
+          forward: What explains the losses, but for those of `wrong`.
+          tolerances: Error bounds of the runs.
+          search: Compares updates.
+          wrong: Tasks that return the sum of the losses of their parts.
         """
-        truth = self.first_losses({})
-        changes = [not _all_near(losses, truth) for _, losses in suspects]
-        fits = [_all_near(losses, self.port_losses) for _, losses in suspects]
-        for i, j in itertools.combinations(range(len(suspects)), 2):
-            alone = (fits[i] and not changes[j]) or (fits[j] and not changes[i])
-            one, other = suspects[i][0], suspects[j][0]
-            if (alone or (changes[i] and changes[j])) and _compatible(one, other):
-                yield one, other
+        tasks = list({step.task: None for run in runs for step in run.case.steps})
+        ways = [
+            (edit, parts)
+            for edit, parts in _ways_in_parts(runs, tasks)
+            if not wrong or (edit.kind == "two steps" and edit.places == tuple(wrong))
+        ]
+        models = list(_models(runs, forward))
+        for extra in [(), *((piece,) for piece in catalogue.USUAL)]:
+            program = catalogue.program_of(extra)
+            for edit, parts in ways:
+                self.check_time()
+                if all(
+                    _parts_fit(Trace(m, r), parts, program, search, number, wrong)
+                    for number, (m, r) in enumerate(models)
+                    if set(tasks) <= set(r.case.tasks)
+                ):
+                    named = [Edit(k, tuple(tasks), v) for piece in extra for k, v in piece.edits]
+                    return (*forward.edits, edit, *named)
+        return None
 
-    def fitted_pairs(self, suspects: List[Tuple[Cause, List[float]]]) -> Iterator[Explanation]:
-        """Greedily: a cause that explains the first case, then any other fitted to the next;
-        or a cause that gives the first losses, then one that is often unusual fitted to it."""
-        played, steps = self.diverging[0]
-        for deviation in KNOWN:
-            settings = _fit(played, steps, deviation, {}) if deviation.fitted else None
-            if settings is not None and follows(played, settings, steps):
-                settings = self.rounded(settings, deviation.fitted, self.diverging[:1])
-                yield from self.completed(at(deviation, settings), KNOWN)
-        often = [deviation for deviation in KNOWN if deviation.id in OFTEN_UNUSUAL]
-        tried = set()
-        for one, losses in suspects:
-            if _all_near(losses, self.port_losses) and one.id not in tried:
-                tried.add(one.id)
-                yield from self.completed(one, often)
+    def _in_turn(
+        self, runs: Sequence[PortRun], tolerances: Sequence[Any], search: ForwardSearch
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return the edits where a task trains on its parts in turn and adds their losses."""
+        wrong = [task for task in search.tasks if not search.is_right(task)]
+        if len(wrong) != 1 or len(search.tasks) < 3:
+            return None
+        updates = self._search(runs, Forward(), tolerances)
+        return self._in_parts(runs, Forward(), tolerances, updates, wrong)
 
-    def completed(self, one: Cause, others: Sequence[Deviation]) -> Iterator[Explanation]:
-        """The cause together with another that is fitted to the first case that it leaves open."""
-        left = (case for case in self.diverging if not _explains(one.settings, [case]))
-        fitted_to = list(itertools.islice(left, 1))
-        for deviation in others:
-            if deviation.id != one.id and deviation.fitted and deviation.fitted not in one.settings:
-                for other in self.fitted(deviation, one.settings, fitted_to):
-                    yield one, other
+    def _accepted(
+        self,
+        runs: Sequence[PortRun],
+        forward: Forward,
+        updates: Updates,
+        returned: Optional[Forward] = None,
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return all edits, if a port with them would be right in every case.
 
-    def first_losses(self, settings: Settings) -> List[float]:
-        return [first_loss(played, settings) for played, _ in self.cases]
+        Args:
+          runs: What the port did.
+          forward: What it trains on.
+          updates: What its optimizers do.
+          returned: What it returns the losses of, where that is something else.
+        """
+        found = (*forward.edits, *updates.edits)
+        is_explained = (
+            (found or self._shown)
+            and all(self._explains_losses(run, returned or forward) for run in self.all)
+            and all(_explains_updates(run, forward, updates) for run in self.all)
+        )
+        return found if is_explained else None
+
+    def _explains_losses(self, run: PortRun, forward: Forward) -> bool:
+        reported = {place for edit in forward.reports for place in edit.places}
+        trace = Trace(forward.model(run.case), run, bounds=True)
+        for index in range(len(run.losses)):
+            loss = trace.step(index).loss
+            task = run.case.steps[index].task
+            if loss is None or task in reported:
+                continue
+            room = max(float(np.max(error_of(loss))), _ulps(value_of(loss)))
+            if not abs(run.losses[index] - float(value_of(loss))) <= room:
+                return False
+        return True
+
+    def _measured(self) -> Tuple[str, ...]:
+        """Return what can be measured where nothing is known."""
+        tolerances = [tolerance_of(run) for run in self.runs]
+        self.until = float("inf")  # what is measured takes little
+        search = ForwardSearch(self.runs, tolerances, self.check_time)
+        lines = []
+        for task in search.tasks:
+            if search.is_right(task):
+                continue
+            ratios = search.ratios(task)
+            if len(ratios) and np.isfinite(ratios).all():
+                much = _range(ratios.min(), ratios.max())
+                lines.append(f"loss of {task}: {much} of the loss of TensorFlow")
+        updates = self._search(self.runs, Forward(), tolerances)
+        for pair, right in updates.right().items():
+            if not right:
+                task, name = pair
+                much = _range(*updates.lengths(pair))
+                lines.append(f"updates of {name} in {task}: {much} of the length in TensorFlow")
+        return tuple(lines)
 
 
-def _explains(settings: Settings, cases: Sequence[Case]) -> bool:
-    return all(near(played, settings, steps) for played, steps in cases) and all(
-        follows(played, settings, steps) for played, steps in cases
+def _range(low: float, high: float) -> str:
+    return f"always {low:.6g}" if f"{low:.6g}" == f"{high:.6g}" else f"{low:.6g} to {high:.6g}"
+
+
+class View(NamedTuple):
+    """What the runs may have been."""
+
+    edits: Tuple[Edit, ...]
+    runs: Sequence[PortRun]
+
+
+def _late(run: PortRun, names: Sequence[str]) -> Optional[PortRun]:
+    """Return the run of a port whose weights are shown one step late."""
+    number = len(run.after) - 1
+    if number < 1:
+        return None
+    before = [dict(x) for x in run.before[:number]]
+    after = [dict(x) for x in run.after[:number]]
+    for index in range(number):
+        for name in names:
+            before[index][name] = run.after[index][name]
+            after[index][name] = run.after[index + 1][name]
+    return run._replace(before=before, after=after, losses=run.losses[:number])
+
+
+def _transposed(run: PortRun, names: Sequence[str]) -> Optional[PortRun]:
+    """Return the run of a port that uses square weights as their transpose."""
+    square = [
+        n
+        for n in names
+        if run.before[0][n].ndim == 2 and run.before[0][n].shape[0] == run.before[0][n].shape[1]
+    ]
+
+    def turned(weights: Dict[str, np.ndarray]) -> Dict[str, np.ndarray]:
+        return {n: w.T if n in square else w for n, w in weights.items()}
+
+    return run._replace(before=list(map(turned, run.before)), after=list(map(turned, run.after)))
+
+
+def _changed(
+    runs: Sequence[PortRun], function: Callable[..., Any], names: Sequence[str]
+) -> Sequence[PortRun]:
+    found = [function(run, names) for run in runs]
+    return [run for run in found if run is not None]
+
+
+def _with_all_tasks(runs: Sequence[PortRun]) -> Iterator[PortRun]:
+    """Yield runs whose cases know also the tasks of the others that their graphs can train."""
+    tasks = {name: task for run in runs for name, task in run.case.tasks.items()}
+    for run in runs:
+        case, nodes = run.case, run.case.graph.nodes
+        more = {
+            name: task
+            for name, task in tasks.items()
+            if all(node_and_output(n)[0] in nodes for n in (*task.operations, task.loss) if n)
+        }
+        yield run._replace(case=case._replace(tasks={**more, **case.tasks}))
+
+
+def _cut(run: PortRun) -> PortRun:
+    """Return the part of a run in which all is finite, or its first steps."""
+    steps = len(run.after)
+    for index in range(steps):
+        finite = np.isfinite(run.losses[index]) and all(
+            np.isfinite(w).all() for w in run.after[index].values()
+        )
+        if not finite:
+            steps = index
+            break
+    if len(run.case.steps) > 2 * STEPS:
+        steps = min(steps, STEPS)
+    return run._replace(
+        before=run.before[:steps], after=run.after[:steps], losses=run.losses[:steps]
     )
 
 
-def follows(played: Played, settings: Settings, steps: int) -> bool:
-    """Whether the reference with these rules does, within rounding, what the port did."""
+def _models(runs: Sequence[PortRun], forward: Forward) -> Iterator[Tuple[Model, PortRun]]:
+    return ((forward.model(run.case), run) for run in runs)
+
+
+def _as_reported(forward: Forward) -> Optional[Forward]:
+    """Return factors of losses as what is returned only; None without a factor."""
+    scaled = [atom for atom in forward.atoms if atom.edit.kind in DIVISORS]
+    reports = [
+        Edit("reported loss scaled", atom.edit.places, (atom.edit.kind, atom.edit.value))
+        for atom in scaled
+    ]
+    atoms = tuple(atom for atom in forward.atoms if atom not in scaled)
+    return Forward(atoms, (*forward.reports, *reports)) if scaled else None
+
+
+def _ulps(value: Any) -> float:
+    return EQUAL_FORMULA_ULPS * 2 * UNIT * float(np.max(np.abs(value)))
+
+
+def _explains_updates(run: PortRun, forward: Forward, updates: Updates) -> bool:
+    trace = Trace(forward.model(run.case), run, bounds=True)
+    return all(_updates_fit(trace, name, updates) for name in run.case.weights)
+
+
+def _updates_fit(trace: Trace, name: str, updates: Updates) -> bool:
+    """Return whether all updates of a weight are within the bounds of the programs."""
+    run = trace.run
+    for moved in replay(trace, name, lambda task: updates.program(task, name)):
+        before = run.before[moved.at][name].astype(np.float64)
+        value, shown = value_of(moved.after), run.after[moved.at][name]
+        step = np.abs(value - before)
+        room = error_of(moved.after) + EQUAL_FORMULA_ULPS * 2 * UNIT * step + 1e-5 * step
+        room = np.maximum(2 * room, 2 * UNIT * np.abs(before))
+        rounding = updates.program(moved.task, name).rounding or _same_weights
+        low, high = rounding(value - room), rounding(value + room)
+        if not np.all((low <= shown) & (shown <= high)):
+            return False
+    return True
+
+
+def _same_weights(weights: np.ndarray) -> np.ndarray:
+    return weights
+
+
+# Edits of gradients alone
+
+
+def _slope_atom(kind: str, places: Tuple[str, ...], slope: float) -> Atom:
+    def derivative(x: np.ndarray) -> np.ndarray:
+        return np.where(x == 0, slope, (x > 0) * 1.0)
+
+    below = elementwise(derivative)
+    return _derivative_atom(Edit(kind, places, slope), lambda dy, x: dy * below(x))
+
+
+def _straight_atom(places: Tuple[str, ...]) -> Atom:
+    return _derivative_atom(Edit("slope ignored", places), lambda dy, x: dy)
+
+
+def _derivative_atom(edit: Edit, below: Callable[[Any, Any], Any]) -> Atom:
+    def apply(model: Model) -> Model:
+        graph = model.graph
+        for place in edit.places:
+            if place in graph.nodes:
+                graph = edits.replace_pointwise(graph, place, None, below)
+        return model._replace(graph=graph)
+
+    return Atom(edit, apply)
+
+
+def _stop_atom(name: str, tasks: Tuple[str, ...]) -> Atom:
+    def apply(model: Model) -> Model:
+        case, prefixes = model.case, set()
+        for task in tasks:
+            if task in case.tasks:
+                prefixes |= edits.prefixes_of(model.graph, case.tasks[task].operations)
+        if name not in model.graph.nodes:
+            return model
+        return model._replace(graph=edits.stop_gradient(model.graph, name, prefixes))
+
+    places = (name,) if len(tasks) > 1 else (f"{tasks[0]}/{name}",)
+    return Atom(Edit("gradient stopped", places), apply)
+
+
+# Several updates in one step
+
+
+def _ways_in_parts(
+    runs: Sequence[PortRun], tasks: Sequence[str]
+) -> Iterator[Tuple[Edit, Callable[[str], Parts]]]:
+    """Yield ways of making several updates in one step, with their edits."""
+
+    def only(chosen: Tuple[str, ...], parts: Callable[[str], Parts]) -> Callable[[str], Parts]:
+        return lambda task: parts(task) if task in chosen else ((task, task, None),)
+
+    def again(times: int) -> Callable[[str], Parts]:
+        return lambda task: ((task, task, None),) * times
+
+    def in_turn(order: Sequence[str], own: bool) -> Callable[[str], Parts]:
+        return lambda task: tuple((part, part if own else task, None) for part in order)
+
+    def first_then(first: Tuple[str, ...], then: Tuple[str, ...]) -> Callable[[str], Parts]:
+        return lambda task: ((task, task, first), (task, task, then))
+
+    groups = [tuple(tasks), *((task,) for task in tasks if len(tasks) > 1)]
+    for group in groups:
+        for times in (2, 3):
+            yield Edit("step repeated", group, times), only(group, again(times))
+    for task in tasks:
+        others = [t for t in tasks if t != task]
+        for order in itertools.permutations(others) if 1 < len(others) <= 3 else ():
+            for own in (True, False):
+                yield Edit("two steps", (task,)), only((task,), in_turn(order, own))
+    names = tuple(runs[0].case.weights)
+    firsts = [names[1:], names[:1], *((name,) for name in names[1:])]
+    for first in dict.fromkeys(firsts):
+        then = tuple(name for name in names if name not in first)
+        if first and then:
+            yield Edit("gradients after an update", first), first_then(first, then)
+
+
+def _parts_fit(
+    trace: Trace,
+    parts: Callable[[str], Parts],
+    program: Any,
+    search: UpdateSearch,
+    number: int,
+    added: Sequence[str],
+) -> bool:
+    """Return whether a run is explained by several updates in each step.
+
+    Args:
+      trace: Losses and gradients of the run.
+      parts: Gives the updates of a task.
+      program: What the optimizers do.
+      search: Compares updates.
+      number: Of the run in the search.
+      added: Tasks that return the sum of the losses of their parts.
+    """
+    run = trace.run
     try:
-        with np.errstate(all="ignore"):
-            return agrees(played, settings, steps)
-    except ValueError:  # shapes that do not fit: the port broke there too, or did something else
-        return bool(played.broke)
+        for index, losses, after in replay_parts(trace, parts, program):
+            if run.case.steps[index].task in added:
+                off = abs(run.losses[index] - float(value_of(sum(losses))))
+                if off > 3 * search.tolerances[number][index][0] + 1e-5 * abs(run.losses[index]):
+                    return False
+            for name, value in after.items():
+                before = run.before[index][name].astype(np.float64)
+                made = run.after[index][name] - before
+                room = search.room(number, index, name, before, made)
+                if np.any(np.abs(value_of(value) - before - made) > room):
+                    return False
+    except DoesNotFit:
+        return False
+    return True
 
 
-def _fit(played: Played, steps: int, deviation: Deviation, others: Settings) -> Optional[Settings]:
-    return fit(played, steps, max(1, steps - STEPS_AFTER + 2), deviation, others)
+# Names
 
 
-def _all_near(losses: Sequence[float], others: Sequence[float]) -> bool:
-    a, b = np.array(losses), np.array(others)
-    known = ~np.isnan(a) & ~np.isnan(b)
-    return bool((np.abs(a - b) <= FAR_LOSS * np.maximum(np.abs(a), np.abs(b)) + 1e-9)[known].all())
+def _named(runs: Sequence[PortRun], found: Sequence[Edit]) -> Tuple[Edit, ...]:
+    """Return edits in the words of the catalogue, each once at all its places."""
+    case = max((run.case for run in runs), key=lambda case: len(case.tasks))
+    merged: Dict[Tuple[str, Any], Dict[str, None]] = {}
+    for edit in found:
+        if edit.kind == "reported loss scaled":
+            kind, value = edit.value
+            value = value if kind == "loss scaled" else f"{value:g} ({kind})"
+            edit = edit._replace(value=value)
+        if edit.kind in ("trains another task", "loss of another task"):
+            edit = _substituted(case, edit, found)
+        elif edit.kind in catalogue.OF_FEEDS:
+            merged.setdefault((edit.kind, edit.value), {}).update(dict.fromkeys(edit.places))
+            continue
+        places = merged.setdefault((edit.kind, edit.value), {})
+        for place in edit.places:
+            places.update(dict.fromkeys(_article(case, place)))
+    return tuple(Edit(kind, tuple(sorted(p)), value) for (kind, value), p in merged.items())
 
 
-def _compatible(one: Cause, other: Cause) -> bool:
-    return one.id != other.id and not set(one.settings) & set(other.settings)
+def _substituted(case: Case, edit: Edit, found: Sequence[Edit]) -> Edit:
+    """Return how a task that trains or returns what belongs to another one is called."""
+    if edit.kind == "loss of another task":
+        return edit._replace(value=None)
+    task, other = edit.places[0], edit.value
+    crossed = any(e.kind == edit.kind and e.places == (other,) and e.value == task for e in found)
+    if crossed:
+        return Edit("feeds swapped", edit.places)
+    own, new = (needed_nodes(case.graph.nodes, [case.tasks[t].loss]) for t in (task, other))
+    return Edit("trains more" if len(new) > len(own) else "trains less", edit.places)
 
 
-def _same_settings(cause: Cause, found: List[Explanation]) -> bool:
-    return any(cause.settings == explanation[0].settings for explanation in found)
+def _article(case: Case, place: str) -> Tuple[str, ...]:
+    """Return a place by the names of the article, where the case is the article."""
+    if not case.is_article:
+        return (place,)
+    first, slash, rest = place.partition("/")
+    names = {"joint": "Optimiser", "Y1": "Y1_op", "Y2": "Y2_op"}
+    return (names.get(first, first) + slash + rest,)

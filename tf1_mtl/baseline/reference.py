@@ -5,9 +5,8 @@ TensorFlow does, or in float64. In float32, given the gradients, slots and beta 
 TensorFlow's bit for bit, and so are the weights, given the square root of v: TensorFlow before 2.9
 takes it up to 4 ulp off. The forward pass and the gradients are sums, whose last bits hang on the
 order of summation, in TensorFlow as here.
-It is cut into small methods so that `deviations.Deviant` can change one rule at a time, and its
-arithmetic is at the end so that `bounds.BoundedReference` can run the same lines on numbers that
-carry their rounding error.
+It is cut into small methods so that the tests can change one rule at a time, and its arithmetic is
+at the end so that they can run the same lines on numbers that carry their rounding error.
 """
 
 from typing import Any, Callable, Dict, Tuple

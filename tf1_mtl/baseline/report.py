@@ -44,7 +44,7 @@ def text(report: "Report") -> str:
                 "random numbers, or keeps state from one model to the next."
             )
         if report.diagnosis:
-            lines.append(f"diagnosis: {report.diagnosis}")
+            lines += report.diagnosis.lines
         lines.append("")
     reasons = {reason: None for result in report.cases for reason in _not_judged(result)}
     lines += [f"not judged: {reason}" for reason in reasons]
@@ -92,8 +92,11 @@ def to_json(report: "Report") -> str:
 
 
 def _diagnosis(diagnosis: Any) -> Dict[str, Any]:
-    explanations = [[cause._asdict() for cause in found] for found in diagnosis.explanations]
-    return {"text": str(diagnosis), "explanations": explanations}
+    return {
+        "text": "\n".join(diagnosis.lines),
+        "edits": [edit._asdict() for edit in diagnosis.edits],
+        "measured": diagnosis.measured,
+    }
 
 
 def _table(cases: Sequence["CaseResult"]) -> List[str]:

@@ -6,7 +6,7 @@ node, the cells (variables, or rows of them), the hyper-parameters in the order 
 the gradient. The rules are those of the kernels in tensorflow/core/kernels/training_ops.cc.
 """
 
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Tuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from tf1_mtl.baseline.operations.updates import Rows, rounds
 from tf1_mtl.baseline.recorded_graph import Node
 
 Rule = Callable[[Node, Any, Any, Any], None]
+#: By operation: how many variables it takes first, and the index of the gradient.
+SIGNATURES: Dict[str, Tuple[int, int]] = {}
 
 
 def _rule(cells: int, before: int, *names: str) -> Callable[[Rule], Rule]:
@@ -46,6 +48,8 @@ def _rule(cells: int, before: int, *names: str) -> Callable[[Rule], Rule]:
             return inputs[0]
 
         for name in names:
+            for prefix in ("Apply", "ResourceApply", "SparseApply", "ResourceSparseApply"):
+                SIGNATURES[prefix + name] = cells, at
             updates(cells, "Apply" + name, "ResourceApply" + name)(dense)
             updates(cells, "SparseApply" + name, "ResourceSparseApply" + name)(sparse)
         return rule

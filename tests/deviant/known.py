@@ -6,9 +6,9 @@ rule is found at other strengths too, by fitting that rule to what the port did.
 
 from typing import Iterator, NamedTuple
 
-from tf1_mtl.baseline.deviation import Deviation, Settings
-from tf1_mtl.baseline.known_model import MODEL
-from tf1_mtl.baseline.known_optimizers import OPTIMIZER
+from deviant.deviation import Deviation, Settings
+from deviant.known_model import MODEL
+from deviant.known_optimizers import OPTIMIZER
 
 KNOWN = MODEL + OPTIMIZER
 

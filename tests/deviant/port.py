@@ -8,17 +8,16 @@ from typing import Any, Dict, Optional, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.alternatives import (
+from deviant.alternatives import (
     ACTIVATIONS,
     LOSSES,
     ROUNDINGS,
     Function,
     leaky,
 )
-from tf1_mtl.baseline.bounds import BoundedReference
-from tf1_mtl.baseline.deviant_optimizers import DeviantOptimizers
+from deviant.optimizers import DeviantOptimizers
+from deviant.rules import Rules
 from tf1_mtl.baseline.reference import OPTIMIZERS, TRAINS, WEIGHTS, Layers
-from tf1_mtl.baseline.rules import Rules
 
 OTHER = {"Y1": "Y2", "Y2": "Y1", "joint": "joint"}
 
@@ -244,7 +243,3 @@ class Deviant(DeviantOptimizers):
             from_loss = self.loss(layers, labels)[1]
         again = self.gradients(layers, from_loss)
         super().apply(optimizer, {name: again[name] for name in then if name in again})
-
-
-class BoundedDeviant(Deviant, BoundedReference):
-    """A `Deviant` whose results carry their rounding error."""

@@ -1,6 +1,6 @@
 """The reference's optimizers with rules changed: Adam's steps, slots and beta powers.
 
-`deviations.Deviant` stands on this and adds what can be wrong in the model.
+`port.Deviant` stands on this and adds what can be wrong in the model.
 """
 
 import itertools
@@ -8,9 +8,9 @@ from typing import Any, Dict, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.alternatives import OPTIMIZER_STEPS
+from deviant.alternatives import OPTIMIZER_STEPS
+from deviant.rules import Rules
 from tf1_mtl.baseline.reference import OPTIMIZERS, Reference
-from tf1_mtl.baseline.rules import Rules
 
 
 class DeviantOptimizers(Reference):

@@ -1,6 +1,6 @@
 """The known deviations of the optimizer: another Adam, or another optimizer."""
 
-from tf1_mtl.baseline.deviation import Deviation, each
+from deviant.deviation import Deviation, each
 
 _RATES = (0.01, 0.001, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9)
 

@@ -1,4 +1,4 @@
-"""The rules of the model that ports break, by name; `deviations.Deviant` follows them."""
+"""The rules of the model that ports break, by name; `port.Deviant` follows them."""
 
 from typing import NamedTuple, Tuple
 

@@ -1,7 +1,7 @@
 """The known deviations of the model: feeds, weights, forward pass, loss and gradients."""
 
-from tf1_mtl.baseline.alternatives import ACTIVATIONS
-from tf1_mtl.baseline.deviation import Deviation, each
+from deviant.alternatives import ACTIVATIONS
+from deviant.deviation import Deviation, each
 
 _OTHER_ACTIVATIONS = tuple(name for name in ACTIVATIONS if name != "linear")
 _LEAKS = (0.01, 0.05, 0.1, 0.2, 0.3)

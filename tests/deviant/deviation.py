@@ -10,7 +10,7 @@ class Deviation(NamedTuple):
 
     id: str
     words: str  # formatted with the settings
-    strengths: Tuple[Settings, ...]  # each some fields of `deviations.Rules`
+    strengths: Tuple[Settings, ...]  # each some fields of `rules.Rules`
     fitted: str = ""  # the rule of which other values are searched
 
 
