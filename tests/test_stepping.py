@@ -1,5 +1,6 @@
 """The step modes give the bits of the article; `compiled` stays within its stated distance."""
 
+import concurrent.futures
 import itertools
 import time
 import types
@@ -242,3 +243,15 @@ def test_compiled_says_what_it_lacks(monkeypatch):
         monkeypatch.setattr(compiled, "tf", types.SimpleNamespace(__version__="1.13.2"))
         with pytest.raises(InputError, match=r"TensorFlow 1\.13\.2 has no XLA .* 1\.14 or newer"):
             list(train(net, session, mixed(1), "compiled"))
+
+
+def test_threads_that_build_at_once():
+    """The kind of control flow is a setting of the process, which each of them changes."""
+    batches = mixed(4)
+    expected = run(batches, [("in-graph", 4)], in_graph.config("ref"))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = [
+            pool.submit(run, batches, [("in-graph", 4)], in_graph.config("ref")) for _ in range(4)
+        ]
+        for future in found:
+            assert_same_bits(future.result(), expected)

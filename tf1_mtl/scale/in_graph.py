@@ -18,6 +18,7 @@ same.
 """
 
 import contextlib
+import threading
 from typing import Iterable, Iterator, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
@@ -28,6 +29,9 @@ from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.additions import copy_step, is_built
 from tf1_mtl.scale.chunks import in_chunks
 from tf1_mtl.training import Step
+
+#: The setting of control flow holds for the process: one thread at a time may change it.
+_CONTROL_FLOW = threading.Lock()
 
 
 def config(variables: str) -> tf.ConfigProto:
@@ -118,11 +122,12 @@ def _next(step: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
 @contextlib.contextmanager
 def _control_flow_v1() -> Iterator[None]:
     """Builds loops and conditions of nodes of TensorFlow 1, then restores the setting."""
-    was_v2 = hasattr(tf, "control_flow_v2_enabled") and tf.control_flow_v2_enabled()
-    if was_v2:
-        tf.disable_control_flow_v2()
-    try:
-        yield
-    finally:
+    with _CONTROL_FLOW:
+        was_v2 = hasattr(tf, "control_flow_v2_enabled") and tf.control_flow_v2_enabled()
         if was_v2:
-            tf.enable_control_flow_v2()
+            tf.disable_control_flow_v2()
+        try:
+            yield
+        finally:
+            if was_v2:
+                tf.enable_control_flow_v2()
