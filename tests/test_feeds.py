@@ -202,7 +202,9 @@ def test_files_that_are_no_data(tmp_path):
     with zipfile.ZipFile(str(huge), "w") as archive, archive.open("X.npy", "w") as member:
         header = {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**4)}
         np.lib.format.write_array_header_1_0(member, header)
-    files = (truncated, flipped, empty, text, single, huge, tmp_path, tmp_path / "missing.npz")
+    with pytest.raises(InputError, match="the arrays are X, but should be X, Y1, Y2"):
+        load_data(str(huge))  # before its 80 TB are asked for
+    files = (truncated, flipped, empty, text, single, tmp_path, tmp_path / "missing.npz")
     for path in files:
         with pytest.raises(InputError) as raised:
             load_data(str(path))

@@ -2,12 +2,12 @@
 
 import math
 import numbers
-import zipfile
-from typing import Any, Dict, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
 from tf1_mtl.errors import InputError
+from tf1_mtl.npz import LIMIT_MB, read_npz
 
 #: Of a learning rate, as float32 holds it: beyond them it would be 0 or infinite.
 SMALLEST_RATE = float(np.finfo(np.float32).tiny)
@@ -56,38 +56,42 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def load_data(path: str) -> Data:
+def load_data(path: str, limit_mb: float = LIMIT_MB) -> Data:
     """Reads the data of a user from an .npz file, without pickle.
 
     Args:
       path: Holds X, Y1, Y2 (same rows), or X1, Y1, X2, Y2 (rows for each task).
+      limit_mb: Megabytes that the arrays may take.
 
     Raises:
-      InputError: The file is not there, not a readable .npz, or its arrays are not as above.
+      InputError: The file is not there, not a whole .npz, too large, or its arrays are not as
+        above.
     """
     should = "an .npz file with X, Y1, Y2 (same rows), or X1, Y1, X2, Y2"
+    where = f"{path}: "
     try:
-        # Not numpy.load: it takes a foreign file for a pickle, and older ones print a traceback
-        # of their own when the zip is damaged.
-        with zipfile.ZipFile(path) as archive:
-            arrays = {_array_name(member): _read(archive, member) for member in archive.namelist()}
+        arrays = read_npz(path, lambda names: _check_names(names, where), limit_mb)
+    except InputError:
+        raise
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; should be {should}.") from error
     except Exception as error:  # a damaged byte may raise anything, from zlib.error to MemoryError
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read ({error}); should be {should}, numbers only, no pickled "
+            f"{path}: cannot be read ({reason}); should be {should}, numbers only, no pickled "
             "objects. Write it again with np.savez."
         ) from error
-    return make_data(arrays, where=f"{path}: ")
+    return make_data(arrays, where)
 
 
-def _array_name(member: str) -> str:
-    return member[:-4] if member.endswith(".npy") else member
-
-
-def _read(archive: zipfile.ZipFile, member: str) -> Any:
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+def warnings_about(data: Data) -> List[str]:
+    """Returns a sentence for each array of which the model can never learn a part."""
+    return [
+        f"{name} has {int(np.count_nonzero(labels < 0))} labels below zero, which the ReLU of its "
+        "task layer never reaches. Shift or scale them."
+        for name, labels in (("Y1", data.Y1), ("Y2", data.Y2))
+        if labels.min() < 0
+    ]
 
 
 def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
@@ -102,11 +106,7 @@ def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
         not fit the others.
     """
     names = set(arrays)
-    if names != {"X", "Y1", "Y2"} and names != {"X1", "Y1", "X2", "Y2"}:
-        raise InputError(
-            f"{where}the arrays are {', '.join(sorted(names)) or 'none'}, but should be X, Y1, Y2 "
-            "(same rows), or X1, Y1, X2, Y2 (rows for each task). Rename or add arrays."
-        )
+    _check_names(names, where)
     checked = {name: as_float32(where + name, arrays[name]) for name in sorted(names)}
     one_set = "X" in names
     X1, X2 = (checked["X"], checked["X"]) if one_set else (checked["X1"], checked["X2"])
@@ -125,6 +125,18 @@ def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
             "same shared layer. Give them the same columns."
         )
     return Data(X1, checked["Y1"], X2, checked["Y2"])
+
+
+def _check_names(names: Set[str], where: str) -> None:
+    if names == {"X", "Y1", "Y2"} or names == {"X1", "Y1", "X2", "Y2"}:
+        return
+    shown = [f"{name:.40}" for name in sorted(names)]
+    if len(shown) > 10:
+        shown[10:] = [f"{len(shown) - 10} more"]
+    raise InputError(
+        f"{where}the arrays are {', '.join(shown) or 'none'}, but should be X, Y1, Y2 "
+        "(same rows), or X1, Y1, X2, Y2 (rows for each task). Rename or add arrays."
+    )
 
 
 def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] = None) -> Any:
@@ -153,9 +165,14 @@ def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] 
     )
     if not fits:
         should = "two dimensions" if shape is None else _shape_text(expected)
+        advice = "Change the data, or build the graph with other sizes."
+        if array.ndim == 1:
+            advice = (
+                "For one number a row take array.reshape(-1, 1). For classes take one-hot rows, "
+                "np.eye(classes)[array]."
+            )
         raise InputError(
-            f"{where} is {array.dtype} {_shape_text(array.shape)}, but should be {should}. "
-            "Change the data, or build the graph with other sizes."
+            f"{where} is {array.dtype} {_shape_text(array.shape)}, but should be {should}. {advice}"
         )
     if array.size == 0:
         raise InputError(

@@ -35,3 +35,14 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtra(
             f"{module}: not installed ({error}). Install it with: pip install 'tf1-mtl[{extra}]'"
         ) from error
+
+
+def printable(text: str) -> str:
+    """Returns a text in one line, with escapes for what a terminal would obey or cannot show.
+
+    Names of files and arrays come from outside and may hold anything.
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

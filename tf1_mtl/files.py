@@ -1,8 +1,9 @@
-"""Writing: a file as a whole or not at all, a folder made where it is wanted."""
+"""Files: written as a whole or not at all, read only where they are regular files."""
 
 import contextlib
 import os
-from typing import Iterator
+import stat
+from typing import BinaryIO, Iterator
 
 from tf1_mtl.errors import InputError
 
@@ -18,12 +19,17 @@ def replacing(path: str) -> Iterator[str]:
     """
     temporary = f"{path}.{os.getpid()}.partial"
     try:
+        # Only a new file is written to and removed, never one that is there or is linked to.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
+    try:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}).") from error
     finally:
-        if os.path.exists(temporary):
+        if os.path.lexists(temporary):
             os.remove(temporary)
 
 
@@ -41,3 +47,17 @@ def make_folder(path: str) -> None:
         raise InputError(
             f"{path}: cannot be written to ({error.strerror}). Choose another folder."
         ) from error
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Opens a regular file to read. A pipe is not waited for, and a device is not read.
+
+    Raises:
+      OSError: It is not there, cannot be read, or is not a regular file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(0, "not a regular file")
+    return open(descriptor, "rb")

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import re
-import stat
 import struct
 import zipfile
 import zlib
@@ -19,6 +18,7 @@ from typing import Dict, Iterator, NamedTuple, Tuple
 import numpy as np
 
 from tf1_mtl.errors import InputError
+from tf1_mtl.files import open_regular
 
 _SEAL = b"tf1_mtl trajectory, sha256 "
 _DIGEST_LENGTH = 64  # of a SHA-256 in hexadecimal
@@ -178,9 +178,7 @@ def read_archive(path: str, partial: bool = False) -> Archive:
 
 def _content(path: str) -> memoryview:
     """Returns what is in a regular file; of one that is not a zip archive only the beginning."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(0, "not a regular file")
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         beginning = file.read(len(_MEMBER))
         return memoryview(beginning + file.read() if beginning == _MEMBER else beginning)
 

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from tf1_mtl.commands import options
-from tf1_mtl.data import load_data
+from tf1_mtl.errors import printable
 from tf1_mtl.quiet import quiet
 
 
@@ -20,11 +20,7 @@ def add_to(subparsers: Any) -> None:
         "task on equally many of its rows, and reports the loss on rows held out, with intervals "
         "over seeds, and what the figures support. Without --data on scikit-learn's digits.",
     )
-    parser.add_argument(
-        "--data",
-        metavar="FILE.npz",
-        help="compare on its arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2",
-    )
+    options.add_data(parser, "compare on its arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2")
     parser.add_argument(
         "--steps",
         type=options.count,
@@ -47,7 +43,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the comparison, prints it and draws it."""
-    data = None if args.data is None else load_data(args.data)
+    data = options.read_data(args)
     with quiet(args.verbose):
         from tf1_mtl.teaching import comparison, comparison_report, style
 
@@ -56,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         if data is None:
             settings = comparison.settings_of_digits()
         else:
-            settings = comparison.settings_of(data, os.path.basename(args.data))
+            settings = comparison.settings_of(data, printable(os.path.basename(args.data)))
         trainings = comparison.trainings(settings, args.steps, args.seeds)
         first = next(trainings)  # opens the first session
     total = args.seeds * sum(len(setting.regimes) for setting in settings)

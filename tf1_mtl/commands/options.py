@@ -6,7 +6,9 @@ import signal
 import sys
 from typing import Callable, Iterable, Iterator, Optional, TypeVar
 
-from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE
+from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, Data, load_data, warnings_about
+from tf1_mtl.errors import InputError, printable
+from tf1_mtl.npz import LIMIT_MB
 from tf1_mtl.stopping import gathered
 
 T = TypeVar("T")
@@ -65,6 +67,38 @@ def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
       what: The picture shows this.
     """
     parser.add_argument("--plot", metavar="FILE", help=f"draw the {what} into it: .png or .svg")
+
+
+def add_data(parser: argparse.ArgumentParser, help: str) -> None:
+    """Adds --data and --data-limit."""
+    parser.add_argument("--data", metavar="FILE.npz", help=help)
+    parser.add_argument(
+        "--data-limit",
+        type=count,
+        metavar="MB",
+        help=f"megabytes that its arrays may take; default: {LIMIT_MB}",
+    )
+
+
+def read_data(args: argparse.Namespace) -> Optional[Data]:
+    """Returns what --data names, with a warning for what cannot be learned; None without it.
+
+    Raises:
+      InputError: It is not such a file, or --data-limit stands without --data.
+    """
+    if args.data is None:
+        if args.data_limit is not None:
+            raise InputError("--data-limit: needs --data, but it is missing. Add it.")
+        return None
+    data = load_data(args.data, args.data_limit or LIMIT_MB)
+    for sentence in warnings_about(data):
+        warn(f"{args.data}: {sentence}")
+    return data
+
+
+def warn(sentence: str) -> None:
+    """Prints a warning on stderr."""
+    print(printable(f"tf1-mtl: warning: {sentence}"), file=sys.stderr)
 
 
 def add_variables(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from tf1_mtl import feeds
 from tf1_mtl.commands import options, recorded, stepping
-from tf1_mtl.data import load_data
 from tf1_mtl.quiet import quiet
 
 _DESCRIPTION = (
@@ -51,7 +50,7 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         metavar="R",
         help="of the Adam optimizers; default: %(default)s",
     )
-    parser.add_argument("--data", metavar="FILE.npz", help=f"train on its arrays {arrays}")
+    options.add_data(parser, f"train on its arrays {arrays}")
     recorded.add_options(parser)
     options.add_plot(parser, "losses")
     parser.add_argument(
@@ -118,10 +117,10 @@ def _sizes_and_draw(
     args: argparse.Namespace, rng: np.random.RandomState
 ) -> Tuple[Dict[str, Any], feeds.Draw]:
     """Returns the sizes of the graph, and what draws the batches."""
-    if args.data is None:
+    data = options.read_data(args)
+    if data is None:
         batch = args.batch or 10
         return {"batch": batch}, feeds.article_draw(rng, batch)
-    data = load_data(args.data)
     if args.name == "joint":
         data.need_one_set(args.data)
     sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}

@@ -427,5 +427,6 @@ def _draw(axes: Any, setting: Dict[str, Any]) -> None:
             for tasks, where in nothing_learned(setting).items()
         ),
     ]
-    axes.set_title("\n".join(lines), loc="left", fontsize=9)
+    # A name of a file is no formula.
+    axes.set_title("\n".join(lines).replace("$", r"\$"), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,133 @@
+"""A user's .npz file is verified as a whole, and reads no more than it may."""
+
+import io
+import os
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from tf1_mtl import InputError
+from tf1_mtl.data import load_data
+
+RNG = np.random.RandomState(0)
+ARRAYS = {"X": RNG.rand(20, 3), "Y1": RNG.rand(20, 2), "Y2": RNG.rand(20, 5)}
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def archive(path, members, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(str(path), "w", method) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return str(path)
+
+
+def members(**more):
+    return [(f"{name}.npy", npy(array)) for name, array in {**ARRAYS, **more}.items()]
+
+
+def refused(path, *fragments, **options):
+    with pytest.raises(InputError) as raised:
+        load_data(path, **options)
+    for fragment in (path, *fragments):
+        assert fragment in str(raised.value)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_flipped_bit_never_gives_other_numbers(tmp_path, save):
+    good, damaged = tmp_path / "good.npz", tmp_path / "damaged.npz"
+    save(str(good), **ARRAYS)
+    content = good.read_bytes()
+    expected = load_data(str(good))
+    assert np.array_equal(expected.X1, ARRAYS["X"].astype(np.float32))
+    unnoticed = 0
+    for position in range(0, len(content), 5):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        damaged.write_bytes(bytes(flipped))
+        try:
+            found = load_data(str(damaged))
+        except InputError:
+            continue
+        unnoticed += 1  # such as the time in a header
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected))
+    assert unnoticed < len(content) / 50
+
+
+def test_leftovers_and_duplicates_are_refused(tmp_path):
+    path = archive(tmp_path / "twice.npz", members())
+    with pytest.warns(UserWarning), zipfile.ZipFile(path, "a") as file:
+        file.writestr("X.npy", npy(np.zeros((20, 3))))
+    refused(path, "'X' is there twice")
+    refused(archive(tmp_path / "both.npz", [*members(), ("X", b"")]), "'X' is there twice")
+    after = [(name, content + b"\0" * 8) for name, content in members()]
+    refused(archive(tmp_path / "after.npz", after), "and its header are")
+    path = archive(tmp_path / "end.npz", members())
+    with open(path, "ab") as file:
+        file.write(b"more")
+    refused(path)
+
+
+def test_names_are_checked_before_anything_is_read(tmp_path):
+    foreign = archive(tmp_path / "foreign.npz", [("Z.npy", b"no array")], zipfile.ZIP_DEFLATED)
+    refused(foreign, "the arrays are Z, but should be X, Y1, Y2")
+
+
+def test_a_bomb_is_refused_by_its_size(tmp_path):
+    """2 GB of zeros in 2 MB; a header that claims more than there is; another compression."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<f8", "fortran_order": False, "shape": (20, 10**7)}
+    )
+    claims = [("X.npy", header.getvalue()), *members()[1:]]
+    refused(archive(tmp_path / "claims.npz", claims), "and its header are")
+    wide = members(X=np.zeros((20, 10**5)))
+    path = archive(tmp_path / "wide.npz", wide, zipfile.ZIP_DEFLATED)
+    assert os.path.getsize(path) < 100_000
+    refused(path, "more than 8 MB", "--data-limit", limit_mb=8)
+    assert load_data(path).inputs == 10**5
+    refused(archive(tmp_path / "other.npz", members(), zipfile.ZIP_BZIP2), "method 12")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO on this system")
+def test_only_regular_files_are_read(tmp_path):
+    """A pipe that nobody writes to would hang, and a device has no end."""
+    fifo = str(tmp_path / "fifo.npz")
+    os.mkfifo(fifo)
+    for path in (fifo, "/dev/zero"):
+        refused(path, "not a regular file")
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", *arguments],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_limit_and_the_warnings_of_the_command(tmp_path):
+    path = archive(tmp_path / "large.npz", members(X=np.zeros((20, 10**5)), Y1=-ARRAYS["Y1"]))
+    done = command("joint", "--data", path, "--data-limit", "8", "--steps", "1")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "more than 8 MB" in done.stderr
+    done = command("joint", "--data-limit", "8")
+    assert done.returncode == 2 and "--data-limit: needs --data" in done.stderr
+    small = archive(tmp_path / "small.npz", members(Y1=-ARRAYS["Y1"]))
+    done = command("joint", "--data", small, "--steps", "1", "--batch", "4")
+    assert done.returncode == 0
+    assert "Y1 has 40 labels below zero, which the ReLU of its task layer never reaches" in (
+        done.stderr
+    )
+
+
+def test_labels_of_one_dimension_get_advice(tmp_path):
+    path = archive(tmp_path / "flat.npz", members(Y1=np.zeros(20)))
+    refused(path, "reshape(-1, 1)", "one-hot")
