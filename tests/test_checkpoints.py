@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -23,7 +24,7 @@ from sampling import one_in, slow
 from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.data import load_data
 from tf1_mtl.feeds import Batch
-from tf1_mtl.scale.checkpoints import newest_intact
+from tf1_mtl.scale.checkpoints import _steps, newest_intact
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +151,7 @@ def test_none_intact_is_an_error_and_nothing_is_overwritten(copy):
     with pytest.raises(InputError, match=r"no checkpoint in it is intact: model\.ckpt-60"):
         long_run(copy, 120)
     after = {path.name: path.read_bytes() for path in copy.iterdir()}
-    after["lock"] = before["lock"]
+    after["tf1-mtl.lock"] = before["tf1-mtl.lock"]
     assert after == before
     for path in copy.iterdir():
         if path.name.startswith("model.ckpt"):
@@ -182,6 +183,100 @@ def test_left_over_parts_of_a_killed_save_go(copy):
     left.write_bytes(b"half")
     long_run(copy, 60)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("name", ["run[1]", "run?", "run*", "a\\b", "ram://x", "file:///tmp/x"])
+def test_names_that_are_patterns_or_addresses_are_refused(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"takes for a pattern|is an address"):
+        long_run(name, 10)
+    assert os.listdir(".") == []
+
+
+@pytest.mark.parametrize("name", ["with space", "quote'\"", "line\nbreak", "größe"])
+def test_other_names_work(name, tmp_path):
+    long_run(tmp_path / name, 10)
+    assert sorted(long_run(tmp_path / name, 20).losses) == list(range(10, 20))
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_damaged(copy, uninterrupted):
+    for path in list(copy.iterdir()):
+        if path.name.startswith("model.ckpt-50."):
+            shutil.copy(str(path), str(copy / path.name.replace("-50.", "-90.")))
+    result = long_run(copy, 120)
+    assert "model.ckpt-90 (it holds step 50)" in result.told[0]
+    assert_same_end(result, uninterrupted)
+
+
+def test_files_of_the_user_are_not_touched(copy, tmp_path):
+    mine = {copy / "lock": "mine", copy / "model.ckpt.tempstate": "mine", tmp_path / "target": "me"}
+    for path, text in mine.items():
+        path.write_text(text)
+    long_run(copy, 70)
+    (copy / "tf1-mtl.lock").unlink()
+    (copy / "tf1-mtl.lock").symlink_to(tmp_path / "target")
+    with pytest.raises(InputError, match="cannot be written"):
+        long_run(copy, 80)
+    (copy / "tf1-mtl.lock").unlink()
+    (copy / "tf1-mtl.lock").write_text("my list of locks")
+    with pytest.raises(InputError, match="is not the lock of a tf1-mtl run"):
+        long_run(copy, 80)
+    assert (copy / "tf1-mtl.lock").read_text() == "my list of locks"
+    assert {path: path.read_text() for path in mine} == mine
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_a_directory_that_goes_during_the_run_is_told(how, copy, tmp_path):
+    def go(step):
+        if step.step == 65:
+            copy.rename(tmp_path / "elsewhere") if how == "renamed" else shutil.rmtree(str(copy))
+
+    with pytest.raises(InputError, match="was moved, renamed or removed during the run"):
+        long_run(copy, 120, each=go)
+    assert not copy.exists()
+
+
+def command(directory, steps, **options):
+    arguments = ["joint", "--checkpoint", directory, "--steps", str(steps), "--save-every", "3"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tf1_mtl", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_the_command_says_where_it_stands(tmp_path):
+    directory = str(tmp_path / "run")
+    assert "from step 0 of 6" in command(directory, 6).communicate()[1]
+    told = command(directory, 4).communicate()[1]
+    assert "holds step 6, and --steps 4 asks for no more" in told
+    stopped = command(
+        directory, 10**6, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
+    for _ in range(3):
+        stopped.stdout.readline()
+    stopped.send_signal(signal.SIGINT)
+    _, told = stopped.communicate()
+    assert stopped.returncode == 130
+    saved = int(re.search(r"saved at step (\d+)", told).group(1))
+    assert saved == max(_steps(directory)) > 6
+
+
+def test_the_second_signal_ends_the_process_at_once():
+    program = (
+        "import os, signal\n"
+        "from tf1_mtl.stopping import gathered\n"
+        "with gathered(signal.SIGINT) as received:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print(received, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('alive', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert done.returncode == -signal.SIGINT
+    assert len(done.stdout.splitlines()) == 1
 
 
 # Two at once, no room, no right ------------------------------------------------------------------

@@ -5,14 +5,17 @@ A Ctrl-C that reaches Python inside the code of TensorFlow can crash the process
 """
 
 import contextlib
+import os
 import signal
 import threading
-from typing import Iterator, List
+from typing import Any, Iterator, List
 
 
 @contextlib.contextmanager
 def gathered(*signals: int) -> Iterator[List[int]]:
     """Gathers the signals that come, instead of letting them interrupt what runs.
+
+    A signal that comes a second time ends the process at once.
 
     Args:
       *signals: Such as `signal.SIGINT`. Outside the main thread, which alone may handle signals,
@@ -25,10 +28,14 @@ def gathered(*signals: int) -> Iterator[List[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    before = {
-        number: signal.signal(number, lambda number, _: received.append(number))
-        for number in signals
-    }
+
+    def note(number: int, frame: Any) -> None:
+        if number in received:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in signals}
     try:
         yield received
     finally:

@@ -92,11 +92,22 @@ def steps(
         long = train_long(net, session, store, rng, batches, args.steps, save_every, args.stepping)
         first = next(long, None)
         if not args.quiet:
-            at = args.steps if first is None else first.step
-            print(f"{args.checkpoint}: from step {at} of {args.steps}", file=sys.stderr)
+            if first is None:
+                print(
+                    f"{args.checkpoint}: holds step {store.step}, and --steps {args.steps} asks "
+                    "for no more. Give a larger --steps to go on.",
+                    file=sys.stderr,
+                )
+            else:
+                at = f"from step {first.step} of {args.steps}"
+                print(f"{args.checkpoint}: {at}", file=sys.stderr)
         if first is not None:
             yield first
-        yield from long
+        try:
+            yield from long
+        except (KeyboardInterrupt, SystemExit):
+            print(f"{args.checkpoint}: saved at step {store.step}", file=sys.stderr)
+            raise
 
 
 def _run(args: argparse.Namespace, seed: int) -> Dict[str, Any]:

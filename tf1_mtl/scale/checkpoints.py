@@ -18,6 +18,11 @@ import os
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -26,10 +31,15 @@ from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.additions import held
 
 _NAME = "model.ckpt"
+_LOCK = "tf1-mtl.lock"
+#: Of a save that was killed, as TensorFlow names it.
+_HALF_WRITTEN = re.compile(r"model\.ckpt-\d+\.(?:index|data-\d{5}-of-\d{5})\.tempstate\d+")
 _FILE = re.compile(r"model\.ckpt-(\d+)\.(?:index|data-\d+-of-\d+)$")
 #: What reading a damaged checkpoint may raise, by the kind of damage and the version of TensorFlow.
 _DAMAGE = (tf.errors.OpError, ValueError, IndexError, RuntimeError, OSError)
 _KEPT = 5
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_LONGEST_OWNER = 100  # characters of a lock that are read
 
 
 class Store:
@@ -54,7 +64,9 @@ class Store:
         run: Dict[str, Any],
         tell: Callable[[str], None],
     ) -> None:
+        _check_name(directory)
         self.directory = directory
+        self.step = 0  #: of the newest checkpoint
         self._session = session
         self._tell = tell
         self._run = {**run, "sizes": _sizes(net)}
@@ -99,6 +111,7 @@ class Store:
         older = [_prefix(self.directory, step) for step in _steps(self.directory)]
         self._saver.recover_last_checkpoints(older[: older.index(found.prefix) + 1])
         _unpack_random_state(found.tensors["random_state"], rng)
+        self.step = found.step
         return found.step
 
     def save(self, step: int, rng: np.random.RandomState) -> None:
@@ -116,6 +129,7 @@ class Store:
                 f"so it is not saved; {self.directory} holds the run before that. Feed smaller "
                 "numbers or take a smaller learning rate."
             )
+        self._check_place()
         values = (step, _pack_random_state(rng), json.dumps(self._run, sort_keys=True))
         self._session.run(self._set, dict(zip(self._fed.values(), values)))
         prefix = os.path.join(self.directory, _NAME)
@@ -128,6 +142,21 @@ class Store:
                 f"({_first_line(error)}). Older checkpoints are unchanged. Free space or repair "
                 "the directory, and run the same command again: it continues from there."
             ) from error
+        self.step = step
+
+    def _check_place(self) -> None:
+        """Raises an error if the directory is not where it was: a save would make another one."""
+        path = os.path.join(self.directory, _LOCK)
+        try:
+            is_here = os.path.samestat(os.fstat(self._lock.fileno()), os.stat(path))
+        except OSError:
+            is_here = False
+        if not is_here:
+            raise InputError(
+                f"{self.directory}: was moved, renamed or removed during the run, so nothing more "
+                "is saved. Put it back under this name, and run the same command again: it "
+                "continues from the last checkpoint."
+            )
 
     def _refuse_another_run(self, found: "Checkpoint") -> None:
         there = found.run
@@ -179,6 +208,10 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
                 f"{prefix}: a checkpoint, but not one of a tf1-mtl run. Give the run a directory "
                 "of its own."
             )
+        saved = int(tensors["global_step"])
+        if saved != step:
+            damaged.append(f"{os.path.basename(prefix)} (it holds step {saved})")
+            continue
         if damaged:
             tell(
                 f"{directory}: damaged: {', '.join(damaged)}. Continuing from "
@@ -226,8 +259,23 @@ def _prefix(directory: str, step: int) -> str:
 def _sweep(directory: str) -> None:
     """Removes what a killed or failed save left half-written."""
     for name in os.listdir(directory):
-        if name.startswith(_NAME) and ".tempstate" in name:
+        if _HALF_WRITTEN.fullmatch(name):
             os.remove(os.path.join(directory, name))
+
+
+def _check_name(directory: str) -> None:
+    """Raises an error for a name that TensorFlow takes for a pattern or another file system."""
+    found = sorted(set(directory) & set("[]?*\\"))
+    if found:
+        raise InputError(
+            f"{directory}: has {' '.join(found)} in its name, which TensorFlow takes for a pattern "
+            "of names, so that it would remove checkpoints of other directories. Give a directory "
+            "without these characters."
+        )
+    if re.match(r"[^/]*://", directory):
+        raise InputError(
+            f"{directory}: is an address, but should be a directory of this machine. Give one."
+        )
 
 
 def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
@@ -236,28 +284,44 @@ def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
 
 def _lock(directory: str) -> Any:
     """Makes the directory and locks it for this process; the lock ends with it, killed or not."""
-    import fcntl  # not on Windows
-
+    path = os.path.join(directory, _LOCK)
     try:
         os.makedirs(directory, exist_ok=True)
-        file = open(os.path.join(directory, "lock"), "a+")  # noqa: SIM115 - until the Store ends
+        file = os.fdopen(os.open(path, _NO_LINK | os.O_CREAT | os.O_RDWR, 0o666), "r+")
     except OSError as error:
         raise InputError(
-            f"{directory}: cannot be written ({error.strerror}). Give a directory that can."
+            f"{path}: cannot be written ({error.strerror}). Give a directory that can."
         ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        owner = file.read().strip()
+    is_ours = _try_to_lock(file)
+    owner = file.read(_LONGEST_OWNER).strip()
+    if not is_ours or (owner and not owner.isdigit()):
         file.close()
+        if owner and not owner.isdigit():
+            raise InputError(f"{path}: is not the lock of a tf1-mtl run. Move or rename it.")
         raise InputError(
             f"{directory}: in use by process {owner}. Wait for it, or give another directory."
-        ) from error
+        )
+    file.seek(0)
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
+
+
+def _try_to_lock(file: Any) -> bool:
+    """Returns whether this process has the lock of an open file now."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:  # Windows locks bytes, and forbids others to read them: so one far behind the text
+            import msvcrt
+
+            file.seek(2**20)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            file.seek(0)
+    except OSError:
+        return False
+    return True
 
 
 def _pack_random_state(rng: np.random.RandomState) -> np.ndarray:
@@ -274,5 +338,7 @@ def _unpack_random_state(packed: np.ndarray, rng: np.random.RandomState) -> None
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(getattr(error, "message", error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    text = str(getattr(error, "message", error)).strip()
+    if "No space left" in text:  # TensorFlow says so in a later line
+        return "No space left on device"
+    return text.splitlines()[0] if text else type(error).__name__
