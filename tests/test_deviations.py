@@ -206,7 +206,7 @@ BY_HAND = (
         (LOSS, "loss += np.sum(np.logaddexp(error, -error) - np.log(2)); error = np.tanh(error)"),
     ),
     (
-        "other-loss",
+        "other-loss, mean-over-outputs",
         (
             LOSS,
             "loss += np.mean(np.logaddexp(error, -error) - np.log(2)); "
