@@ -34,8 +34,17 @@ SAMPLE = {
 NOT_NAMED = {
     "absolute-task-2-no-correction-Y1-bias-shared",
     "bfloat16-rate",
+    "jax_optax-Bfloat16",
+    "jax_optax-JnpMaximumAdam",
+    "keras3-Typical",
     "mean-decay-schedule",
     "penalty-leaky-epsilon",
+    "pytorch-Autocast",
+    "pytorch-OneAdamZeros",
+    "pytorch-RandomBias",
+    "pytorch-StepFirst",
+    "pytorch-Typical",
+    "tensorflow2-Float16",
 }
 #: The extra `ports` is installed as a whole or not at all.
 EXTRA = ("torch", "jax", "optax", "keras")

@@ -86,7 +86,7 @@ PORTS = (
         "defaults",
         "keras3_two_images",
         "Default",
-        (),
+        ("loss-weight-in-the-sum", "epsilon"),
         recording=TWO_IMAGES,
     ),
     PortFile(

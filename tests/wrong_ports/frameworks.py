@@ -150,7 +150,10 @@ _PYTORCH = (
         "NAdam",
         "torch.optim.NAdam(), rate 0.002 and a momentum schedule",
         edit("nesterov", OPTIMIZERS),
-        also=[[edit("unlisted", OPTIMIZERS)]],
+        also=[
+            [edit("nesterov", OPTIMIZERS), edit("learning rate", OPTIMIZERS, 0.002)],
+            [edit("unlisted", OPTIMIZERS)],
+        ],
     ),
     real(
         "pytorch",
