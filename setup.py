@@ -71,7 +71,7 @@ setup(
     package_data={
         "tf1_mtl": ["py.typed"],
         "tf1_mtl.baseline.goldens": ["*.npz"],
-        "tf1_mtl.teaching.page": ["*.css", "*.html", "*.txt"],
+        "tf1_mtl.teaching.page": ["*.css", "*.html", "*.js", "*.txt"],
     },
     python_requires=">=3.7",
     install_requires=["numpy", "tensorflow>=1.13.2"],

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import types
+import webbrowser
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -228,7 +230,9 @@ LEADING = {
 #: About the page itself, or words without a verb.
 NO_FACTS = {
     *("lead", "how-to-read", "made-with", "corrections-text", "choose-text"),
-    *("first-caption", "shared-caption", "alternate-caption"),
+    *("first-caption", "shared-caption", "alternate-caption", "try-caption"),
+    # The instrument; tests/test_instrument.py compares it with `explain`.
+    *("try-text", "try-line-label", "try-told", "try-table"),
 }
 
 
@@ -363,7 +367,9 @@ def test_one_file_that_needs_nothing_else(page):
     language, text, outline = page
     assert outline.open == []
     names = [tag for tag, _ in outline.tags]
-    assert "script" not in names and "link" not in names and "img" not in names
+    assert "link" not in names and "img" not in names
+    for tag, attributes in outline.tags:
+        assert not [name for name in attributes if name.startswith("on")], tag
     assert not re.search(r"@import|url\((?!#)", text)
     for _, attributes in outline.tags:
         assert "src" not in attributes
@@ -453,7 +459,7 @@ def test_it_holds_every_claim_with_its_evidence_and_every_output(page, ran):
 def test_its_pictures_are_of_the_real_graph_in_the_pages_language(page):
     language, _, outline = page
     pictures = [attributes for tag, attributes in outline.tags if tag == "svg"]
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     ids = {attributes.get("id") for _, attributes in outline.tags}
     assert {picture["aria-labelledby"] for picture in pictures} <= ids
     assert {"shared_layer", "Y1_op", "Optimiser", "share_W"} <= set(outline.svg_texts)
@@ -519,3 +525,22 @@ def test_the_command_prints_the_path(tmp_path, capsys):
     path = tmp_path / "lesson.zh.html"
     assert capsys.readouterr().out == f"{path}\n"
     assert "--lang zh --seed 3" in path.read_text(encoding="utf-8")
+
+
+@needs_matplotlib
+def test_the_command_opens_the_page(tmp_path, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda url: opened.append(url) or True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert cli.main(["lesson", "--open"]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    assert tmp_path in path.parents and path.exists()
+    assert opened == [path.resolve().as_uri()]
+    monkeypatch.setattr(webbrowser, "open", lambda url: False)
+    assert cli.main(["lesson", "--open", "-o", str(tmp_path)]) == 2
+    assert f"no web browser was found. Open {tmp_path}" in capsys.readouterr().err
+
+
+def test_the_command_needs_a_folder_or_a_browser(capsys):
+    assert cli.main(["lesson"]) == 2
+    assert "Give -o DIR, or --open." in capsys.readouterr().err

@@ -1,10 +1,13 @@
 """`tf1-mtl lesson`: the article walked through, on one page of HTML."""
 
 import argparse
+import pathlib
+import tempfile
+import webbrowser
 from typing import Any
 
 from tf1_mtl.commands import options
-from tf1_mtl.errors import require
+from tf1_mtl.errors import InputError, require
 from tf1_mtl.quiet import quiet
 
 
@@ -18,8 +21,9 @@ def add_to(subparsers: Any) -> None:
         "and the corrections to the article with their evidence.",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="DIR", help="the folder to write it to"
+        "-o", "--output", metavar="DIR", help="the folder to write it to; --open does without"
     )
+    parser.add_argument("--open", action="store_true", help="show the page in the web browser")
     parser.add_argument(
         "--lang", choices=("en", "zh"), default="en", help="English (default) or Chinese"
     )
@@ -35,11 +39,16 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the page and prints its path."""
+    """Writes the page, prints its path and, if asked to, opens it."""
+    if args.output is None and not args.open:
+        raise InputError("-o: missing, but should be a folder. Give -o DIR, or --open.")
     require("matplotlib", "plot")
     with quiet(args.verbose):
         from tf1_mtl.teaching.page.build import write_page
 
-        path = write_page(args.output, args.lang, args.seed)
+        folder = args.output or tempfile.mkdtemp(prefix="tf1-mtl-lesson-")
+        path = write_page(folder, args.lang, args.seed)
     print(path)
+    if args.open and not webbrowser.open(pathlib.Path(path).resolve().as_uri()):
+        raise InputError(f"--open: no web browser was found. Open {path} in one.")
     return 0

@@ -1,9 +1,11 @@
 """Writes the page: the article walked through, as one HTML file that needs nothing else.
 
 The words stand in lesson.en.html and lesson.zh.html. What is run and measured takes the place of
-{{listing NAME}}, {{evidence NAME}} and so on there: each is a method of `_Page`.
+{{listing NAME}}, {{evidence NAME}} and so on there: each is a method of `_Page`. instrument.js
+lets a reader change what a run fetches and feeds.
 """
 
+import json
 import os
 import platform
 import re
@@ -20,7 +22,7 @@ from tf1_mtl.session import open_session
 from tf1_mtl.teaching import Explanation, explain, figures
 from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.first_graph import build_first_graph
-from tf1_mtl.teaching.page import lessons
+from tf1_mtl.teaching.page import instrument, lessons
 
 #: Of each picture: what it draws the way to (None: the whole graph), and the run that it shows.
 PICTURES: Dict[str, Tuple[Optional[Sequence[str]], Sequence[str]]] = {
@@ -125,6 +127,13 @@ class _Page:
         graph: Any = build_first_graph() if name == "first" else self.net
         run = self._run(name, graph) if PICTURES[name][1] else None
         return _svg(name, graph, PICTURES[name][0], run, self.language)
+
+    def instrument(self, part: str) -> str:
+        """Returns the drawing that one can touch, or what its script knows of the graph."""
+        if part == "picture":
+            return _svg("try", self.net, None, instrument.nothing_runs(self.net), self.language)
+        known = json.dumps(instrument.data(self.net, self.language), ensure_ascii=False)
+        return known.replace("<", "\\u003c")  # so that no name can end the element
 
     def rows(self, name: str) -> str:
         """Returns the body of a table: how many nodes of each group ran."""
