@@ -140,6 +140,7 @@ BAD = [
     (("joint", "--variables", "eager"), "invalid choice: 'eager'"),
     (("joint", "--device", "/device:FOO:0"), "'/device:FOO:0' is not there; TensorFlow lists"),
     (("joint", "--device", "cup"), "'cup' is not there; TensorFlow lists"),
+    (("joint", "--device", "cup"), "Did you mean cpu?"),
     (("joint", "--data", "none.npz"), "none.npz: no such file; should be an .npz file with X"),
     (("joint", "--data", "{two}"), "two sets of rows (X1, Y1 and X2, Y2), but joint training"),
     (
@@ -151,9 +152,12 @@ BAD = [
         "6, but should be a whole number from 1 to 5, the rows",
     ),
     (("reproduce", "--seeds", "0"), "'0', but should be a whole number of at least 1"),
-    (("alternat",), "invalid choice: 'alternat'"),
-    (("alternate", "--sed", "1"), "unrecognized arguments: --sed"),
-    ((), "required: COMMAND"),
+    (("alternat",), "'alternat' is not a command. Did you mean alternate"),
+    (("alternate", "--sed", "1"), "unrecognized arguments: --sed 1. Did you mean --seed"),
+    (("joint", "--learning", "1"), "unrecognized arguments: --learning"),
+    (("joint", "--save", "3"), "unrecognized arguments: --save"),
+    ((), "the article's alternate session: a coin picks each step's task"),
+    (("--verison",), "required: COMMAND"),
     (("run",), "required: SCRIPT.py"),
 ]
 
@@ -189,7 +193,8 @@ for args in {args}:
 
 
 def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
-    commands = list(next(a for a in cli._parser()._actions if a.choices).choices)
+    _, parsers = cli._parser()
+    commands = list(parsers)
     args = [["--help"], ["--version"], *([name, "--help"] for name in commands)]
     wrong = [["nothing"], ["joint", "--steps", "0"], ["reproduce", "--seeds", "19"]]
     wrong.append(["joint", "--data", str(tmp_path / "no.npz")])

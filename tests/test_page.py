@@ -232,7 +232,7 @@ NO_FACTS = {
     *("lead", "how-to-read", "made-with", "corrections-text", "choose-text"),
     *("first-caption", "shared-caption", "alternate-caption", "try-caption"),
     # The instrument; tests/test_instrument.py compares it with `explain`.
-    *("try-text", "try-line-label", "try-told", "try-table"),
+    *("try-text", "try-line-label", "try-step-label", "try-told", "try-table", "try-nodes"),
 }
 
 
@@ -247,7 +247,10 @@ def test_every_text_is_a_claim_or_checked_or_states_no_fact(language):
     assert re.findall(r'<div class="claim" id="(\w+)"><p>', template) == list(CLAIMS)
     assert re.findall(r"{{evidence (\w+)}}", template) == list(CLAIMS)
     others = re.sub(r'<div class="claim".*?</p>', "", template, flags=re.S)
-    texts = re.findall(r'<(?:p|caption|figcaption)(?: class="\w+")?(?: id="([\w-]+)")?>', others)
+    texts = re.findall(
+        r'<(?:p|caption|figcaption)(?: class="\w+")?(?: id="([\w-]+)")?(?: aria-live="polite")?>',
+        others,
+    )
     assert set(texts) <= {*LEADING, *NO_FACTS}
     assert len(texts) == len(set(texts))
     if language == "zh":
@@ -327,7 +330,7 @@ def test_phrases_are_whole():
 class Outline(HTMLParser):
     """Every tag in order; raises if one closes that is not open."""
 
-    VOID = ("meta", "br", "img", "path", "use")
+    VOID = ("meta", "br", "img", "input", "path", "use")
 
     def __init__(self, html):
         super().__init__()

@@ -145,7 +145,7 @@ def test_other_examples_are_valid(page):
         for line in text.splitlines() if language == "shell" else ():
             words = shlex.split(line, comments=True)
             if words[:1] == ["tf1-mtl"] and ">" not in words:
-                cli._parser().parse_args(words[1:])
+                cli._parsed(words[1:])
 
 
 def test_the_first_screen_has_both_commands():

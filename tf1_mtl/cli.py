@@ -10,11 +10,11 @@ with the exit status of the script.
 import argparse
 import os
 import sys
-from typing import Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from tf1_mtl import __version__
 from tf1_mtl.commands import check, compare, draw, explain, lesson, reproduce, run, train
-from tf1_mtl.errors import InputError
+from tf1_mtl.errors import InputError, did_you_mean
 
 _COMMANDS = (reproduce, train, check, explain, draw, lesson, compare, run)
 
@@ -29,7 +29,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
       The exit status.
     """
     _open_closed_streams()
-    args = _parser().parse_args(argv)
+    args = _parsed(sys.argv[1:] if argv is None else argv)
     try:
         status: int = args.command(args)
         sys.stdout.flush()
@@ -67,8 +67,40 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(number, "w"))  # noqa: SIM115  as long as the process
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """A parser that takes options by their whole names and suggests the nearest ones."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def nearest(self, words: Sequence[str]) -> str:
+        """Returns a question that names the options nearest to the misspelt ones, or ""."""
+        options = [name.partition("=")[0] for name in words if name.startswith("-")]
+        return did_you_mean(options, self._option_string_actions)
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Returns the parsed arguments; bad ones end the program with status 2."""
+    parser, commands = _parser()
+    if not argv:
+        parser.print_help(sys.stderr)
+        parser.exit(2)
+    name = argv[0]
+    if not name.startswith("-") and name not in commands:
+        parser.error(
+            f"{name!r} is not a command.{did_you_mean([name], commands)} "
+            f"Choose from {', '.join(commands)}."
+        )
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        command = commands[args.name]
+        command.error(f"unrecognized arguments: {' '.join(unknown)}.{command.nearest(unknown)}")
+    return args
+
+
+def _parser() -> Tuple[_Parser, Dict[str, _Parser]]:
+    """Returns the parser of the program and those of its commands, by name."""
+    parser = _Parser(
         prog="tf1-mtl",
         description="The TensorFlow 1 article 'Multi-Task Learning in Tensorflow: Part 1': "
         "reproduce it, look into it, and check newer ports against it.",
@@ -78,4 +110,4 @@ def _parser() -> argparse.ArgumentParser:
     subparsers.required = True
     for command in _COMMANDS:
         command.add_to(subparsers)
-    return parser
+    return parser, subparsers.choices

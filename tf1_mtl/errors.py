@@ -7,8 +7,10 @@
 The command line prints any of them in one line and exits with status 2.
 """
 
+import difflib
 import importlib
 from types import ModuleType
+from typing import Iterable, Sequence
 
 
 class InputError(ValueError):
@@ -46,3 +48,10 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def did_you_mean(words: Sequence[str], known: Iterable[str]) -> str:
+    """Returns a question that names what is nearest to the words, or ""."""
+    names = list(known)
+    near = [name for word in words for name in difflib.get_close_matches(word, names)]
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -5,7 +5,7 @@ from typing import Any, Iterable, List, Optional, Tuple, Union
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.errors import InputError
+from tf1_mtl.errors import InputError, did_you_mean
 from tf1_mtl.graph import MultiTaskGraph
 
 
@@ -126,6 +126,7 @@ def _choose(device: str, listed: List[str]) -> str:
         raise InputError(
             f"device: {device!r} is not there; TensorFlow lists {', '.join(computing)}. "
             "Ask for auto, cpu, gpu or one of these."
+            + did_you_mean([device], ["auto", "cpu", "gpu", *computing])
         )
     return wanted[0]
 

@@ -38,7 +38,7 @@ def data(net: MultiTaskGraph, language: str) -> Dict[str, Any]:
             {
                 "name": op.name,
                 "inputs": [number[t.op.name] for t in op.inputs]
-                + [number[before.name] for before in op.control_inputs],
+                + sorted(number[before.name] for before in op.control_inputs),
                 "group": group_of[op.name],
                 "reads": [number[a.variable.name] for a in accesses(op) if a.reads],
                 "writes": [number[a.variable.name] for a in accesses(op) if a.writes],
