@@ -493,6 +493,23 @@ def test_another_dtype_is_reported_and_the_rest_is_judged(dtype):
         assert json.loads(report.to_json())["dtypes"][0]["obtained"] == "float64"
 
 
+class Float64AfterTheFirstStep(NumPyPort):
+    stepped = False
+
+    def step(self, *given):
+        self.stepped = True
+        return super().step(*given)
+
+    def weights(self):
+        dtype = np.float64 if self.stepped else np.float32
+        return {name: w.astype(dtype) for name, w in super().weights().items()}
+
+
+def test_another_dtype_after_the_first_step_is_reported():
+    report = check(Float64AfterTheFirstStep, ("joint",))
+    assert not report.passed and report.ids == ("weights-float64",)
+
+
 class TrainsToInfinity(NumPyPort):
     def update(self, m, v, powers, gradients):
         self.w = {name: w * np.float32(np.inf) for name, w in self.w.items()}

@@ -84,9 +84,10 @@ def test_ports_of_scripts_are_judged(entry):
         assert named_rightly(entry, names(report)), report
 
 
-def test_goldens_must_be_named():
+@pytest.mark.parametrize("nothing", [{"goldens": []}, {"goldens": {}}, {"cases": ()}])
+def test_goldens_must_be_named(nothing):
     with pytest.raises(InputError, match="goldens: empty"):
-        check(functools.partial, goldens=[])
+        check(functools.partial, **nothing)
 
 
 def _command(capsys, *arguments):

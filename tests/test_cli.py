@@ -333,3 +333,23 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
     assert terminal.text.endswith("\r200/200 steps (100 %)\n")
     assert terminal.text.count("\r") == 101
     assert list(options.progress(range(3), 3, "steps", show=False)) == [0, 1, 2]
+
+
+def test_what_a_terminal_obeys_is_escaped(capsys):
+    assert cli.main(["joint", "--data", "red\x1b[31m\nname.npz"]) == 2
+    _, told = capsys.readouterr()
+    assert "\x1b" not in told and "red\\x1b[31m" in told
+
+
+@pytest.mark.parametrize("name, text", [("x.txt", "x.txt'."), (None, "Not all was written.")])
+def test_an_error_of_a_file_is_not_one_of_the_output(name, text, monkeypatch):
+    program = (
+        "import sys; from tf1_mtl import cli\n"
+        "def fails(args):\n"
+        f"    raise OSError(5, 'Input/output error', {name!r})\n"
+        "cli.draw.run = fails\n"
+        "sys.exit(cli.main(['draw', '-o', 'x.svg']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr.decode().strip().endswith(text)

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+import xml.etree.ElementTree
 from fractions import Fraction
 from itertools import product
 
@@ -453,3 +454,12 @@ def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
         for task in ("Y1", "Y2"):
             times = outcome.loss[task] / outcome.guess[task]
             assert times > 100 if "article start" in outcome.setting else times < 1.5
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("name", ["$\\foo$.npz", "odd \udcff.npz", "bell \x07.npz"])
+def test_any_name_can_be_drawn(name, tmp_path):
+    data, drawing = str(tmp_path / name), str(tmp_path / "o.svg")
+    np.savez(data, **two_sets())
+    assert run("--data", data, "--steps", 3, "--seeds", 2, "--plot", drawing) == 0
+    xml.etree.ElementTree.parse(drawing)

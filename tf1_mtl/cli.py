@@ -14,7 +14,7 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from tf1_mtl import __version__
 from tf1_mtl.commands import check, compare, draw, explain, lesson, reproduce, run, train
-from tf1_mtl.errors import InputError, did_you_mean
+from tf1_mtl.errors import InputError, did_you_mean, printable
 
 _COMMANDS = (reproduce, train, check, explain, draw, lesson, compare, run)
 
@@ -35,7 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         sys.stdout.flush()
         return status
     except InputError as error:
-        print(f"tf1-mtl: {error}", file=sys.stderr)
+        print(_shown(f"tf1-mtl: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         if getattr(sys, "last_value", None) is interrupt:
@@ -51,8 +51,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 141
-        print(f"tf1-mtl: {error}. Not all was written.", file=sys.stderr)
+        # An error that names a file is not about the output.
+        what = f"{error}." if error.filename else f"{error}. Not all was written."
+        print(_shown(f"tf1-mtl: {what}"), file=sys.stderr)
         return 2
+
+
+def _shown(message: str) -> str:
+    """Returns a message without what a terminal would obey; names come from outside."""
+    return "\n".join(map(printable, message.split("\n")))
 
 
 def _open_closed_streams() -> None:

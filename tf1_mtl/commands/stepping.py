@@ -106,7 +106,8 @@ def steps(
         try:
             yield from long
         except (KeyboardInterrupt, SystemExit):
-            print(f"{args.checkpoint}: saved at step {store.step}", file=sys.stderr)
+            if not args.quiet:
+                print(f"{args.checkpoint}: saved at step {store.step}", file=sys.stderr)
             raise
 
 
