@@ -1,6 +1,8 @@
 """Event files hold the graph, the losses and the traces, and change no number of the run."""
 
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -105,3 +107,30 @@ def test_the_file_is_whole_when_the_run_breaks_off(tmp_path):
         session.run(net.init)
         list(train_logged(net, session, [good, bad], str(tmp_path)))
     assert [e.step for e in events(str(tmp_path)) if e.summary.value] == [0]
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from tf1_mtl import cli
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+sys.exit(cli.main(["joint", "--steps", "60", *sys.argv[1:]]))
+"""
+
+
+loses_errors = pytest.mark.skipif(
+    tf.__version__ < "2", reason="the writer of this TensorFlow loses its errors in its thread"
+)
+
+
+@pytest.mark.parametrize("option", [pytest.param("--logdir", marks=loses_errors), "--record"])
+def test_a_full_disk_is_told(option, tmp_path):
+    """A limit on file size stands for the full disk."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, option, str(tmp_path / "out")], capture_output=True
+    )
+    told = done.stderr.decode()
+    assert done.returncode == 2, told
+    last = told.splitlines()[-1]
+    assert last.startswith("tf1-mtl: ") and "cannot be written" in last
+    assert "File too large" in last and "Exception ignored" not in told

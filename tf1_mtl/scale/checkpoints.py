@@ -339,6 +339,9 @@ def _unpack_random_state(packed: np.ndarray, rng: np.random.RandomState) -> None
 
 def _first_line(error: BaseException) -> str:
     text = str(getattr(error, "message", error)).strip()
-    if "No space left" in text:  # TensorFlow says so in a later line
-        return "No space left on device"
+    reason = re.search(
+        r"^\S.*; (\w[\w ]+)$", text, re.MULTILINE
+    )  # such as "No space left on device"
+    if reason:
+        return reason.group(1)
     return text.splitlines()[0] if text else type(error).__name__

@@ -1,9 +1,11 @@
 """Writes event files for TensorBoard: the graph, the losses, and what one step of each kind ran."""
 
+import contextlib
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
 import tensorflow.compat.v1 as tf
 
+from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
 from tf1_mtl.files import make_folder
 from tf1_mtl.graph import MultiTaskGraph
@@ -36,10 +38,25 @@ def train_logged(
     recorder = _Recorder(net, session, logdir)
     try:
         for step in train(net, recorder, batches):
-            recorder.write(step)
+            with _writing(logdir):
+                recorder.write(step)
             yield step
     finally:
-        recorder.writer.close()
+        with _writing(logdir):
+            recorder.writer.close()
+
+
+@contextlib.contextmanager
+def _writing(logdir: str) -> Iterator[None]:
+    """Makes an `InputError` of what the writer of TensorFlow raises when a disk is full."""
+    try:
+        yield
+    except Exception as error:  # a full disk is an IndexError on 2.21, a RuntimeError elsewhere
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"{logdir}: the events cannot be written ({reason}). Free space, or give another "
+            "folder."
+        ) from error
 
 
 class _Recorder:
