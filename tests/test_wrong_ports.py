@@ -80,10 +80,10 @@ def test_wrong_ports_fail_and_are_named(entry):
     assert not report.passed, entry.cause
     if entry.id in NOT_NAMED:  # a wrong name would be worse than none
         assert not report.diagnosis.edits, report
-    elif report.first and report.first.stage == "dtype and shape":
-        assert report.diagnosis is None  # the message says what is wrong
-    else:
+    elif report.diagnosis or report.dtypes:
         assert named_rightly(entry, names(report)), report
+    else:  # the message says what is wrong, and nothing is searched
+        assert report.first.stage == "dtype and shape", report
 
 
 def test_nine_in_ten_are_named():
