@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 import xml.etree.ElementTree
 from fractions import Fraction
@@ -239,7 +240,8 @@ def made_up(factors, seeds=6, larger=("Y1", "Y2"), guess=1.0):
     settings, outcomes = [], []
     for which in larger:
         smaller = "Y2" if which == "Y1" else "Y1"
-        setting = Setting(f"{which} larger", None, ("alone", *factors), larger=which)
+        regimes = ("alone", "random", *factors)
+        setting = Setting(f"{which} larger", None, regimes, ("the one", "the other"), larger=which)
         settings.append(setting)
         for seed in range(seeds):
             for regime in setting.regimes:
@@ -256,6 +258,93 @@ def made_up(factors, seeds=6, larger=("Y1", "Y2"), guess=1.0):
                     )
                 )  # fmt: skip
     return settings, outcomes
+
+
+def headline(first, second, seeds=6, guess=1.0):
+    """The headline where alternate training has so many times the loss of joint training."""
+    settings, outcomes = made_up({"joint": (1, 1)}, seeds, ("Y1",), guess)
+    times = {"Y1": first, "Y2": second}
+    outcomes = [
+        o._replace(loss={task: (1 + o.seed) * 0.1 * times[task][o.seed] for task in times})
+        if o.regime == "random"
+        else o._replace(loss=dict.fromkeys(times, (1 + o.seed) * 0.1))
+        for o in outcomes
+    ]
+    found = comparison_report.report(settings, outcomes, 1)
+    assert comparison_report.text(found).startswith("Alternate or joint? ")
+    return found["headline"]
+
+
+LESS, MORE = [0.5, 0.6, 0.7, 0.8, 0.9, 0.99], [2.0, 1.9, 1.8, 1.7, 1.6, 1.01]
+MIXED = [0.5, 0.5, 0.5, 0.5, 0.5, 1.1]
+
+
+@pytest.mark.parametrize(
+    "first, second, answer, words",
+    [
+        (LESS, LESS, "alternate", "Alternate training is better for Y1 (the one) and Y2"),
+        (MORE, MORE, "joint", "Joint training is better for Y1 (the one) and Y2 (the other)"),
+        (MORE, MIXED, "joint", "6 seeds do not decide for Y2 (the other)"),
+        (LESS, MORE, "depends on the task", "and joint training is better for Y2 (the other)"),
+        (MIXED, MIXED, "undecided", "6 seeds do not decide for Y1 (the one) and Y2"),
+    ],
+)  # fmt: skip
+def test_the_headline_compares_alternate_and_joint_seed_by_seed(first, second, answer, words):
+    """The losses of the seeds overlap: only seed by seed is one always lower."""
+    found = headline(first, second)
+    assert found["answer"] == answer and words in found["text"]
+    assert len(re.findall(r"[.?] [A-Z6]|\.$", found["text"])) == 3  # the question, two sentences
+    assert found["coverage"] == pytest.approx(1 - 2 * 2 / 64)
+    median = comparison_report.shown(interval(first))
+    assert f"Y1 has {median} times its loss when trained jointly" in found["text"]
+    assert "no other start or learning rate was tried" in found["text"]
+
+
+def test_the_headline_decides_nothing_from_too_few_seeds_or_without_learning():
+    found = headline(LESS, LESS, seeds=5)
+    assert found["answer"] == "undecided" and "5 seeds are too few" in found["text"]
+    found = headline(LESS, MORE, guess=0.01)
+    assert found["answer"] == "nothing learned" and "nothing was learned" in found["text"].lower()
+    # The guess lies between what joint and alternate training reach: that decides.
+    assert headline([0.01] * 6, [0.01] * 6, guess=0.05)["answer"] == "alternate"
+
+
+def test_rows_with_one_label_are_not_told_to_train_jointly(of_two_sets):
+    settings, outcomes = of_two_sets
+    found = comparison_report.report(settings, outcomes, 4)["headline"]
+    assert found["question"] == "alternate or alone?"
+    assert found["text"].startswith("Alternate or alone, as no row has both labels? ")
+    assert "times its loss when trained alone" in found["text"]
+
+
+def test_the_headline_counts_the_answers_at_other_starts_and_rates(of_one_set):
+    found = comparison_report.report(*of_one_set, 4)
+    assert found["headline"]["answers_at_other_starts_and_rates"] == ["undecided"] * 3
+    assert (
+        "of 3 other starts and learning rates the answer is 'undecided' at 3"
+        in (found["headline"]["text"])
+    )
+    text = comparison_report.text(found)
+    for setting in found["settings"]:
+        for task in ("Y1", "Y2"):
+            assert comparison_report.shown(setting["alternate_against_joint"][task]) in text
+
+
+def test_quick_gives_the_same_figures(of_one_set):
+    settings, outcomes = of_one_set
+    quick = comparison.quick(settings)
+    found = comparison_report.report(quick, list(comparison.trainings(quick, 4, 2)), 4)
+    (setting,) = found["settings"]
+    full = comparison_report.report(settings, outcomes, 4)["settings"][0]
+    assert setting["alternate_against_joint"] == full["alternate_against_joint"]
+    assert list(setting["regimes"]) == ["alone", "random", "joint"]
+    assert setting["regimes"]["joint"]["loss"] == full["regimes"]["joint"]["loss"]
+
+
+def test_what_the_tasks_are_in_words(of_one_set):
+    (plain, *_), _ = of_one_set
+    assert plain.tasks == ("3 numbers a row", "one of 2 classes")
+    assert comparison._in_words(np.ones((4, 1))) == "one number a row"
 
 
 def test_a_bias_toward_the_larger_set_is_found_and_none_is_not():
@@ -337,13 +426,19 @@ def run(*arguments):
     return cli.main(["compare", *map(str, arguments)])
 
 
-def test_json(tmp_path, capsys):
+def test_json_quickly_with_progress(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     np.savez(str(tmp_path / "data.npz"), **two_sets())
-    assert run("--data", tmp_path / "data.npz", "--steps", 3, "--seeds", 2, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
+    options = ("--steps", 3, "--seeds", 2, "--json", "--quick")
+    assert run("--data", tmp_path / "data.npz", *options) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
     assert (found["steps"], found["seeds"], found["interval"]["coverage"]) == (3, 2, 0.5)
-    assert found["settings"][0]["data"] == "data.npz"
-    assert len(found["settings"][0]["regimes"]["turns"]["loss"]["Y1"]["values"]) == 2
+    assert found["headline"]["answer"] == "undecided"
+    (setting,) = found["settings"]
+    assert setting["data"] == "data.npz"
+    assert len(setting["regimes"]["random"]["loss"]["Y1"]["values"]) == 2
+    assert "\r1/4 trainings (25 %)" in printed.err and "4/4 trainings (100 %)\n" in printed.err
 
 
 @needs_matplotlib
@@ -353,7 +448,8 @@ def test_plot(tmp_path, capsys, ending):
     picture = tmp_path / f"picture.{ending}"
     assert run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--plot", picture) == 0
     assert picture.stat().st_size > 5000
-    assert "constant guess" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.startswith("Alternate or joint? ") and "constant guess" in printed
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
 
@@ -369,6 +465,7 @@ def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span)
     figures = []
     monkeypatch.setattr(comparison_report.style, "save", lambda figure, *_: figures.append(figure))
     found = {"settings": [setting] * 2, "seeds": 9, "interval": {"coverage": 0.99}}
+    found["headline"] = {"text": "Alternate or joint? It depends. " * 6}
     comparison_report.plot(found, "picture.png")
     for axes in figures[0].axes:
         low, high = axes.get_xlim()

@@ -17,8 +17,9 @@ def add_to(subparsers: Any) -> None:
         "compare",
         help="which to choose: alone, alternate or joint, measured on held-out rows",
         description="Trains two tasks alone, alternately and jointly, from the same start, every "
-        "task on equally many of its rows, and reports the loss on rows held out, with intervals "
-        "over seeds, and what the figures support. Without --data on scikit-learn's digits.",
+        "task on equally many of its rows. Answers 'alternate or joint?', and reports the loss on "
+        "rows held out, with intervals over seeds, and what the figures support. Without --data on "
+        "scikit-learn's digits.",
     )
     options.add_data(parser, "compare on its arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2")
     parser.add_argument(
@@ -34,6 +35,12 @@ def add_to(subparsers: Any) -> None:
         default=6,
         metavar="K",
         help="default: %(default)s, the fewest that give 95 %% intervals",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="only at one start and learning rate, alternately by coin and jointly: the headline "
+        "has the same figures, but not whether it holds elsewhere",
     )
     options.add_json(parser)
     options.add_plot(parser, "losses")
@@ -53,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             settings = comparison.settings_of_digits()
         else:
             settings = comparison.settings_of(data, printable(os.path.basename(args.data)))
+        if args.quick:
+            settings = comparison.quick(settings)
         trainings = comparison.trainings(settings, args.steps, args.seeds)
         first = next(trainings)  # opens the first session
     total = args.seeds * sum(len(setting.regimes) for setting in settings)

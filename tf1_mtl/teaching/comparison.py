@@ -45,6 +45,7 @@ class Setting(NamedTuple):
     data: str  #: what they are, in words
     split: Split
     regimes: Tuple[str, ...]
+    tasks: Tuple[str, str]  #: what Y1 and Y2 are, in words
     start: str = "centred"  #: "centred", or "article" for the published uniform [0, 1)
     learning_rate: float = 0.001  #: the published one, which is the default of Adam
     larger: str = ""  #: the task with the larger data set
@@ -63,12 +64,14 @@ def settings_of_digits() -> List[Setting]:
       MissingExtra: scikit-learn is not installed.
     """
     data = digits()
-    both = _plain(data, "digits, both labels on every row")
+    tasks = ("which of ten digits", "a closed loop or not")
+    both = _plain(data, "digits, both labels on every row", tasks)
     in_sets = [
         Setting(
             f"digits in two sets, {larger}'s four times the other",
             unequal_sets(data, larger),
             (ALONE, RANDOM, TURNS, PROPORTIONAL),
+            tasks,
             larger=larger,
         )
         for larger in ("Y1", "Y2")
@@ -82,22 +85,46 @@ def settings_of(data: Data, name: str) -> List[Setting]:
     Raises:
       InputError: A set has fewer than 16 rows.
     """
-    plain = _plain(data, name)
+    plain = _plain(data, name, (_in_words(data.Y1), _in_words(data.Y2)))
     return [plain, *_variations(plain)]
 
 
-def _plain(data: Data, name: str) -> Setting:
+def quick(settings: Sequence[Setting]) -> List[Setting]:
+    """Returns the first setting, with what answers "alternate or joint?" and no more.
+
+    Its figures are those that the same regimes have in a comparison under all settings.
+    """
+    first = settings[0]
+    regimes = tuple(regime for regime in first.regimes if regime in (ALONE, RANDOM, JOINT))
+    return [first._replace(regimes=regimes, last_task=False)]
+
+
+def _plain(data: Data, name: str, tasks: Tuple[str, str]) -> Setting:
     if data.one_set:
         # With as many rows for each task, a proportional coin is that of the article.
-        return Setting(name, held_out(data), (ALONE, RANDOM, TURNS, JOINT), last_task=True)
+        regimes: Tuple[str, ...] = (ALONE, RANDOM, TURNS, JOINT)
+        return Setting(name, held_out(data), regimes, tasks, last_task=True)
     rows = {"Y1": len(data.Y1), "Y2": len(data.Y2)}
     larger = "" if rows["Y1"] == rows["Y2"] else max(rows, key=rows.__getitem__)
     regimes = (ALONE, RANDOM, TURNS, PROPORTIONAL)
-    return Setting(name, held_out(data), regimes, larger=larger, last_task=True)
+    return Setting(name, held_out(data), regimes, tasks, larger=larger, last_task=True)
+
+
+def _in_words(labels: np.ndarray) -> str:
+    columns = labels.shape[1]
+    if _one_hot(labels):
+        return f"one of {columns} classes"
+    return "one number a row" if columns == 1 else f"{columns} numbers a row"
+
+
+def _one_hot(labels: np.ndarray) -> bool:
+    """Returns whether every row is 0, with a 1 in one of at least two columns."""
+    zero_or_one = bool(((labels == 0) | (labels == 1)).all())
+    return zero_or_one and labels.shape[1] > 1 and bool((labels.sum(axis=1) == 1).all())
 
 
 def _variations(setting: Setting) -> List[Setting]:
-    regimes = tuple(r for r in setting.regimes if r in (ALONE, TURNS, JOINT))
+    regimes = tuple(regime for regime in setting.regimes if regime in (ALONE, RANDOM, JOINT))
     return [
         setting._replace(regimes=regimes, start=start, learning_rate=rate, last_task=False)
         for start, rate in (("centred", 0.01), ("article", 0.001), ("article", 0.01))
@@ -307,11 +334,10 @@ def _measured(labels: np.ndarray, outputs: np.ndarray) -> _Measured:
             "data: training leads to outputs that are not finite numbers. Scale X and the labels, "
             "to about 1."
         )
-    one_hot = set(np.unique(labels)) <= {0, 1} and bool((labels.sum(axis=1) == 1).all())
     right = outputs.argmax(axis=1) == labels.argmax(axis=1)
     return _Measured(
         loss=float(squares.sum() / 2 / len(labels)),
-        accuracy=float(right.mean()) if one_hot and labels.shape[1] > 1 else None,
+        accuracy=float(right.mean()) if _one_hot(labels) else None,
         silent=int((outputs <= 0).all(axis=0).sum()),
     )
 

@@ -6,13 +6,23 @@ the distribution. Ratios are taken within a seed.
 """
 
 import textwrap
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
 
 from tf1_mtl.errors import require
 from tf1_mtl.teaching import style
-from tf1_mtl.teaching.comparison import ALONE, BATCH, TASKS, WORDS, Outcome, Setting, ratio
+from tf1_mtl.teaching.comparison import (
+    ALONE,
+    BATCH,
+    JOINT,
+    RANDOM,
+    TASKS,
+    WORDS,
+    Outcome,
+    Setting,
+    ratio,
+)
 
 Report = Dict[str, Any]
 
@@ -58,6 +68,7 @@ def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int)
     """
     seeds = len({outcome.seed for outcome in outcomes})
     found = {
+        "tasks": dict(zip(TASKS, settings[0].tasks)),
         "steps": steps,
         "seeds": seeds,
         "batch": BATCH,
@@ -69,7 +80,12 @@ def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int)
         "bias_toward_larger_set": _size_bias(settings, outcomes),
     }
     supports, open_questions = _findings(found)
-    return {**found, "supports": supports, "does_not_support": open_questions}
+    return {
+        "headline": _headline(found),
+        **found,
+        "supports": supports,
+        "does_not_support": open_questions,
+    }
 
 
 def _setting(setting: Setting, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
@@ -78,6 +94,7 @@ def _setting(setting: Setting, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
         for regime in setting.regimes
     }
     alone = of_regime[ALONE]
+    both = list(zip(of_regime.get(RANDOM, ()), of_regime.get(JOINT, ())))
     return {
         "data": setting.data,
         "start": setting.start,
@@ -86,6 +103,9 @@ def _setting(setting: Setting, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
         "larger": setting.larger,
         "constant_guess": {t: interval([o.guess[t] for o in alone]) for t in TASKS},
         "regimes": {regime: _regime(of_regime[regime], alone) for regime in setting.regimes},
+        "alternate_against_joint": {
+            t: interval([ratio(a.loss[t], j.loss[t]) for a, j in both]) for t in TASKS if both
+        },
     }
 
 
@@ -141,13 +161,101 @@ def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict
     return bias
 
 
+def _headline(found: Report) -> Dict[str, Any]:
+    """Returns the answer to "alternate or joint?", and its words.
+
+    The answer is that of the first setting. The coverage is that of the intervals of both tasks at
+    once, however they depend on each other (Bonferroni).
+    """
+    setting, *others = (s for s in found["settings"] if s["data"] == found["settings"][0]["data"])
+    rival, against = _rival(setting)
+    better = {task: _better(found, setting, task) for task in TASKS}
+    elsewhere = [_answer({_better(found, s, task) for task in TASKS}) for s in others]
+    coverage = max(0.0, 2 * found["interval"]["coverage"] - 1)
+    return {
+        "question": f"alternate or {rival}?",
+        "answer": _answer(set(better.values())),
+        "better_for": better,
+        "coverage": coverage,
+        "answers_at_other_starts_and_rates": elsewhere,
+        "text": " ".join(
+            [
+                _answer_in_words(found, rival, better),
+                f"Trained alternately by coin, Y1 has {shown(against['Y1'])} times its loss when "
+                f"trained {WORDS[rival]}, and Y2 {shown(against['Y2'])} times; both intervals hold "
+                f"at once with at least {coverage:.1%}, and {_elsewhere_in_words(elsewhere)}.",
+            ]
+        ),
+    }
+
+
+def _rival(setting: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
+    """Returns what alternate training is compared with: joint training, or else each task alone."""
+    if setting["alternate_against_joint"]:
+        return JOINT, setting["alternate_against_joint"]
+    return ALONE, setting["regimes"][RANDOM]["against_alone"]
+
+
+def _better(found: Report, setting: Dict[str, Any], task: str) -> str:
+    """Returns what is better for a task: "alternate", "joint" or "alone", if that is decided.
+
+    Otherwise it is "undecided", or "nothing learned" if the task learned nothing there.
+    """
+    rival, against = _rival(setting)
+    if found["interval"]["coverage"] < 0.95:
+        return "undecided"
+    better = {"better": "alternate", "worse": rival, "": "undecided"}[verdict(against[task])]
+    chosen = {"alternate": [RANDOM], rival: [rival]}.get(better, [RANDOM, rival])
+    if all(learned_nothing(setting, regime, task) for regime in chosen):
+        return "nothing learned"
+    return better
+
+
+def _answer(better: Set[str]) -> str:
+    """Returns the answer for both tasks, from what is better for each."""
+    decided = better - {"undecided", "nothing learned"}
+    if len(decided) == 2:
+        return "depends on the task"
+    if decided:
+        return decided.pop()
+    return "undecided" if "undecided" in better else "nothing learned"
+
+
+def _answer_in_words(found: Report, rival: str, better: Dict[str, str]) -> str:
+    named = {task: f"{task} ({what})" for task, what in found["tasks"].items()}
+    undecided = f"{found['seeds']} seeds do not decide for"
+    if found["interval"]["coverage"] < 0.95:
+        undecided = f"{found['seeds']} seeds are too few (95 % takes 6) for"
+    verbs = {
+        "alternate": "alternate training is better for",
+        rival: f"{'joint training' if rival == JOINT else 'training alone'} is better for",
+        "undecided": undecided,
+        "nothing learned": "nothing was learned either way of",
+    }
+    words = [
+        f"{verb} {' and '.join(named[task] for task in TASKS if better[task] == result)}"
+        for result, verb in verbs.items()
+        if result in better.values()
+    ]
+    why = "" if rival == JOINT else ", as no row has both labels"
+    answer = ", and ".join(words)
+    return f"Alternate or {rival}{why}? {answer[0].upper()}{answer[1:]}."
+
+
+def _elsewhere_in_words(answers: List[str]) -> str:
+    if not answers:
+        return "no other start or learning rate was tried"
+    counts = [f"{answer!r} at {answers.count(answer)}" for answer in sorted(set(answers))]
+    return f"of {len(answers)} other starts and learning rates the answer is {', '.join(counts)}"
+
+
 def _findings(found: Report) -> Tuple[List[str], List[str]]:
     """Returns the sentences that the figures support, and those that they do not."""
     if found["interval"]["coverage"] < 0.95:
         return [], ["anything: fewer than 6 seeds give no interval of 95 %. Take at least 6."]
     supports: List[str] = []
     not_shown: List[str] = []
-    looked_at = 0
+    looked_at = sum(len(s["alternate_against_joint"]) for s in found["settings"])
     for setting in found["settings"]:
         for tasks, where in nothing_learned(setting).items():
             supports.append(
@@ -282,7 +390,7 @@ def _number(value: float) -> str:
 
 
 def text(found: Report) -> str:
-    """Returns tables, then what the figures support and what they do not.
+    """Returns the headline, tables, then what the figures support and what they do not.
 
     Args:
       found: From `comparison_report.report`.
@@ -296,7 +404,8 @@ def text(found: Report) -> str:
         "alone, but for alternating in proportion to the data, which shares as many steps out "
         "unevenly. An output is silent that is 0 for every row held out."
     )
-    lines = textwrap.wrap(opening, _WIDTH)
+    lines = textwrap.wrap(found["headline"]["text"], _WIDTH)
+    lines += ["", *textwrap.wrap(opening, _WIDTH), *_direct(found)]
     for setting in found["settings"]:
         lines += ["", title(setting), f"rows to train on: {_row_counts(setting['rows'])}"]
         for task in ("Y1", "Y2"):
@@ -310,6 +419,18 @@ def text(found: Report) -> str:
         for sentence in found[key]:
             lines += textwrap.wrap(f"- {sentence}", _WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
+
+
+def _direct(found: Report) -> List[str]:
+    direct = [setting for setting in found["settings"] if setting["alternate_against_joint"]]
+    if not direct:
+        return []
+    lines = ["", "Alternate against joint: loss when trained alternately by coin, as a multiple of"]
+    lines += ["the loss when trained jointly", _row(f"  {direct[0]['data']}", *TASKS)]
+    for setting in direct:
+        label = f"  {setting['start']} start, learning rate {setting['learning_rate']:g}"
+        lines.append(_row(label, *(shown(setting["alternate_against_joint"][t]) for t in TASKS)))
+    return lines
 
 
 def _table(setting: Dict[str, Any], task: str) -> List[str]:
@@ -339,9 +460,10 @@ def _biases(found: Report) -> List[str]:
         lines += ["the smaller set's task as a multiple of the larger set's"]
         for name, bias in found["bias_toward_larger_set"].items():
             lines.append(_row(f"  {WORDS[name]}", shown(bias)))
-    lines += ["", "Bias toward the last task trained: loss when the other task had the last steps,"]
-    lines += ["as a multiple of the loss when the task itself had them"]
-    lines.append(_row("  from the state that was reached", "Y1", "Y2"))
+    if any(regime["other_task_last"] for regime in found["settings"][0]["regimes"].values()):
+        lines += ["", "Bias toward the last task trained: loss when the other task had the last"]
+        lines += ["steps, as a multiple of the loss when the task itself had them"]
+        lines.append(_row("  from the state that was reached", "Y1", "Y2"))
     for name, regime in found["settings"][0]["regimes"].items():
         for steps, ratios in regime["other_task_last"].items():
             label = f"  {WORDS[name]}, then {steps}"
@@ -397,8 +519,10 @@ def plot(found: Report, path: str) -> None:
         fontsize=9,
     )
     figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="upper right")
+    headline = found["headline"]["text"].replace("$", r"\$")
+    figure.suptitle("\n".join(textwrap.wrap(headline, 100)), x=0.02, ha="left", fontsize=9)
     figure.tight_layout()
-    style.save(figure, path, "Alternate and joint training against each task alone")
+    style.save(figure, path, headline)
 
 
 def _draw(axes: Any, setting: Dict[str, Any]) -> None:
