@@ -17,7 +17,13 @@ EXTRAS = {
     # The newer ports of tests/ports, which are also the peers of tests/benchmarks.
     "ports": ["jax", "keras>=3", "optax", "tensorflow>=2.16", "torch>=2"],
 }
-EXTRAS["test"] = ["pytest>=7", "pytest-xdist>=3.5", *EXTRAS["plot"]]
+EXTRAS["test"] = [
+    "pytest>=7",
+    "pytest-xdist>=3.5",
+    # Runs a script of the lesson page without a browser. It has no wheels for other machines.
+    "py-mini-racer; platform_machine == 'x86_64'",
+    *EXTRAS["plot"],
+]
 
 #: The address of the public repository. A package index shows no relative links, so with
 #: TF1_MTL_REPOSITORY=https://github.com/OWNER/NAME they become absolute.

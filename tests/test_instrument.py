@@ -8,11 +8,13 @@ import html
 import importlib.util
 import itertools
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -65,7 +67,7 @@ function note() {
   });
 }
 const slider = document.getElementById("try-step");
-for (let step = 0; step <= Number(slider.max); step++) {
+for (let step = 1; step <= Number(slider.max); step++) {
   slider.value = step;
   slider.dispatchEvent(new Event("input"));
   note();
@@ -264,3 +266,239 @@ def test_nothing_is_wider_than_the_screen(language, width, tmp_path):
         }}</script>"""
     )
     assert "<title>true pre</title>" in in_browser(frame, "--allow-file-access-from-files")
+
+
+class Browser:
+    """Chromium, driven through its DevTools protocol over a pair of pipes."""
+
+    def __init__(self, profile):
+        from_here, self.to_chromium = os.pipe()
+        self.from_chromium, to_here = os.pipe()
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
+        command = ["bash", "-c", f'exec "$@" 3<&{from_here} 4>&{to_here}', "bash", CHROMIUM]
+        self.process = subprocess.Popen(
+            [*command, *flags, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(from_here, to_here),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(from_here)
+        os.close(to_here)
+        self.answers, self.session, self.sent = b"", {}, 0
+        pages = [t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page"]
+        attached = self.call("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
+        self.session = {"sessionId": attached["sessionId"]}
+
+    def call(self, method, **parameters):
+        self.sent += 1
+        message = {"id": self.sent, "method": method, "params": parameters, **self.session}
+        os.write(self.to_chromium, json.dumps(message).encode() + b"\0")
+        while True:  # events stand between the answers
+            while b"\0" not in self.answers:
+                self.answers += os.read(self.from_chromium, 1 << 16)
+            first, _, self.answers = self.answers.partition(b"\0")
+            answer = json.loads(first.decode())
+            if answer.get("id") == self.sent:
+                return answer["result"]
+
+    def run(self, script):
+        """Return the value of a JavaScript expression."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait(self, condition):
+        for _ in range(100):
+            if self.run(condition):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not within ten seconds: {condition}")
+
+    def open(self, path, width):
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=800, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+        self.call("Page.navigate", url=path.as_uri())
+        self.wait("document.readyState === 'complete' && !!document.querySelector('button.copy')")
+
+    def press(self, key, code, text=""):
+        down = "keyDown" if text else "rawKeyDown"
+        for kind, typed in ((down, text), ("keyUp", "")):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind, key=key, windowsVirtualKeyCode=code, text=typed,
+            )  # fmt: skip
+
+    def tree(self):
+        """Return what a screen reader is given: (role, name, description, properties)."""
+        nodes = []
+        for node in self.call("Accessibility.getFullAXTree")["nodes"]:
+            if not node["ignored"]:
+                role, name, description = (
+                    node.get(key, {}).get("value", "") for key in ("role", "name", "description")
+                )
+                properties = {p["name"]: p["value"].get("value") for p in node["properties"]}
+                nodes.append((role, name, description, properties))
+        return nodes
+
+    def close(self):
+        os.close(self.to_chromium)  # Chromium ends with its pipe
+        self.process.wait()
+        os.close(self.from_chromium)
+
+
+TAB, RIGHT, HOME = ("Tab", 9), ("ArrowRight", 39), ("Home", 36)
+ENTER, SPACE = ("Enter", 13, "\r"), (" ", 32, " ")
+
+
+@pytest.fixture(scope="module", params=["en", "zh"])
+def written(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys")
+    return pathlib.Path(build.write_page(str(folder), request.param))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.mark.parametrize("width", [390, 1200])
+def test_tab_goes_to_every_control_in_order_and_shows_where_it_is(browser, written, width):
+    browser.open(written, width)
+    browser.run(
+        """controls = [...document.querySelectorAll("a, button, summary, input, [tabindex]")]
+             .filter((control) => control.checkVisibility());"""
+    )
+    count = browser.run("controls.length")
+    assert count > 50
+    for number in range(count):
+        browser.press(*TAB)
+        reached, style, thickness = browser.run(
+            """[controls.indexOf(document.activeElement),
+                getComputedStyle(document.activeElement).outlineStyle,
+                parseFloat(getComputedStyle(document.activeElement).outlineWidth)]"""
+        )
+        assert (reached, style) == (number, "solid") and thickness >= 2
+    browser.press(*TAB)
+    assert browser.run("controls.indexOf(document.activeElement)") < 1  # it went round
+
+
+def test_the_keyboard_works_every_control(browser, written):
+    browser.open(written, 1200)
+    status, told = (
+        f"document.getElementById('try-{part}').textContent" for part in ("status", "told")
+    )
+    before = browser.run(status)
+    browser.run("document.querySelector('#try-feeds input').focus()")
+    browser.press(*ENTER)
+    assert browser.run(status) == before  # Enter does not send the form
+    browser.press(*SPACE)
+    assert "InvalidArgumentError" in browser.run(status)
+    browser.press(*SPACE)
+    assert browser.run(status) == before
+
+    hint = browser.run(told)
+    browser.run("document.getElementById('try-step').focus()")
+    recorded = load_golden("alternate").runs
+    for run in recorded[:2]:
+        browser.press(*RIGHT)
+        (loss,) = [str(value) for value in run.fetched.values() if value is not None]
+        assert loss in browser.run(told)
+    browser.press(*HOME)
+    assert browser.run(told) == hint
+
+    browser.run("document.querySelector('.copy').focus()")
+    browser.press(*ENTER)
+    browser.wait("!!document.querySelector('.spoken').textContent")
+    assert browser.run("document.activeElement.textContent") in ("Copied", "已复制")
+
+    browser.run("document.querySelector('summary').focus()")
+    browser.press(*SPACE)
+    assert browser.run("document.querySelector('details').open")
+
+
+def test_a_screen_reader_is_given_names_values_and_results(browser, written):
+    browser.open(written, 1200)
+    tree = browser.tree()
+    for role, name, _, properties in tree:
+        if properties.get("focusable") and role != "generic":  # a wide listing is its own text
+            assert name, role
+    by_role = {}
+    for role, name, description, properties in tree:
+        by_role.setdefault(role, []).append((name, description, properties))
+    ticked = [name for name, _, p in by_role["checkbox"] if p["checked"] == "true"]
+    assert [name for name, *_ in by_role["checkbox"]] == [*instrument.FETCHES, *instrument.FEEDS]
+    assert ticked == ["Y1_op", "Y1_Loss", "X", "Y1"]
+    ((name, _, properties),) = by_role["slider"]
+    value = browser.run("document.getElementById('try-step').getAttribute('aria-valuetext')")
+    assert "1.15.5" in name and properties["valuetext"]
+    assert value == browser.run("document.getElementById('try-told').textContent")
+    assert len(by_role["status"]) == 2
+    assert all(properties["live"] == "polite" for *_, properties in by_role["status"])
+    assert len(by_role["rowheader"]) == 3 * 13
+    assert any(name.endswith(": tf1-mtl compare") for name, *_ in by_role["button"])
+    assert len(by_role["image"]) == 5
+    assert all("share_W" in d or "W → Neg" in d for _, d, _ in by_role["image"])
+
+    # The description of the drawing follows its boxes.
+    words = {"en": "Y1, placeholder [10, 20], must be fed", "zh": "Y1, 占位符 [10, 20], 必须喂入"}
+    expected = words[written.name.split(".")[1]]
+
+    caption = browser.run("document.getElementById('try-caption').textContent")
+
+    def described():
+        (description,) = [
+            d for role, name, d, _ in browser.tree() if (role, name) == ("image", caption)
+        ]
+        return description
+
+    assert expected not in described()
+    browser.run("document.querySelector('#try-feeds [value=Y1]').click()")
+    assert expected in described()
+
+
+#: Returns [contrast, text] of every text of the page, by WCAG's formula.
+CONTRASTS = """(() => {
+  const linear = (c) => c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4;
+  const bright = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const colour = (text) => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+    return [r, g, b, a]; };
+  const over = (front, back) => back.map((c, i) => front[i] * front[3] + c * (1 - front[3]));
+  const behind = (element) => {
+    const own = colour(getComputedStyle(element).backgroundColor);
+    return own[3] === 1 ? own.slice(0, 3)
+      : over(own, element.parentElement ? behind(element.parentElement) : [255, 255, 255]);
+  };
+  document.querySelectorAll("details").forEach((part) => { part.open = true; });
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) {
+    const text = texts.currentNode.textContent.trim(), element = texts.currentNode.parentElement;
+    if (!text || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element), part = element.closest("svg [id*=box]");
+    const shape = part && document.getElementById(part.id.replace(/-[a-z0-9]+$/, "-shape"));
+    const back = shape ? colour(getComputedStyle(shape.querySelector("path")).fill).slice(0, 3)
+      : behind(element);
+    const front = colour(element.closest("svg") ? style.fill : style.color);
+    for (let e = element; e; e = e.parentElement) front[3] *= getComputedStyle(e).opacity;
+    const [light, dark] = [bright(over(front, back)), bright(back)].sort((a, b) => b - a);
+    found.push([(light + 0.05) / (dark + 0.05), text]);
+  }
+  return found;
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(browser, written, scheme):
+    """At least 4.5 to 1, as WCAG 2 asks of level AA; with all fed, and with nothing fed."""
+    browser.call(
+        "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
+    )
+    browser.open(written, 1200)
+    paper = {"light": "rgb(255, 255, 255)", "dark": "rgb(22, 24, 27)"}[scheme]
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == paper
+    for _ in range(2):
+        contrasts = browser.run(CONTRASTS)
+        assert len(contrasts) > 400 and min(contrasts)[0] >= 4.5, min(contrasts)
+        browser.run("document.querySelectorAll('#try-feeds :checked').forEach((b) => b.click())")

@@ -2,6 +2,7 @@
 
 import html
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -21,7 +22,7 @@ from tf1_mtl.teaching import explain
 from tf1_mtl.teaching.chinese import PHRASES
 from tf1_mtl.teaching.first_graph import build_first_graph
 from tf1_mtl.teaching.groups import structure
-from tf1_mtl.teaching.page import build, lessons
+from tf1_mtl.teaching.page import build, instrument, lessons
 from tf1_mtl.teaching.page.lessons import ClaimError
 from tf1_mtl.walk import needed
 
@@ -241,6 +242,35 @@ def test_what_leads_to_the_claims_is_so(net, key):
     LEADING[key](net)
 
 
+def test_the_script_of_the_page_plans_runs_as_explain_does(net):
+    """Twenty choices, without a browser; tests/test_instrument.py compares every choice."""
+    racer = pytest.importorskip("py_mini_racer", reason="the test extra is not installed")
+    engine = racer.MiniRacer()
+    known = instrument.data(net, "en")
+    engine.eval((Path(build.__file__).parent / "walk.js").read_text(encoding="utf-8"))
+    engine.eval(f"const graph = {json.dumps(known)}")
+    engine.eval(
+        """function answer(fetches, fed) {
+          const { runs, reads, writers, unordered, unfed } = plan(graph, fetches, new Set(fed));
+          const names = (numbers) =>
+            [...numbers].sort((a, b) => a - b).map((number) => graph.nodes[number].name);
+          return [...[runs, reads, writers.keys(), unordered.keys()].map(names), unfed];
+        }"""
+    )
+    rng, unfed, unordered = np.random.RandomState(0), 0, 0
+    for number in range(20):
+        fetches = rng.choice(instrument.FETCHES, 1 + number % 7, replace=False).tolist()
+        feeds = rng.choice(instrument.FEEDS, rng.randint(4), replace=False).tolist()
+        fetched = [known["fetches"][name] for name in fetches]
+        found = engine.call("answer", fetched, [known["feeds"][name] for name in feeds])
+        run = explain(fetches, feeds=feeds, graph=net)
+        missing = [name for name in run.must_feed if name not in feeds]
+        explained = [run.planned, run.reads, run.writes, tuple(run.unordered), missing]
+        assert found == [list(names) for names in explained]
+        unfed, unordered = unfed + bool(missing), unordered + bool(run.unordered)
+    assert 20 > unfed > 0 and 20 > unordered > 0
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_text_is_a_claim_or_checked_or_states_no_fact(language):
     template = TEMPLATES[language]
@@ -248,7 +278,7 @@ def test_every_text_is_a_claim_or_checked_or_states_no_fact(language):
     assert re.findall(r"{{evidence (\w+)}}", template) == list(CLAIMS)
     others = re.sub(r'<div class="claim".*?</p>', "", template, flags=re.S)
     texts = re.findall(
-        r'<(?:p|caption|figcaption)(?: class="\w+")?(?: id="([\w-]+)")?(?: aria-live="polite")?>',
+        r'<(?:p|caption|figcaption)(?: class="\w+")?(?: id="([\w-]+)")?>',
         others,
     )
     assert set(texts) <= {*LEADING, *NO_FACTS}
@@ -460,11 +490,16 @@ def test_it_holds_every_claim_with_its_evidence_and_every_output(page, ran):
 
 @needs_matplotlib
 def test_its_pictures_are_of_the_real_graph_in_the_pages_language(page):
-    language, _, outline = page
-    pictures = [attributes for tag, attributes in outline.tags if tag == "svg"]
-    assert len(pictures) == 5
+    language, text, outline = page
+    pictures = [attributes for _, attributes in outline.tags if attributes.get("role") == "img"]
+    assert len(pictures) == sum(tag == "svg" for tag, _ in outline.tags) == 5
     ids = {attributes.get("id") for _, attributes in outline.tags}
-    assert {picture["aria-labelledby"] for picture in pictures} <= ids
+    for attribute in ("aria-labelledby", "aria-describedby"):
+        assert {picture[attribute] for picture in pictures} <= ids
+    words = dict(re.findall(r'<desc id="([a-z]+)-described">([^<]*)</desc>', text))
+    assert list(words) == ["first", "shared", "alternate", "joint", "try"]
+    assert "shared_layer, share_Y1 → Y1_layer, MatMul → Relu, [10, 20]; " in words["shared"]
+    assert ",," not in str(words)
     assert {"shared_layer", "Y1_op", "Optimiser", "share_W"} <= set(outline.svg_texts)
     changed = "CHANGED by this run" if language == "en" else "本次运行改变了它"
     assert outline.svg_texts.count(changed) == 2 + 3  # task 1's step, the joint step
@@ -476,7 +511,7 @@ def test_its_pictures_are_of_the_real_graph_in_the_pages_language(page):
 @needs_matplotlib
 def test_tables_speak_the_pages_language(page):
     language, text, _ = page
-    cells = re.findall(r"<td>([^<]+)</td>", text)
+    cells = re.findall(r'<t[dh](?: scope="row")?>([^<]+)</t[dh]>', text)
     assert cells.count("216") == 2 and cells.count("47") >= 2
     if language == "zh":
         assert [c for c in cells if re.search("[a-z]{3} [a-z]{3}", c)] == []

@@ -21,6 +21,7 @@ from tf1_mtl.graph import build_graph
 from tf1_mtl.session import open_session
 from tf1_mtl.teaching import Explanation, explain, figures
 from tf1_mtl.teaching.chinese import in_language
+from tf1_mtl.teaching.diagram import Diagram, diagram
 from tf1_mtl.teaching.first_graph import build_first_graph
 from tf1_mtl.teaching.page import instrument, lessons
 
@@ -152,8 +153,8 @@ class _Page:
         return self.runs[name]
 
     def _cells(self, title: str, numbers: Any) -> str:
-        cells = [escape(in_language(title, self.language)), *numbers]
-        return "".join(f"<td>{cell}</td>" for cell in cells)
+        head = f'<th scope="row">{escape(in_language(title, self.language))}</th>'
+        return head + "".join(f"<td>{number}</td>" for number in numbers)
 
 
 def _code(text: str) -> str:
@@ -169,15 +170,28 @@ def _svg(name: str, graph: Any, only: Any, explanation: Any, language: str) -> s
             svg = file.read()
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>", "", svg, flags=re.S)
     svg = svg[svg.index("<svg") :]
+    description = _in_words(svg, diagram(graph, only))
     # Ids are unlike those of other pictures. A colour is a variable of its own name.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
     svg = re.sub(r"(fill|stroke): #(\w{6})\b", r"\1: var(--c\2, #\2)", svg)
     box = re.findall(r'viewBox="([^"]*)"', svg)[0]
     width = float(box.split()[2]) * 4 / 3  # as large as it was drawn: points to pixels
-    opening = (
-        f'<svg viewBox="{box}" role="img" aria-labelledby="{name}-caption" '
-        f'style="max-width: {width:.0f}px">'
+    wide = "" if name == "first" else ' wide" tabindex="0'
+    return (
+        f'<div class="picture{wide}" role="img" aria-labelledby="{name}-caption" '
+        f'aria-describedby="{name}-described">'
+        f'<svg viewBox="{box}" style="max-width: {width:.0f}px">'
+        f'<desc id="{name}-described">{description}</desc>{svg[svg.index(">") + 1 :]}</div>'
     )
-    div = '<div class="picture">' if name == "first" else '<div class="picture wide" tabindex="0">'
-    return div + opening + svg[svg.index(">") + 1 :] + "</div>"
+
+
+def _in_words(svg: str, picture: Diagram) -> str:
+    """Returns the boxes of a picture for a screen reader: their inputs, title and lines."""
+    boxes = []
+    for number in range(len(picture.boxes)):
+        part = rf'id="box{number}-(?:title|line\d+|state)">.*?<text[^>]*>([^<]*?),?</text>'
+        inputs = [picture.boxes[edge.start].title for edge in picture.edges if edge.end == number]
+        arrow = f"{escape(', '.join(inputs))} → " if inputs else ""
+        boxes.append(arrow + ", ".join(re.findall(part, svg, flags=re.S)))
+    return "; ".join(boxes)

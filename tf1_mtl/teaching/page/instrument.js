@@ -1,40 +1,10 @@
-"use strict";
-// Makes the page an instrument: tick what a run fetches and feeds, and see what it does. Without
-// this script the page is all there but for section "try" and the copy buttons.
+// Shows what a run does with the fetches and feeds that the reader ticks. Without this script the
+// page lacks section "try" and the copy buttons, and nothing else. walk.js stands above it.
 (() => {
   const byId = (id) => document.getElementById(id);
   const graph = JSON.parse(byId("try-graph").textContent);
   const words = JSON.parse(byId("try-words").textContent);
   const names = (numbers) => numbers.map((number) => graph.nodes[number].name);
-
-  // The nodes that a run executes: backward from the fetches, stopping at what is fed.
-  function walk(fetches, fed) {
-    const found = new Set(), waiting = [...fetches];
-    while (waiting.length) {
-      const node = waiting.pop();
-      if (found.has(node) || fed.has(node)) continue;
-      found.add(node);
-      waiting.push(...graph.nodes[node].inputs);
-    }
-    return found;
-  }
-
-  // What a run needs, reads and writes; `unordered`: variables that several ops write in any order.
-  function plan(fetches, fed) {
-    const runs = walk(fetches, fed), needed = walk(fetches, new Set());
-    const writers = new Map(), reads = new Set();
-    for (const node of runs) {
-      graph.nodes[node].reads.forEach((variable) => reads.add(variable));
-      for (const variable of graph.nodes[node].writes)
-        writers.set(variable, [...(writers.get(variable) || []), node]);
-    }
-    const after = (one, other) => walk([one], fed).has(other);
-    const unordered = [...writers].filter(([, ops]) => ops.some((one, index) =>
-      ops.slice(index + 1).some((other) => !after(one, other) && !after(other, one))));
-    const unfed = Object.keys(graph.feeds).filter((name) =>
-      needed.has(graph.feeds[name]) && !fed.has(graph.feeds[name]));
-    return { runs, needed, reads, writers, unfed, unordered: new Map(unordered) };
-  }
 
   // "a {b}" with b taken from values; an array is joined by commas.
   const say = (key, values = {}) => words[key].replace(/{(\w+)}/g, (_, name) =>
@@ -61,7 +31,7 @@
   const parts = graph.boxes.map((_, number) =>
     [...document.querySelectorAll(`[id^="try-box${number}-"]`)]);
 
-  // A box of the drawing gets a class, and its last line says what the run does to it.
+  // Gives a box of the drawing a class, and shows in its last line what the run does to it.
   function paint(number, state, text) {
     for (const part of parts[number]) {
       part.setAttribute("class", `${graph.boxes[number].kind} ${state}`);
@@ -92,6 +62,9 @@
       const used = nodes.some((node) => found.runs.has(node));
       byId(`try-edge${number}`).setAttribute("class", used ? "edge on" : "edge");
     });
+    const lines = (box) => box.map((part) => part.textContent.trim().replace(/,$/, ""));
+    byId("try-described").textContent =
+      parts.map((box) => lines(box).filter(Boolean).join(", ")).join("; ");
   }
 
   function count(found) {
@@ -103,7 +76,8 @@
     rows.push([words.all, found.runs.size, graph.nodes.length]);
     byId("try-rows").replaceChildren(...rows.map((cells) => {
       const row = element("tr", "", cells[1] ? {} : { class: "idle" });
-      row.append(...cells.map((cell) => element("td", cell)));
+      const [title, ...numbers] = cells;
+      row.append(element("th", title, { scope: "row" }), ...numbers.map((n) => element("td", n)));
       return row;
     }));
   }
@@ -114,7 +88,8 @@
     return `session.run([${fetched.join(", ")}]${given})`;
   }
 
-  // What is said aloud: how many nodes run, what is done to the weights, errors and warnings.
+  // Returns the lines that a screen reader announces: how many nodes run, what happens to the
+  // weights, errors and warnings.
   function tell(found, fetches) {
     if (!fetches) return [element("p", words.nothing)];
     const size = { runs: found.runs.size, all: graph.nodes.length }, lines = [];
@@ -150,10 +125,11 @@
   function show() {
     const fetched = values(fetches), fedNames = values(feeds);
     const fed = new Set(fedNames.map((name) => graph.feeds[name]));
-    const found = plan(fetched.map((name) => graph.fetches[name]), fed);
+    const found = plan(graph, fetched.map((name) => graph.fetches[name]), fed);
     draw(found, fed);
     count(found);
     byId("try-line").textContent = fetched.length ? line(fetched, fedNames) : "";
+    nameButton(byId("try-line").parentNode);
     byId("try-status").replaceChildren(...tell(found, fetched.length));
     list("try-reads", found.reads);
     list("try-writes", found.writers.keys());
@@ -162,45 +138,75 @@
     list("try-nodes", found.runs);
   }
 
-  // The slider takes the recorded session step by step, and ticks what that step fetched and fed.
+  // Shows beside the slider, and to a screen reader as its value, where the slider is.
+  function tellStep(text) {
+    byId("try-step").setAttribute("aria-valuetext", text);
+    byId("try-told").textContent = text;
+  }
+
+  // Ticks what a step of the recorded session fetched and fed. Position 0 is before the first step.
   function step() {
-    const number = Number(byId("try-step").value), { task, loss, moved, of } = graph.steps[number];
+    const number = Number(byId("try-step").value);
+    if (!number) return tellStep(words.hint);
+    const { task, loss, moved, of } = graph.steps[number - 1];
     const run = task === "joint" ? ["Optimiser", "Joint_Loss"] : [`${task}_op`, `${task}_Loss`];
     for (const box of fetches) box.checked = run.includes(box.value);
     for (const box of feeds) box.checked = true;
     const each = names(graph.weights).map((name, index) =>
       say("moved", { name, moved: moved[index], of: of[index] }));
-    const text = say("step", { number: number + 1, steps: graph.steps.length, task, loss, each });
-    byId("try-step").setAttribute("aria-valuetext", text);
-    byId("try-told").textContent = text;
+    tellStep(say("step", { number, steps: graph.steps.length, task, loss, each }));
     show();
   }
+
+  function codeOf(listing) {
+    const copy = listing.cloneNode(true);
+    copy.querySelectorAll("samp, summary, button").forEach((part) => part.remove());
+    return copy.textContent.trimEnd() + "\n";
+  }
+
+  // Names a copy button after the first line of its code, so that a list of buttons is of use.
+  function nameButton(listing) {
+    const [first] = codeOf(listing).trimStart().split("\n");
+    listing.querySelector(".copy").setAttribute("aria-label", `${words.copy}: ${first}`);
+  }
+
+  const spoken = element("p", "", { role: "status", class: "spoken" });
 
   function copyButton(listing) {
     const button = element("button", words.copy, { type: "button", class: "copy" });
     button.addEventListener("click", async () => {
-      const copy = listing.cloneNode(true);
-      copy.querySelectorAll("samp, summary, button").forEach((part) => part.remove());
       try {
-        await navigator.clipboard.writeText(copy.textContent.trimEnd() + "\n");
+        await navigator.clipboard.writeText(codeOf(listing));
         button.textContent = words.copied;
       } catch (error) {
         button.textContent = words.notCopied;
       }
-      setTimeout(() => { button.textContent = words.copy; }, 2000);
+      spoken.textContent = button.textContent;
+      setTimeout(() => {
+        button.textContent = words.copy;
+        spoken.textContent = "";
+      }, 2000);
     });
     listing.prepend(button);
+    nameButton(listing);
   }
 
   document.querySelectorAll("[data-script]").forEach((part) => { part.hidden = false; });
   document.querySelectorAll(".listing").forEach(copyButton);
+  document.body.append(spoken);
   for (const box of [...fetches, ...feeds]) box.addEventListener("change", () => {
-    byId("try-told").textContent = words.hint;
+    byId("try-step").value = 0;
+    step();
     show();
   });
-  byId("try-step").max = graph.steps.length - 1;
+  byId("try-step").max = graph.steps.length;
   byId("try-step").addEventListener("input", step);
+  step();
   show();
+  // Not every browser lets the keyboard scroll what is wider than its place.
+  document.querySelectorAll("pre").forEach((pre) => {
+    if (pre.scrollWidth > pre.clientWidth) pre.tabIndex = 0;
+  });
   const picture = document.querySelector(".try .picture"); // on a phone wider than the screen
   picture.scrollLeft = (picture.scrollWidth - picture.clientWidth) / 2;
 })();
