@@ -156,7 +156,7 @@ BAD = [
     (("alternate", "--sed", "1"), "unrecognized arguments: --sed 1. Did you mean --seed"),
     (("joint", "--learning", "1"), "unrecognized arguments: --learning"),
     (("joint", "--save", "3"), "unrecognized arguments: --save"),
-    ((), "the article's alternate session: a coin picks each step's task"),
+    ((), "train alternately: a coin picks the task of each step"),
     (("--verison",), "required: COMMAND"),
     (("run",), "required: SCRIPT.py"),
 ]

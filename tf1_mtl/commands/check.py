@@ -23,27 +23,27 @@ def add_to(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "check",
         help="check a newer port against TensorFlow 1.x and name what it does differently",
-        description="Runs a port on every golden and judges it. Without a port, the recordings "
-        "themselves are checked: their graphs are evaluated beside what TensorFlow recorded. Ends "
-        "with 0 when everything conforms, with 1 when something deviates, with 2 when the port "
-        "itself broke. TensorFlow is imported only if the port does it. What the port prints goes "
-        "to stderr.",
+        description="Runs a port on every golden and judges it. Without a port, it checks the "
+        "recordings: it evaluates their graphs, and compares with what TensorFlow recorded. The "
+        "exit status is 0 if everything conforms, 1 if something deviates, and 2 if the port "
+        "raises an error. TensorFlow is imported only if the port does it. What the port prints "
+        "goes to stderr.",
     )
     parser.add_argument(
         "port",
         metavar="MODULE[:PORT]",
         nargs="?",
-        help="the name of a module or a .py file, and the class or function in it that makes a "
-        "port (default: Port): of the article it takes share_W, share_Y1, share_Y2 and returns an "
-        "object with step(task, X, Y1, Y2) and weights(); of another recording it takes a dict of "
-        "weights and has step(task, feeds)",
+        help="a module or .py file, and the class or function in it that makes a port (default: "
+        "Port). A port of the article is made from share_W, share_Y1, share_Y2 and has the methods "
+        "step(task, X, Y1, Y2) and weights(). A port of another recording is made from a dict of "
+        "weights and has the methods step(task, feeds) and weights()",
     )
     parser.add_argument(
         "--golden",
         metavar="FILE.npz",
         action="append",
-        help="a recording of any TensorFlow 1 script, as --record writes it, in place of the "
-        "goldens of the article; may be given several times",
+        help="check against this recording of a TensorFlow 1 script, made by --record, instead "
+        "of the goldens of the article (may be repeated)",
     )
     parser.add_argument(
         "--skeleton", action="store_true", help="print a port of the recording to fill in"
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> int:
         except (Exception, SystemExit):
             print(_traceback_from(module), file=sys.stderr)
             print(
-                f"tf1-mtl: {module}: broke while it was imported, as above. Make `import` of it "
-                "work first, with this very Python.",
+                f"tf1-mtl: {module}: raised the error above while it was imported. Make its import "
+                "work with this Python first.",
                 file=sys.stderr,
             )
             return 2
@@ -106,7 +106,7 @@ def _module_and_name(port: str) -> Tuple[str, str]:
 
 
 def _progress() -> Callable[[int, int], None]:
-    """Return what shows on a terminal how many steps a check that takes long has made."""
+    """Return a function that shows on a terminal how many steps a long check has made."""
     start, shown = time.monotonic(), -1
 
     def show(steps: int, total: int) -> None:

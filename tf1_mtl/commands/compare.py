@@ -15,32 +15,34 @@ def add_to(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "compare",
-        help="which to choose: alone, alternate or joint, measured on held-out rows",
+        help="compare training alone, alternately and jointly, on rows held out",
         description="Trains two tasks alone, alternately and jointly, from the same start, every "
-        "task on equally many of its rows. Answers 'alternate or joint?', and reports the loss on "
-        "rows held out, with intervals over seeds, and what the figures support. Without --data on "
-        "scikit-learn's digits.",
+        "task on equally many of its rows. Answers 'alternate or joint?'. Reports the loss on rows "
+        "held out, with intervals over seeds, and what the figures support. Without --data, it "
+        "uses the digits of scikit-learn.",
     )
-    options.add_data(parser, "compare on its arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2")
+    options.add_data(
+        parser, "compare on the arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2 of this file"
+    )
     parser.add_argument(
         "--steps",
         type=options.count,
         default=300,
         metavar="N",
-        help="of each task; default: %(default)s",
+        help="steps of each task (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds",
         type=options.count,
         default=6,
         metavar="K",
-        help="default: %(default)s, the fewest that give 95 %% intervals",
+        help="number of seeds (default: %(default)s, the fewest that give 95 %% intervals)",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="only at one start and learning rate, alternately by coin and jointly: the headline "
-        "has the same figures, but not whether it holds elsewhere",
+        help="compare alternate and joint training at one start and learning rate only; the "
+        "figures of the headline are the same, but whether it holds elsewhere is not tested",
     )
     options.add_json(parser)
     options.add_plot(parser, "losses")

@@ -23,27 +23,27 @@ def add_to(subparsers: Any) -> None:
         "draw",
         help="draw the graphs of the article, and what one run executes",
         description="Draws a graph of the article, as TensorFlow really holds it, into a PNG or "
-        "SVG file. With --fetch a run is made, and what it executed is highlighted.",
+        "SVG file. With --fetch it makes a run, and highlights what the run executed.",
     )
     parser.add_argument(
         "figure",
         nargs="?",
         choices=tuple(_FIGURES),
         default="whole",
-        help="first graph, shared layer, alternate or joint training of the article; "
-        "default: %(default)s",
+        help="the graph to draw: the first one, the shared layer, alternate or joint training, "
+        "or the whole graph of the article (default: %(default)s)",
     )
     parser.add_argument(
         "--fetch",
         action="append",
         metavar="NAME",
-        help="highlight the run that fetches this (Y1_op, Joint_Loss, ...); may be repeated",
+        help="highlight the run that fetches this: Y1_op, Joint_Loss, ... (may be repeated)",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="where to: .png or .svg"
+        "-o", "--output", required=True, metavar="FILE", help="the .png or .svg file to write"
     )
     parser.add_argument(
-        "--lang", choices=("en", "zh"), default="en", help="English (default) or Chinese"
+        "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
     )
     options.add_verbose(parser)
     parser.set_defaults(command=run)

@@ -21,14 +21,14 @@ def add_to(subparsers: Any) -> None:
         "fetches",
         nargs="+",
         metavar="NAME",
-        help="of the article (Y1_op, Y1_Loss, shared_layer, ...) or of the graph (Adam_1, ...)",
+        help="a name in the article (Y1_op, Y1_Loss, ...) or in the graph (Adam_1, ...)",
     )
     parser.add_argument(
         "--without",
         action="append",
         default=[],
         metavar="NAME",
-        help="a placeholder not to feed; may be repeated",
+        help="a placeholder that is not fed (may be repeated)",
     )
     options.add_json(parser)
     options.add_variables(parser)

@@ -1,4 +1,4 @@
-"""`tf1-mtl lesson`: the article walked through, on one page of HTML."""
+"""`tf1-mtl lesson`: writes the article as one page of HTML."""
 
 import argparse
 import pathlib
@@ -17,22 +17,25 @@ def add_to(subparsers: Any) -> None:
         "lesson",
         help="a page that walks through the article, with figures and real output",
         description="Runs the article from its first graph to joint training and writes one HTML "
-        "file that needs no network: the code, its output, pictures of what each run executed, "
-        "and the corrections to the article with their evidence.",
+        "file, which needs no network. It shows the code, its output, pictures of what each run "
+        "executed, and the corrections to the article with their evidence.",
     )
     parser.add_argument(
-        "-o", "--output", metavar="DIR", help="the folder to write it to; --open does without"
+        "-o",
+        "--output",
+        metavar="DIR",
+        help="the folder to write the page to (optional with --open)",
     )
     parser.add_argument("--open", action="store_true", help="show the page in the web browser")
     parser.add_argument(
-        "--lang", choices=("en", "zh"), default="en", help="English (default) or Chinese"
+        "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
     )
     parser.add_argument(
         "--seed",
         type=options.seed,
         default=2016,
         metavar="N",
-        help="of weights and data; default: %(default)s",
+        help="seed of weights and data (default: %(default)s)",
     )
     options.add_verbose(parser)
     parser.set_defaults(command=run)

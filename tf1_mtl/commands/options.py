@@ -52,21 +52,23 @@ def add_verbose(parser: argparse.ArgumentParser) -> None:
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     """Adds --json."""
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:
     """Adds --quiet."""
-    parser.add_argument("--quiet", action="store_true", help="nothing on stderr but errors")
+    parser.add_argument("--quiet", action="store_true", help="print only errors on stderr")
 
 
 def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
     """Adds --plot.
 
     Args:
-      what: The picture shows this.
+      what: What the picture shows.
     """
-    parser.add_argument("--plot", metavar="FILE", help=f"draw the {what} into it: .png or .svg")
+    parser.add_argument(
+        "--plot", metavar="FILE", help=f"draw the {what} into this .png or .svg file"
+    )
 
 
 def add_data(parser: argparse.ArgumentParser, help: str) -> None:
@@ -76,15 +78,15 @@ def add_data(parser: argparse.ArgumentParser, help: str) -> None:
         "--data-limit",
         type=count,
         metavar="MB",
-        help=f"megabytes that its arrays may take; default: {LIMIT_MB}",
+        help=f"megabytes that the arrays of --data may take (default: {LIMIT_MB})",
     )
 
 
 def read_data(args: argparse.Namespace) -> Optional[Data]:
-    """Returns what --data names, with a warning for what cannot be learned; None without it.
+    """Returns the data of --data, or None without it. Warns about data that cannot be learned.
 
     Raises:
-      InputError: It is not such a file, or --data-limit stands without --data.
+      InputError: The file does not hold such data, or --data-limit is given without --data.
     """
     if args.data is None:
         if args.data_limit is not None:
@@ -107,7 +109,7 @@ def add_variables(parser: argparse.ArgumentParser) -> None:
         "--variables",
         choices=("ref", "resource"),
         default="ref",
-        help="TensorFlow 1's own variables (default) or TensorFlow 2's",
+        help="kind of the variables: ref of TensorFlow 1 (default), or resource of TensorFlow 2",
     )
 
 
@@ -117,7 +119,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         "--device",
         default="auto",
         metavar="D",
-        help="auto (the first GPU, else the CPU), cpu, gpu or a TensorFlow device string",
+        help="auto (the first GPU, or the CPU without one), cpu, gpu or a TensorFlow device string",
     )
     add_variables(parser)
     add_verbose(parser)
@@ -130,16 +132,16 @@ def progress(
     show: bool,
     number: Optional[Callable[[T], int]] = None,
 ) -> Iterator[T]:
-    """Passes the items on and shows on stderr how many are done, if that is a terminal.
+    """Yields the items, and shows on a terminal how many are done.
 
-    Until it is exhausted or closed, Ctrl-C only ends it, after the item at hand.
+    Ctrl-C ends it after the current item.
 
     Args:
-      items: What is passed on.
-      total: How many there are when all is done.
-      what: Their name.
+      items: The items.
+      total: The number of items when all are done.
+      what: The name of the items, in the plural.
       show: False shows nothing.
-      number: Gives an item's own number, from 0, where the first one's is not 0.
+      number: Returns the number of an item, from 0. None counts the items.
 
     Raises:
       KeyboardInterrupt: After Ctrl-C.

@@ -14,14 +14,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record",
         metavar="FILE.npz",
-        help="record the graph, and what every Session.run was fed, gave and left in the variables",
+        help="record the graph, and what every Session.run was fed, returned and wrote",
     )
     parser.add_argument(
         "--record-limit",
         type=options.count,
         metavar="MB",
-        help="megabytes up to which FILE.npz keeps what a check needs; then fetched values only; "
-        "default: 256",
+        help="megabytes up to which FILE.npz keeps what a check needs (default: 256); of later "
+        "runs it keeps only the fetched values",
     )
 
 
@@ -52,7 +52,7 @@ def recorded(args: argparse.Namespace, **manifest: Any) -> Iterator[None]:
             if runs is not None:
                 print(
                     f"tf1-mtl: {args.record}: {limit} MB are full after {runs} runs. These can be "
-                    "checked; of later ones only the fetched values are recorded. To keep more, "
+                    "checked. Of later runs only the fetched values are recorded. To keep more, "
                     "raise --record-limit.",
                     file=sys.stderr,
                 )

@@ -16,14 +16,21 @@ def add_to(subparsers: Any) -> None:
         "reproduce",
         help="run the article as published and test its figures against many seeds",
         description="Runs the alternate and the joint session as published, then tests the "
-        "notebook's published figures against the same figures of many seeds. Exit status 1 "
-        "when a published figure is not one that this graph gives.",
+        "published figures against the same figures of many seeds. The exit status is 1 if a "
+        "published figure is not one that this graph gives.",
     )
     parser.add_argument(
-        "--seeds", type=options.count, default=1000, metavar="N", help="default: %(default)s"
+        "--seeds",
+        type=options.count,
+        default=1000,
+        metavar="N",
+        help="number of seeds (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", type=options.seed, metavar="N", help="of the run that is shown; default: random"
+        "--seed",
+        type=options.seed,
+        metavar="N",
+        help="seed of the run that is shown (default: random)",
     )
     options.add_session_options(parser)
     options.add_json(parser)
@@ -32,7 +39,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the sessions and prints the comparison; returns 1 if a figure does not agree."""
+    """Runs the sessions and prints the comparison. Returns 1 if a figure does not agree."""
     require_enough("--seeds", args.seeds)
     seed = options.fresh_seed() if args.seed is None else args.seed
     with quiet(args.verbose):

@@ -1,4 +1,4 @@
-"""`tf1-mtl run SCRIPT.py`: an unmodified TensorFlow 1 script on the TensorFlow that is here."""
+"""`tf1-mtl run SCRIPT.py`: runs an unmodified TensorFlow 1 script on this TensorFlow."""
 
 import argparse
 import sys

@@ -22,19 +22,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--stepping",
         choices=STEPPINGS,
         default="session",
-        help="session (default): session.run as in the article; prepared and in-graph: faster, "
-        "with the same bits; compiled: fastest, with other rounding",
+        help="session (default) is session.run as in the article. prepared and in-graph are faster "
+        "and give the same bits. compiled is the fastest and rounds differently",
     )
     parser.add_argument(
         "--checkpoint",
         metavar="DIR",
-        help="save checkpoints there, and continue from them: --steps counts all runs together",
+        help="save checkpoints there, and continue from them; --steps counts all runs together",
     )
     parser.add_argument(
         "--save-every",
         type=options.count,
         metavar="N",
-        help=f"steps between checkpoints; default: {_SAVE_EVERY}",
+        help=f"steps between checkpoints (default: {_SAVE_EVERY})",
     )
 
 
@@ -57,7 +57,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def choose_seed(args: argparse.Namespace) -> int:
-    """Returns the seed of --seed, else that of the run in the checkpoints, else a random one."""
+    """Returns the seed of --seed, or that of the run in the checkpoints, or a random one."""
     if args.seed is not None:
         return args.seed
     if args.checkpoint is not None:
@@ -78,7 +78,7 @@ def steps(
     rng: np.random.RandomState,
     batches: Callable[[int], Iterator[feeds.Batch]],
 ) -> Iterator[Any]:
-    """Trains as the options say; see `train` and `train_long`."""
+    """Trains as the options ask, by `train` or `train_long`."""
     if args.checkpoint is None:
         from tf1_mtl import train
 

@@ -12,8 +12,8 @@ from tf1_mtl.commands import options, recorded, stepping
 from tf1_mtl.quiet import quiet
 
 _DESCRIPTION = (
-    "Prints each step's loss, the sum of squares / 2 before that step's update, one a line; "
-    "all else goes to stderr."
+    "Prints the loss of each step before its update, the sum of squares / 2, one a line. "
+    "Everything else goes to stderr."
 )
 
 
@@ -21,12 +21,12 @@ def add_to(subparsers: Any) -> None:
     """Adds both commands."""
     alternate = subparsers.add_parser(
         "alternate",
-        help="the article's alternate session: a coin picks each step's task",
+        help="train alternately: a coin picks the task of each step",
         description=f"Trains one task or the other, by the flip of a coin. {_DESCRIPTION}",
     )
     joint = subparsers.add_parser(
         "joint",
-        help="the article's joint session: both tasks in every step",
+        help="train jointly: both tasks in every step",
         description=f"Trains both tasks on the sum of their losses. {_DESCRIPTION}",
     )
     _add_options(alternate, steps=10, arrays="X, Y1, Y2 (same rows) or X1, Y1, X2, Y2")
@@ -35,26 +35,36 @@ def add_to(subparsers: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> None:
     parser.add_argument(
-        "--seed", type=options.seed, metavar="N", help="of weights, coin and data; default: random"
+        "--seed",
+        type=options.seed,
+        metavar="N",
+        help="seed of weights, coin and data (default: random)",
     )
     parser.add_argument(
-        "--steps", type=options.count, default=steps, metavar="N", help="default: %(default)s"
+        "--steps",
+        type=options.count,
+        default=steps,
+        metavar="N",
+        help="number of steps (default: %(default)s)",
     )
     parser.add_argument(
-        "--batch", type=options.count, metavar="B", help="rows a step; default: 10, or all of FILE"
+        "--batch",
+        type=options.count,
+        metavar="B",
+        help="rows of a step (default: 10, or all of FILE)",
     )
     parser.add_argument(
         "--learning-rate",
         type=options.rate,
         default=0.001,
         metavar="R",
-        help="of the Adam optimizers; default: %(default)s",
+        help="learning rate of the Adam optimizers (default: %(default)s)",
     )
-    options.add_data(parser, f"train on its arrays {arrays}")
+    options.add_data(parser, f"train on the arrays {arrays} of this file")
     recorded.add_options(parser)
     options.add_plot(parser, "losses")
     parser.add_argument(
-        "--logdir", metavar="DIR", help="write graph, losses, traces for TensorBoard"
+        "--logdir", metavar="DIR", help="write graph, losses and traces for TensorBoard"
     )
     stepping.add_options(parser)
     options.add_session_options(parser)

@@ -28,7 +28,7 @@ from tf1_mtl.legacy_script.contrib import use_keras_2 as use_keras_2
 from tf1_mtl.legacy_script.hints import hint_for
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-#: Files whose frames stand between the script and what it calls.
+#: Files whose frames are between the script and what it calls.
 _OURS = (_HERE + os.sep, os.path.join(os.path.dirname(_HERE), "baseline", "recorder.py"))
 
 
@@ -43,14 +43,14 @@ def prepare(seed: Optional[int] = None) -> None:
     """Puts TensorFlow into its version 1 behaviour, for the rest of this process.
 
     Args:
-      seed: Seeds the global stream of NumPy and the default graph; None leaves both alone.
+      seed: Seeds the global stream of NumPy and the default graph. None seeds neither.
     """
     import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
-    # At its first look for a GPU, TensorFlow reports that there is not one. The look is made here,
-    # where that message is filtered. Where there is a GPU, the look would settle
-    # CUDA_VISIBLE_DEVICES, which many scripts set at their top.
+    # At its first search for a GPU, TensorFlow reports that there is not one. The search is made
+    # here, where that message is filtered. With a GPU, the search would fix CUDA_VISIBLE_DEVICES,
+    # which many scripts set at their top.
     if hasattr(tf, "config") and not os.path.exists("/dev/nvidiactl"):  # tf.config: from 1.14 on
         tf.config.experimental.list_physical_devices("GPU")
     if seed is not None:
@@ -61,7 +61,7 @@ def prepare(seed: Optional[int] = None) -> None:
 def show_warnings() -> None:
     """Shows `tf.logging.warn` again, which `quiet` hides, except for deprecations of TensorFlow.
 
-    The script may warn in that way itself.
+    The script may use it for its own warnings.
     """
     logger = logging.getLogger("tensorflow")
     logger.setLevel(logging.NOTSET)  # as TensorFlow leaves it: that of the root, WARNING
@@ -70,15 +70,15 @@ def show_warnings() -> None:
 
 
 def run(path: str, args: Sequence[str] = ()) -> None:
-    """Runs the script as `python PATH ARGS` would; call `prepare` before.
+    """Runs the script as `python PATH ARGS` would. Call `prepare` before.
 
     Args:
       path: The script.
       args: What follows the name of the script in `sys.argv`.
 
     Raises:
-      SystemExit: The script ends with it, or with an error that is reported (exit status 1).
-      KeyboardInterrupt: It ended the script, and is reported. It is raised again, since Python
+      SystemExit: The script raised it, or another error, which is reported (exit status 1).
+      KeyboardInterrupt: The script ended with it. It is reported and raised again, since Python
         ends the process by SIGINT after this exception.
     """
     # From 3.9 on Python itself makes the name absolute, and does not normalize it.
@@ -105,7 +105,8 @@ def run(path: str, args: Sequence[str] = ()) -> None:
         raise
     except BaseException as caught:
         error = caught
-    # Outside the handler, or an error in the hook of the script would have this one as its context.
+    # Outside the handler. Inside, an error in the hook of the script would have this error as its
+    # context.
     _report(error, file)
     if isinstance(error, KeyboardInterrupt):
         sys.excepthook = lambda *_: None
@@ -136,7 +137,7 @@ def _report(error: BaseException, file: str) -> None:
         sys.__excepthook__(type(second), second, second.__traceback__)
         print("\nOriginal exception was:", file=sys.stderr)
         sys.__excepthook__(type(error), error, trace)
-    # An error from which this one arose, such as one that the script handled, comes before it.
+    # The text of an earlier error that led to this one comes before it.
     hint = hint_for(text.rpartition("Traceback (most recent call last):\n")[2])
     if hint and sys.stderr is not None and not sys.stderr.closed:
         print(f"tf1-mtl: {hint}", file=sys.stderr)

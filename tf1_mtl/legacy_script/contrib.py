@@ -15,7 +15,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from tf1_mtl.legacy_script import mnist
 
-#: For each module of tf.contrib that has a successor: where its names are looked up, in this order.
+#: The modules of tf.contrib that have a successor, and where names are looked up, in this order.
 SUCCESSORS: Dict[str, Tuple[str, ...]] = {
     "eager": (),
     "framework": ("tf_slim.ops.arg_scope", "tf_slim.ops.variables"),
@@ -26,7 +26,7 @@ SUCCESSORS: Dict[str, Tuple[str, ...]] = {
     "rnn": ("nn.rnn_cell",),
     "slim": ("tf_slim",),
 }
-#: Names of those modules that are in the v1 API today, and where.
+#: Names of those modules that are in the v1 API today, and their place there.
 _IN_CORE: Dict[str, Dict[str, str]] = {
     "eager": {
         "Checkpoint": "train.Checkpoint",
@@ -68,7 +68,7 @@ _IN_CORE: Dict[str, Dict[str, str]] = {
         "static_state_saving_rnn": "nn.static_state_saving_rnn",
     },
 }
-#: What tf-slim reads from private modules of TensorFlow: where newer versions have it.
+#: What tf-slim reads from private modules of TensorFlow, and where newer versions have it.
 _MOVED: Dict[str, Dict[str, str]] = {
     "framework.ops": {"IndexedSlices": "IndexedSlices", "Tensor": "Tensor"},
     "layers.normalization": {"BatchNormalization": "layers.BatchNormalization"},
@@ -84,7 +84,7 @@ _MOVED: Dict[str, Dict[str, str]] = {
 
 
 def use_keras_2() -> None:
-    """Chooses Keras 2 where it is installed; call it before TensorFlow is imported.
+    """Chooses Keras 2 where it is installed. Call it before TensorFlow is imported.
 
     From 2.16 on TensorFlow has Keras 3, which lacks `tf.layers`, `tf.nn.rnn_cell` and the v1 API.
     """
@@ -93,7 +93,7 @@ def use_keras_2() -> None:
 
 
 class _Contrib(ModuleType):
-    """Stands for tf.contrib."""
+    """Replaces tf.contrib."""
 
     def __getattr__(self, name: str) -> Any:
         module = _Successor(f"{self.__name__}.{name}")
@@ -104,10 +104,10 @@ class _Contrib(ModuleType):
 
 
 class _Successor(ModuleType):
-    """Stands for a module of tf.contrib.
+    """Replaces a module of tf.contrib.
 
     Attributes:
-      homes: Where its names are looked up; None where a package for it is not installed.
+      homes: Where its names are looked up, or None if a package for it is not installed.
     """
 
     def __init__(self, name: str) -> None:
@@ -145,7 +145,7 @@ def _home(path: str) -> Any:
 
 
 def _put_back() -> None:
-    """Gives private modules of TensorFlow the names that tf-slim asks for and they lack."""
+    """Adds to private modules of TensorFlow the names that tf-slim reads and they lack."""
     for path, names in _MOVED.items():
         module = import_module(f"tensorflow.python.{path}")
         for name, public in names.items():
@@ -162,12 +162,12 @@ def _has(module: ModuleType, name: str) -> bool:
 
 
 def _v1(path: str) -> Any:
-    """Returns what has that name in the v1 API."""
+    """Returns the object of that name in the v1 API."""
     return functools.reduce(getattr, path.split("."), import_module("tensorflow.compat.v1"))
 
 
 def _implicit_gradients(function: Callable) -> Callable:
-    """Returns a function that gives (gradient, variable) for each variable that it reads."""
+    """Returns a function that returns (gradient, variable) for each variable it reads."""
 
     def gradients(*args: Any, **kwargs: Any) -> List[Tuple[Any, Any]]:
         with _v1("GradientTape")() as tape:
@@ -178,7 +178,7 @@ def _implicit_gradients(function: Callable) -> Callable:
     return gradients
 
 
-#: Names that need a line of ours.
+#: Names that need code of this package.
 _OWN: Dict[str, Any] = {
     "eager.Iterator": iter,
     "eager.implicit_gradients": _implicit_gradients,

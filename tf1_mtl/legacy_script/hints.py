@@ -1,4 +1,4 @@
-"""Finds the line of advice that belongs to an uncaught error of a TensorFlow 1 script."""
+"""Finds a line of advice for an uncaught error of a TensorFlow 1 script."""
 
 import re
 from typing import Tuple
@@ -12,7 +12,7 @@ _EXTRA = "pip install 'tf1-mtl[legacy]'"
 
 
 def _lacks(names: str) -> str:
-    """Returns the pattern of a name that TensorFlow does not have; see `_asked_for`."""
+    """Returns the pattern of a missing name, as `_asked_for` writes it."""
     return rf"(?m:^asked for tensorflow\.(\S*\.)?(?P<name>{names})$)"
 
 
@@ -20,28 +20,28 @@ def _lacks(names: str) -> str:
 _HINTS: Tuple[Tuple[str, str], ...] = (
     (
         _lacks(rf"contrib\.({'|'.join(SUCCESSORS)})"),
-        f"tf.{{name}} went with TensorFlow 2.0; other packages continue it: {_EXTRA}.",
+        f"tf.{{name}} is not in TensorFlow 2. Other packages continue it: {_EXTRA}.",
     ),
     (
         _lacks(r"contrib\.\S+"),
-        f"tf.{{name}} went with TensorFlow 2.0 and has no successor here: {_REAL_TENSORFLOW_1}.",
+        f"tf.{{name}} is not in TensorFlow 2, and has no successor here: {_REAL_TENSORFLOW_1}.",
     ),
     (
         _lacks("layers|rnn_cell") + r"|not available with Keras 3"
         r"|(module|cannot import name \S+ from) 'keras\._tf_keras"
         r"|Could not interpret optimizer identifier: <tensorflow"
         r"|(?s:keras.src.*Dataset` only supports Python-style iteration)",  # its fit, in a graph
-        "tf.layers, tf.nn.rnn_cell and Keras's v1 API went with Keras 3 (TensorFlow 2.16). Install "
+        "Keras 3 (from TensorFlow 2.16 on) has no tf.layers, tf.nn.rnn_cell and v1 API. Install "
         f"Keras 2: {_EXTRA}, use a TensorFlow below 2.16, or {_REAL_TENSORFLOW_1}.",
     ),
     (
         _lacks(r"estimator(\.\S+)?"),
-        "tf.estimator went with TensorFlow 2.16. Use a TensorFlow below 2.16, or "
+        "tf.estimator is not in TensorFlow from 2.16 on. Use a TensorFlow below 2.16, or "
         f"{_REAL_TENSORFLOW_1}.",
     ),
     (
         _lacks(r"examples\.\S+"),
-        "tensorflow.examples went with TensorFlow 2.0; its MNIST reader alone has a successor "
+        "tensorflow.examples is not in TensorFlow 2. Only its MNIST reader has a successor "
         f"here. For the rest, {_REAL_TENSORFLOW_1}.",
     ),
     (
@@ -57,7 +57,7 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
     ),
     (
         r"reshape\(\) got an unexpected keyword argument 'newshape'",
-        "NumPy's reshape no longer takes newshape=. Give the shape without a name.",
+        "numpy.reshape no longer takes newshape=. Give the shape without a name.",
     ),
     (
         r"SyntaxError: Missing parentheses in call to 'print'"
@@ -70,7 +70,7 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
     ),
     (
         r"NameError: name '(np|numpy)' is not defined",
-        "NumPy is not imported; one published listing of the article lacks the line too. Add "
+        "NumPy is not imported. One published listing of the article lacks the line too. Add "
         "`import numpy as np` at the top of the script.",
     ),
     (
@@ -83,7 +83,7 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
 
 
 def hint_for(report: str) -> str:
-    """Returns the advice for the traceback and message of an error; "" if there is not one."""
+    """Returns the advice for the traceback and message of an error, or ""."""
     report += _asked_for(report)
     for pattern, hint in _HINTS:
         match = re.search(pattern, report)

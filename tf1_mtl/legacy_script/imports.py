@@ -1,7 +1,7 @@
 """Gives a script, and the modules in its folder, the v1 API for `import tensorflow`.
 
 Installed packages (Keras, TensorFlow itself) get the real one. So `sys.modules` is not changed.
-Instead the import statement depends on the file that it stands in.
+Instead the import statement depends on the file that contains it.
 """
 
 import builtins
@@ -24,7 +24,7 @@ def install() -> None:
 
 
 class _V1(ModuleType):
-    """The module that a script gets for `import tensorflow`: the v1 API, named "tensorflow"."""
+    """Gives a script the v1 API, under the name "tensorflow", for `import tensorflow`."""
 
     def __getattr__(self, name: str) -> Any:
         import tensorflow
@@ -38,7 +38,7 @@ class _V1(ModuleType):
 
 
 _v1 = _V1("tensorflow")
-#: What TensorFlow 2 lacks altogether.
+#: Modules that TensorFlow 2 lacks.
 _SUCCESSORS = {"contrib": contrib, "examples": mnist.examples}
 
 
@@ -49,14 +49,15 @@ def _import(
     fromlist: Optional[Sequence[str]] = (),
     level: int = 0,
 ) -> Any:
-    """Stands for the import statement; the arguments are those of `__import__`."""
+    """Replaces the import statement. The arguments are those of `__import__`."""
     top, _, rest = name.partition(".")
     importer = (globals or {}).get("__file__") or ""
     if level or top not in ("tensorflow", "Tensorflow") or not _is_scripts(importer):
         return _python_import(name, globals, locals, fromlist, level)
     if not rest:
         return _v1
-    # `from tensorflow.nn import dropout` means that of TensorFlow 1. tensorflow.python.ops is real.
+    # `from tensorflow.nn import dropout` imports that of the v1 API, but
+    # `import tensorflow.python.ops` imports the real module.
     module = _part_of_v1(rest)
     if module is None:
         module = _python_import(f"tensorflow.{rest}", globals, locals, fromlist, level)
@@ -64,7 +65,7 @@ def _import(
 
 
 def _part_of_v1(rest: str) -> Any:
-    """Returns `tensorflow.<rest>` of the v1 API; None where the real one is to be imported."""
+    """Returns `tensorflow.<rest>` of the v1 API, or None if the real module should be imported."""
     if _is_real(rest.partition(".")[0]):
         return None
     module: Any = _v1
@@ -81,15 +82,15 @@ def _part_of_v1(rest: str) -> Any:
 
 
 def _is_real(name: str) -> bool:
-    """Returns True where `tensorflow.<name>` is the real one, not that of the v1 API."""
+    """Returns True if `tensorflow.<name>` is the real one, not that of the v1 API."""
     import tensorflow
 
-    # In 2.0 the compat of the v1 API lacks v1, which `import tensorflow.compat.v1` looks up.
+    # In 2.0 the v1 API has a `compat` without `v1`, which `import tensorflow.compat.v1` looks up.
     return tensorflow.__version__.startswith("1.") or name == "compat"
 
 
 def _is_scripts(file: str) -> bool:
-    """Returns True for the script and the modules beside it; False for what is installed."""
+    """Returns True for the script and its modules, False for installed modules."""
     path = os.path.abspath(file)
     installed = {"site-packages", "dist-packages"} & set(path.split(os.sep))
     return not installed and not path.startswith((_OURS, _PYTHONS))

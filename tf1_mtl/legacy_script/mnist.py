@@ -1,7 +1,7 @@
 """Reads MNIST as `tensorflow.examples.tutorials.mnist.input_data` of TensorFlow 1.15 does.
 
-The arrays, their order and their use of the global stream of NumPy are the same. Nothing is
-downloaded.
+The arrays, their order and their use of the global stream of NumPy are the same. The reader
+downloads nothing.
 """
 
 import gzip
@@ -21,20 +21,20 @@ FILES = (
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
-_IMAGES, _LABELS = 2051, 2049  # the numbers with which the two kinds of files begin
+_IMAGES, _LABELS = 2051, 2049  # the first number of the two kinds of files
 
 
 class DataSet:
-    """Images and labels, given out in batches.
+    """Holds images and labels, and returns them in batches.
 
     Args:
       images: uint8, [number, rows, columns, 1].
       labels: One row for each image.
-      fake_data: True gives out constant images and labels, and reads neither array.
+      fake_data: True returns constant images and labels, and reads neither array.
       one_hot: The form of fake labels.
-      dtype: float32 divides the images by 255; uint8 leaves them as they are.
-      reshape: Make each image one row.
-      seed: Of the shuffling; None takes that of the default graph, and without one a random seed.
+      dtype: With float32 the images are divided by 255, with uint8 they are not changed.
+      reshape: True makes each image one row.
+      seed: Seed of the shuffling. None uses the seed of the default graph, or a random one.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class DataSet:
 
 
 class Datasets(NamedTuple):
-    """The three sets of images."""
+    """Holds the three sets of images."""
 
     train: DataSet
     validation: DataSet
@@ -118,10 +118,11 @@ def read_data_sets(
 
     Args:
       train_dir: The folder.
-      fake_data: True reads no file; the sets give out constants.
-      one_hot: Labels as rows of ten; False: as class numbers.
+      fake_data: True reads no file, and the sets return constants.
+      one_hot: True returns labels as rows of ten, False as class numbers.
       dtype, reshape, seed: See `DataSet`.
-      validation_size: How many of the first training images become the validation set.
+      validation_size: The number of training images, from the first on, that become the
+        validation set.
       source_url: Not used, since nothing is downloaded.
 
     Raises:
@@ -159,13 +160,13 @@ def load_mnist(train_dir: str = "MNIST-data") -> Datasets:
 
 
 def extract_images(file: Any) -> np.ndarray:
-    """Returns the images of a file (a path or open): uint8, [number, rows, columns, 1]."""
+    """Returns the images of a path or open file: uint8, [number, rows, columns, 1]."""
     (number, rows, columns), data = _read(file, _IMAGES, 3)
     return data.reshape(number, rows, columns, 1)
 
 
 def extract_labels(file: Any, one_hot: bool = False, num_classes: int = 10) -> np.ndarray:
-    """Returns the labels of a file (a path or open): uint8, or float64 rows of ten."""
+    """Returns the labels of a path or open file: uint8, or float64 rows of ten."""
     _, labels = _read(file, _LABELS, 1)
     return dense_to_one_hot(labels, num_classes) if one_hot else labels
 
@@ -197,7 +198,7 @@ def _read(file: Any, kind: int, axes: int) -> Tuple[List[int], np.ndarray]:
 def load_dataset(name: str) -> Datasets:
     """Reads MNIST, the only one of `tf.contrib.learn.datasets` that has a successor here."""
     if name != "mnist":
-        raise ValueError(f"Name of dataset is not found: {name}. There is 'mnist' alone.")
+        raise ValueError(f"Name of dataset is not found: {name}. Only 'mnist' is here.")
     return load_mnist()
 
 

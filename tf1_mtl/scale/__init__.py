@@ -1,13 +1,13 @@
 """Makes many steps fast, and saves them: step modes and checkpoints.
 
 A *step mode* is a function `(net, session, batches) -> iterator of Step`. All of them train the
-same variables and slots of the same session, so a run may change from one to another between any
-two steps.
+same variables and slots of the same session. So a run may change the step mode between any two
+steps.
 
-    session    `session.run([op, loss], feed_dict)`, as in the article               bit for bit
-    prepared   batches held in the graph; a step is one prepared call without feeds  bit for bit
-    in-graph   hundreds of steps inside one `session.run`: `tf.while_loop`           bit for bit
-    compiled   the same loop, rewritten for the XLA compiler                         other rounding
+    session    `session.run([op, loss], feed_dict)`, as in the article      the same bits
+    prepared   one prepared call without feeds; the graph holds the batches the same bits
+    in-graph   hundreds of steps inside one `session.run`: `tf.while_loop`  the same bits
+    compiled   the same loop, rewritten for the XLA compiler                other rounding
 
 `train(..., stepping=...)` takes the name of the mode. No TensorFlow is imported here.
 """
@@ -19,7 +19,7 @@ from tf1_mtl.errors import InputError
 
 _MODULES = {"prepared": "prepared", "in-graph": "in_graph", "compiled": "compiled"}
 
-#: The step modes; the first is that of the article.
+#: The step modes. The first is that of the article.
 STEPPINGS = ("session", *_MODULES)
 
 
@@ -27,7 +27,7 @@ def step_mode(stepping: str) -> Any:
     """Returns the module of one of the faster step modes, with its `steps` and its `config`.
 
     Raises:
-      InputError: There is no such step mode.
+      InputError: `stepping` is not the name of a faster step mode.
     """
     if stepping not in _MODULES:
         raise InputError(f"stepping: {stepping!r}, but should be one of {', '.join(STEPPINGS)}.")

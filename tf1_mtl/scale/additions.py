@@ -3,10 +3,10 @@
 The nodes are added on first use and found again by their names. The variables among them are not
 global variables, so an initializer or a Saver of the model does not see them.
 
-A minimize op reads the placeholders that it was built on. To train on batches that lie in the
-graph, or inside a loop, the faster step modes copy its nodes (forward pass, gradients, Adam) and
-replace each placeholder by another tensor. So no formula is written a second time. Variables and
-slots are not copied, so all step modes train the same ones.
+A minimize op reads the placeholders that it was built on. The faster step modes train on batches
+that the graph holds, or inside a loop. So they copy the nodes of the op (forward pass, gradients,
+Adam) and replace each placeholder by another tensor. No formula is written a second time.
+Variables and slots are not copied, so all step modes train the same ones.
 """
 
 from typing import Mapping, Tuple
@@ -21,13 +21,13 @@ from tf1_mtl.walk import VARIABLES, needed
 def copy_step(
     net: MultiTaskGraph, task: str, inputs: Mapping[str, tf.Tensor], name: str
 ) -> Tuple[tf.Operation, tf.Tensor]:
-    """Adds a copy of the training step of one task to the current graph, which is that of the net.
+    """Adds a copy of the training step of one task to the current graph.
 
     Args:
-      net: The graph of the article.
+      net: The graph of the article, which is the current one.
       task: "Y1", "Y2" or "joint".
-      inputs: By placeholder name, what the copy reads instead: float32 [batch, columns].
-      name: Goes before the copied nodes' names.
+      inputs: What the copy reads instead of a placeholder, by its name: float32 [batch, columns].
+      name: Is put before the names of the copied nodes.
 
     Returns:
       The copies of the minimize op of the task and of its loss (before the update).
@@ -43,18 +43,18 @@ def copy_step(
         elif node.type != "Placeholder":
             copied = graph_def.node.add()
             copied.CopyFrom(node.node_def)
-            copied.attr.pop("_class", None)  # "beside variable ...", by a name that is not copied
+            copied.attr.pop("_class", None)  # it names a node that is not copied
     copies = tf.import_graph_def(graph_def, input_map, [op.name, loss.name], name=name)
     return copies[0], copies[1]
 
 
 def held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:
-    """Adds a variable that is set by running its initializer, of the kind that the net has.
+    """Adds a variable of the kind that the net has. Its initializer sets it.
 
     Args:
       net: The graph of the article, which is the current one.
-      value: What the initializer writes, say a placeholder to feed it through.
-      name: That of the variable.
+      value: What the initializer writes, such as a placeholder.
+      name: The name of the variable.
     """
     return tf.Variable(
         value,

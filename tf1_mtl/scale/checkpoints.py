@@ -1,16 +1,18 @@
 """Saves the checkpoints of a long run, and restores the newest one that is intact.
 
-A *checkpoint* is what `tf.train.Saver` writes: here the variables and slots of the model, and
+A *checkpoint* is what `tf.train.Saver` writes. Here it holds the variables and slots of the model,
+and
 
     global_step    int64, the steps trained
     random_state   int32 [628], the Mersenne Twister of NumPy, on which all later batches depend
     run            string, JSON: which run this is
 
-all in one, so that a kill cannot separate the weights from the random stream. TensorFlow finds the
-newest checkpoint in the file `checkpoint`. Without that file it starts again at step 0 without a
-message. If the newest checkpoint is damaged, it does not restore an older one. So a `Store` reads
-every tensor of the newest checkpoint (each has a checksum), then of the one before, until one is
-intact.
+One file holds all of them, so that a kill cannot separate the weights from the random stream.
+
+TensorFlow finds the newest checkpoint in the file `checkpoint`. Without that file it starts again
+at step 0 without a message. If the newest checkpoint is damaged, it does not restore an older one.
+So a `Store` reads every tensor of the newest checkpoint, since each has a checksum. If one is
+damaged, it reads the checkpoint before, until one is intact.
 """
 
 import json
@@ -32,7 +34,7 @@ from tf1_mtl.scale.additions import held
 
 _NAME = "model.ckpt"
 _LOCK = "tf1-mtl.lock"
-#: Of a save that was killed, as TensorFlow names it.
+#: What a killed save leaves, as TensorFlow names it.
 _HALF_WRITTEN = re.compile(r"model\.ckpt-\d+\.(?:index|data-\d{5}-of-\d{5})\.tempstate\d+")
 _FILE = re.compile(r"model\.ckpt-(\d+)\.(?:index|data-\d+-of-\d+)$")
 #: What reading a damaged checkpoint may raise, by the kind of damage and the version of TensorFlow.
@@ -43,14 +45,14 @@ _LONGEST_OWNER = 100  # characters of a lock that are read
 
 
 class Store:
-    """The checkpoints of a run, open for one process at a time; use it in a `with` block.
+    """Keeps the checkpoints of a run for one process at a time. Use it in a `with` block.
 
     Args:
-      directory: Made if it is not there.
+      directory: The directory of the checkpoints. It is made if it does not exist.
       net: The graph of the article.
-      session: Open on it, its variables initialized.
+      session: A session on this graph with initialized variables.
       run: What distinguishes this run from others: seed, data, learning rate. JSON values.
-      tell: Takes warnings, one line each.
+      tell: Is called with each warning, one line.
 
     Raises:
       InputError: The directory cannot be written, or another process has it open.
@@ -97,10 +99,10 @@ class Store:
         """Restores weights, slots and the random stream from the newest intact checkpoint.
 
         Returns:
-          The steps trained; 0, and nothing changed, for a directory without checkpoints.
+          The steps trained. For a directory without checkpoints 0, and nothing is changed.
 
         Raises:
-          InputError: No checkpoint is intact, or they are of another run.
+          InputError: No checkpoint is intact, or they belong to another run.
         """
         _sweep(self.directory)
         found = newest_intact(self.directory, self._tell)
@@ -115,7 +117,7 @@ class Store:
         return found.step
 
     def save(self, step: int, rng: np.random.RandomState) -> None:
-        """Writes a checkpoint; the oldest of more than five goes.
+        """Writes a checkpoint, and removes the oldest of more than five.
 
         Raises:
           InputError: A weight or slot is not finite, or the checkpoint cannot be written. The
@@ -126,8 +128,8 @@ class Store:
         if ruined:
             raise InputError(
                 f"step {step - 1}: its update made {', '.join(ruined)} infinite or not a number, "
-                f"so it is not saved; {self.directory} holds the run before that. Feed smaller "
-                "numbers or take a smaller learning rate."
+                f"so it is not saved. {self.directory} holds the run before that. Feed smaller "
+                "numbers or use a smaller learning rate."
             )
         self._check_place()
         values = (step, _pack_random_state(rng), json.dumps(self._run, sort_keys=True))
@@ -173,7 +175,7 @@ class Store:
 
 
 class Checkpoint(NamedTuple):
-    """One checkpoint, read and found intact."""
+    """Holds one checkpoint, read and found intact."""
 
     prefix: str
     step: int  #: steps trained
@@ -182,14 +184,14 @@ class Checkpoint(NamedTuple):
 
 
 def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Checkpoint]:
-    """Returns the newest checkpoint of which every tensor can be read; None if there is not one.
+    """Returns the newest checkpoint of which every tensor can be read, or None without checkpoints.
 
     Args:
-      directory: Where `Store` wrote.
-      tell: Takes a warning for each one that is damaged, and for a damaged state file.
+      directory: The directory of a `Store`.
+      tell: Is called with a warning for damaged checkpoints, and for a damaged state file.
 
     Raises:
-      InputError: There are checkpoints, but none is intact, or none is a `Store`'s.
+      InputError: There are checkpoints, but none is intact, or a `Store` did not write them.
     """
     steps = _steps(directory)
     state_file = os.path.join(directory, "checkpoint")
@@ -218,7 +220,7 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
                 f"{os.path.basename(prefix)}: {steps[-1] - step} steps are repeated."
             )
         if not _names_checkpoint(state_file):
-            tell(f"{state_file}: missing or damaged; the newest checkpoint was found without it.")
+            tell(f"{state_file}: missing or damaged. The newest checkpoint was found without it.")
         return Checkpoint(prefix, step, json.loads(tensors["run"]), tensors)
     if damaged or os.path.exists(state_file):
         raise InputError(
@@ -239,7 +241,7 @@ def _names_checkpoint(state_file: str) -> bool:
 
 
 def _steps(directory: str) -> List[int]:
-    """Returns the steps of which there is a checkpoint file, in order."""
+    """Returns the steps that have a checkpoint file, in order."""
     try:
         matches = [_FILE.match(name) for name in os.listdir(directory)]
     except FileNotFoundError:
@@ -283,7 +285,7 @@ def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
 
 
 def _lock(directory: str) -> Any:
-    """Makes the directory and locks it for this process; the lock ends with it, killed or not."""
+    """Makes the directory and locks it until this process ends, killed or not."""
     path = os.path.join(directory, _LOCK)
     try:
         os.makedirs(directory, exist_ok=True)
@@ -309,11 +311,11 @@ def _lock(directory: str) -> Any:
 
 
 def _try_to_lock(file: Any) -> bool:
-    """Returns whether this process has the lock of an open file now."""
+    """Locks an open file, and returns True if that worked."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:  # Windows locks bytes, and forbids others to read them: so one far behind the text
+        else:  # Windows lets nobody read a locked byte, so this one is far behind the text
             import msvcrt
 
             file.seek(2**20)

@@ -20,7 +20,7 @@ MOST_BYTES = 64 * 2**20
 
 
 class Chunk(NamedTuple):
-    """Some batches, checked and stacked."""
+    """Holds some batches, checked and stacked."""
 
     tasks: Tuple[str, ...]  #: of each step
     rows: np.ndarray  #: int32 [steps]: which batch of its task a step takes
@@ -28,11 +28,11 @@ class Chunk(NamedTuple):
 
 
 def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
-    """Gathers batches into chunks, each drawn when it is asked for and no earlier.
+    """Gathers batches into chunks. A chunk is drawn only when it is asked for.
 
     Raises:
-      InputError: A batch does not fit the graph, or holds what must not be fed. All batches
-        before it have been given by then.
+      InputError: A batch does not fit the graph, or has values that must not be fed. All
+        batches before it have been yielded.
     """
     shapes = {name: getattr(net, name).shape.as_list() for name in ("X", "Y1", "Y2")}
     batches = iter(batches)
@@ -87,9 +87,9 @@ def _stack(task: str, batches: List[Batch], shapes: Mapping[str, Any]) -> Dict[s
     for name in shapes:
         values = [np.asarray(getattr(batch, name)) for batch in batches]
         if len({(value.dtype, value.shape) for value in values}) > 1:
-            raise InputError("not alike")  # each has a cast to float32 of its own
+            raise InputError("not alike")  # each is cast to float32 by itself
         if getattr(batches[0], name) is not None:
-            # All of one shape, so this is np.stack, in half its time.
+            # All have one shape, so this is np.stack in half the time.
             stack = np.concatenate(values).reshape(len(values), *values[0].shape)
             stacked[name] = as_float32(name, stack, [None, *shapes[name]])
     if len({array.shape[1] for array in stacked.values()}) > 1:

@@ -4,14 +4,14 @@ The other step modes run the kernels of TensorFlow one by one, about 50 a step. 
 into a few sweeps over memory, and keeps weights and slots there between steps. To leave it little
 to do, the step is written a second time, for all three tasks at once:
 
-  - all weights are one flat vector, and so are their slots: Adam is one sweep;
-  - both task layers lie side by side in one matrix: one product forward, two backward;
-  - the mask of a task zeroes the residuals of the other task, so that the gradient of the other
-    layer is exactly 0 and Adam does not move it;
-  - the slots of the three optimizers are three rows, of which a step moves one.
+  - All weights are one flat vector, and so are their slots. So Adam is one sweep.
+  - Both task layers lie side by side in one matrix. So there is one product forward, two backward.
+  - The mask of a task zeroes the residuals of the other task. So the gradient of the other layer is
+    exactly 0, and Adam does not move it.
+  - The slots of the three optimizers are three rows. A step changes one of them.
 
-Variables are read before a chunk and written after it. XLA adds in another order than the
-kernels of TensorFlow, so the last bits of a loss differ; tests/test_stepping.py says by how much.
+Variables are read before a chunk and written after it. XLA adds in another order than the kernels
+of TensorFlow, so the last bits of a loss differ. tests/test_stepping.py bounds the difference.
 """
 
 import functools
@@ -28,19 +28,19 @@ from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
 from tf1_mtl.training import Step, fetches
 from tf1_mtl.walk import needed, variable_read
 
-#: The tasks in the order of their optimizers' rows.
+#: The tasks, in the order of the rows of their optimizers.
 _TASKS = ("joint", "Y1", "Y2")
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """Returns settings for `open_session`: one thread, which is fastest for small products."""
+    """Returns settings for `open_session`. One thread is fastest for small products."""
     return tf.ConfigProto(
         use_per_session_threads=True, inter_op_parallelism_threads=1, intra_op_parallelism_threads=1
     )
 
 
 def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
-    """Trains on one batch after the other; see `tf1_mtl.training.train`.
+    """Trains on one batch after the other, as `tf1_mtl.training.train` does.
 
     A whole chunk has been trained when the first of its steps is yielded. The first chunk of each
     size of batch is compiled, which takes about a second.
@@ -81,8 +81,8 @@ def _side_by_side(
 ) -> np.ndarray:
     """Returns the named arrays of every step in one array, [length, rows, columns].
 
-    XLA compiles for fixed sizes, so what is missing is filled with zeros: rows of zeros have no
-    loss and no gradient in a model without biases.
+    XLA compiles for fixed sizes, so missing rows are filled with zeros. In a model without biases
+    they add nothing to loss and gradient.
     """
     widths = [getattr(net, name).shape.as_list()[1] for name in names]
     joined = np.zeros((length, rows, sum(widths)), np.float32)
@@ -96,7 +96,14 @@ def _side_by_side(
 
 
 def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
-    """Adds the compiled loop over a chunk of so many steps, of batches of so many rows."""
+    """Adds the compiled loop over a chunk.
+
+    Args:
+      net: The graph of the article.
+      length: The number of steps of the chunk.
+      rows: The number of rows of a batch.
+      scope: The name scope of the new nodes.
+    """
     widths = [net.Y1.shape.as_list()[1], net.Y2.shape.as_list()[1]]
     with net.graph.as_default(), tf.name_scope(f"{scope}/"):
         count = tf.placeholder(tf.int32, [], "count")
@@ -136,7 +143,7 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
 def _train_chunk(  # type: ignore
     shape, masks, count, task, X, Y, hyper, weights, m, v, powers
 ):
-    """Runs the loop that is compiled; `shape` is that of share_W, the rest is made by `_build`."""
+    """Runs the loop that is compiled. `shape` is that of share_W, and `_build` makes the rest."""
     split = shape[0] * shape[1]
     rate, betas, epsilon = hyper[0], hyper[1:3], hyper[3]
 
@@ -174,7 +181,7 @@ def _train_chunk(  # type: ignore
 
 
 class _Adam(NamedTuple):
-    """The variables of one optimizer, found at its update nodes; None where it has no slot."""
+    """Holds the variables of one optimizer, or None where it does not train a weight."""
 
     m: List[Optional[tf.Variable]]  # of share_W, share_Y1, share_Y2
     v: List[Optional[tf.Variable]]

@@ -1,19 +1,19 @@
 """Makes hundreds of steps in one `session.run`.
 
 `tf.while_loop` makes the loop part of the graph, so Python is called once a chunk instead of once a
-step. NumPy tosses the coin that picks the task of each step beforehand, since the random operations
-of TensorFlow cannot continue the stream of NumPy. A `tf.cond` in the loop follows it.
+step. NumPy tosses the coins for a chunk beforehand, since the random operations of TensorFlow
+cannot continue the stream of NumPy. A `tf.cond` in the loop runs the task that the coin picked.
 
 Two constraints must be explicit. Otherwise TensorFlow runs an operation as soon as its inputs are
 ready:
 
   - Step i + 1 must not begin before step i has written the weights. No tensor goes from one to the
-    other, since the weights are variables. So the loop counter moves under a control dependency on
-    the update, and nothing in the body starts without the counter.
+    other, since the weights are variables. So the loop counter has a control dependency on the
+    update, and nothing in the body starts without the counter.
   - Ref variables of TensorFlow 1 cannot enter the functional loops of TensorFlow 2 ("control flow
     v2"). So the loop is built of Enter, Switch, Merge and NextIteration of TensorFlow 1.
 
-The trained nodes are copies of those of the article, on the same variables, so every bit is the
+The trained nodes are copies of those of the article, on the same variables. So every bit is the
 same.
 """
 
@@ -30,17 +30,17 @@ from tf1_mtl.scale.additions import copy_step, is_built
 from tf1_mtl.scale.chunks import in_chunks
 from tf1_mtl.training import Step
 
-#: The setting of control flow holds for the process: one thread at a time may change it.
+#: The setting of control flow holds for the process, so one thread at a time may change it.
 _CONTROL_FLOW = threading.Lock()
 
 
 def config(variables: str) -> tf.ConfigProto:
-    """Returns settings for `open_session`: one thread runs all operations."""
+    """Returns settings for `open_session`. One thread runs all operations."""
     return tf.ConfigProto(use_per_session_threads=True, inter_op_parallelism_threads=1)
 
 
 def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
-    """Trains on one batch after the other; see `tf1_mtl.training.train`.
+    """Trains on one batch after the other, as `tf1_mtl.training.train` does.
 
     A whole chunk has been trained when the first of its steps is yielded.
     """
@@ -71,7 +71,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
 
 
 def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
-    """Adds the loop over a chunk of steps, each of one of the tasks."""
+    """Adds the loop over a chunk of steps. Each step trains one of the tasks."""
     with net.graph.as_default(), tf.name_scope(f"{scope}/"), _control_flow_v1():
         task_of_step = tf.placeholder(tf.int32, [None], "task")
         row_of_step = tf.placeholder(tf.int32, [None], "row")
@@ -86,9 +86,7 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
         def train_on(task: str, row: tf.Tensor) -> tf.Tensor:
             inputs = {name: tf.gather(batches[task, name], row) for name in NEEDS[task]}
             op, loss = copy_step(net, task, inputs, name=f"{task}_step")
-            with tf.control_dependencies(
-                [op]
-            ):  # whoever has this loss knows that the weights are written
+            with tf.control_dependencies([op]):  # the loss is there only after the update
                 return tf.identity(loss)
 
         def train_on_one_of(tasks: Sequence[str], task: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
@@ -114,7 +112,7 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
 
 
 def _next(step: tf.Tensor, loss: tf.Tensor) -> tf.Tensor:
-    """Returns the next loop counter, which waits for the update that `loss` waits for."""
+    """Returns the next loop counter, which waits for the update as `loss` does."""
     with tf.control_dependencies([loss]):
         return step + 1
 

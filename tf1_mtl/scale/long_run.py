@@ -1,9 +1,9 @@
 """Trains long runs in stretches, with a checkpoint after each.
 
-`MonitoredSession` and its saver hook would save by themselves, but when they count enough steps,
-while the random stream may have been drawn ahead. Here a stretch of batches is drawn, trained and
-saved as one: when a checkpoint is written, the weights have seen just the batches that were drawn.
-(A `MonitoredSession` can read these checkpoints.)
+`MonitoredSession` with its saver hook saves after a number of steps. By then the random stream may
+have been drawn ahead. Here a stretch of batches is drawn, trained and saved as one. So when a
+checkpoint is written, the weights have seen just the batches that were drawn. A `MonitoredSession`
+can read these checkpoints.
 """
 
 import collections
@@ -33,29 +33,28 @@ def train_long(
     save_every: int = 1000,
     stepping: str = "session",
 ) -> Iterator[Step]:
-    """Trains from the newest checkpoint of the store until so many steps are done in all.
+    """Trains from the newest checkpoint of the store up to a number of steps.
 
-    Until it is exhausted or closed, Ctrl-C and SIGTERM only end it, after the step at hand and
-    with a checkpoint.
+    Ctrl-C and SIGTERM end the training after the current step, with a checkpoint.
 
     Args:
       net: The graph of the article.
-      session: Open on it, its variables initialized.
+      session: A session on this graph with initialized variables.
       store: Where the checkpoints are.
-      rng: What `batches` draws from, and from nothing else.
-      batches: Gives the next so many batches.
-      steps: In all, those of earlier processes included.
+      rng: The random stream that `batches` draws from. `batches` uses no other.
+      batches: Takes a number, and yields that many batches.
+      steps: The number of all steps, including those of earlier processes.
       save_every: Steps between checkpoints.
       stepping: See `tf1_mtl.training.train`.
 
     Yields:
-      A `Step` after each update, counted from the first one of the run.
+      A `Step` after each update. Its number counts from the first step of the run.
 
     Raises:
-      InputError: As `Store`; or a loss is not finite: the run is not saved after the checkpoint
-        before it, and the batch of that step is kept beside the checkpoints.
+      InputError: As in `Store`, or a loss is not finite. Then nothing after the last checkpoint
+        is saved, and the batch of that step is kept beside the checkpoints.
       KeyboardInterrupt: After Ctrl-C, when the checkpoint is written.
-      SystemExit: After SIGTERM, with status 143; the same is saved.
+      SystemExit: After SIGTERM, when the checkpoint is written. The status is 143.
     """
     step = store.restore(rng)
     with gathered(signal.SIGINT, signal.SIGTERM) as received:
@@ -76,7 +75,7 @@ def train_long(
 
 
 def _until(batches: Iterator[Batch], received: List[int], drawn: Deque[Batch]) -> Iterator[Batch]:
-    """Yields batches until a signal comes; what was drawn by then is still trained and saved."""
+    """Yields batches until a signal comes. The last one is still trained and saved."""
     for batch in batches:
         drawn.append(batch)
         yield batch

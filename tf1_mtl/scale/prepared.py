@@ -1,17 +1,17 @@
 """Makes steps by prepared calls: the batches lie in the graph, and a step needs no feeds.
 
-Most of what `session.run([op, loss], feed_dict)` costs on a graph this small is not arithmetic. It
-is Python looking up the fetches, checking and handing over three arrays, and threads waking each
-other for operations that take a microsecond. Here
+On a graph this small, `session.run([op, loss], feed_dict)` spends most of its time outside the
+arithmetic. Python looks up the fetches, and checks and copies three arrays. Threads wake each other
+for operations that take a microsecond. Here
 
-  - a chunk of batches is put into variables of the graph by one run, a counter beside them;
+  - One run puts a chunk of batches into variables of the graph, with a counter.
   - `Session.make_callable` prepares the fetch once, so that a step is one call without arguments.
-    It is given one tensor, the loss, which waits for the update: of a list it would look up each
-    element, and put the results together, in Python and at every call;
-  - the step gathers the batch at the counter, trains on it, and then moves the counter;
-  - the session runs the operations of a step in the calling thread (`config`).
+    The fetch is one tensor, the loss, which waits for the update. A list would cost more, since
+    Python looks up its elements and collects the results at every call.
+  - The step gathers the batch at the counter, trains on it, and then increments the counter.
+  - The session runs the operations of a step in the calling thread (`config`).
 
-The trained nodes are copies of those of the article, on the same variables, so every bit is the
+The trained nodes are copies of those of the article, on the same variables. So every bit is the
 same.
 """
 
@@ -37,13 +37,13 @@ def config(variables: str) -> tf.ConfigProto:
     if variables == "resource":
         settings.experimental.executor_type = "SINGLE_THREADED_EXECUTOR"
     else:
-        # -1: in the thread that calls run. TensorFlow 1.13 aborts on it and has a thread to wake.
+        # -1: in the thread that calls run. TensorFlow 1.13 aborts on that, so it gets a thread.
         settings.inter_op_parallelism_threads = 1 if tf.__version__.startswith("1.13.") else -1
     return settings
 
 
 def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
-    """Trains on one batch after the other; see `tf1_mtl.training.train`.
+    """Trains on one batch after the other, as `tf1_mtl.training.train` does.
 
     Up to a chunk of batches is drawn ahead of the step that is yielded.
     """
@@ -65,7 +65,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
 
 
 def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
-    """Adds what loads a chunk of batches of one task, and what trains on the next of them."""
+    """Adds the nodes that load a chunk of batches of one task, and those that train on the next."""
     with net.graph.as_default(), tf.name_scope(f"{scope}/"):
         counter = held(net, tf.zeros([], tf.int32), "counter")
         at = tf.identity(counter)
