@@ -1,6 +1,6 @@
 """Explains what one `Session.run` needs, reads, writes and runs: planned, and measured.
 
-*Planned* is what the graph says: backward from the fetches, up to what is fed. *Measured* is what a
+*Planned* is read off the graph: backward from the fetches, up to what is fed. *Measured* is what a
 real run executed, from a full trace of TensorFlow. The graph optimizer and constant folding are
 switched off for it, so that the nodes are those of the graph as it is written.
 """
@@ -38,18 +38,18 @@ def explain(
     """Explains one run of any v1 graph, and changes no weight by doing so.
 
     The measured runs happen in sessions of their own, into which the values of the variables are
-    copied, so that the session of the caller is only read. No node is added to the graph.
+    copied. So the session of the caller is only read. No node is added to the graph.
 
     Args:
-      fetches: As for `Session.run`, one or a list: tensors, operations, variables or names in the
-        graph, such as "Adam_1" or "L2Loss:0"; for a NamedTuple of handles such as
-        `MultiTaskGraph` also its field names, such as "Y1_op". The name of a variable fetches its
-        value, with or without ":0".
-      feeds: What is fed: values by tensor or name, or just tensors or names, for which random
-        values are taken; None feeds every placeholder.
-      session: Open on the graph; the run is explained for its variables' values. None takes
-        initial values.
-      graph: None takes that of the session, or else builds that of the article.
+      fetches: One fetch or a list, as for `Session.run`: tensors, operations, variables or names
+        in the graph, such as "Adam_1" or "L2Loss:0". The name of a variable fetches its value,
+        with or without ":0". With a NamedTuple of handles, such as `MultiTaskGraph`, the names of
+        its fields can be used too, such as "Y1_op".
+      feeds: Values by tensor or name. Or tensors or names alone, which get random values. None
+        feeds every placeholder.
+      session: A session on the graph, of which the run takes the values of the variables. None
+        takes initial values.
+      graph: None takes that of the session. Without a session it builds that of the article.
 
     Raises:
       InputError: A name is not in the graph (the message lists near ones), or a value does not
@@ -104,14 +104,14 @@ def explain(
 
 
 class Names:
-    """The elements of a graph by name: names of the graph and, if it is ours, of the article."""
+    """Finds the elements of a graph by their names in the graph, or in the article."""
 
     def __init__(self, graph: AnyGraph) -> None:
         self.fields: Dict[str, Any] = {}
         self.graph: tf.Graph = getattr(graph, "graph", graph)
         if graph is not self.graph:
             self.fields = {k: v for k, v in graph._asdict().items() if k != "graph"}  # type: ignore
-        #: {"Adam_1": "Y1_op", "L2Loss": "Y1_Loss", ...}; variables keep their graph names.
+        #: {"Adam_1": "Y1_op", "L2Loss": "Y1_Loss", ...}. Variables keep their names.
         self.article: Dict[str, str] = {
             getattr(element, "op", element).name: name
             for name, element in self.fields.items()
@@ -119,13 +119,13 @@ class Names:
         }
 
     def find(self, name: Any) -> Element:
-        """Returns the operation or tensor of a name; of a variable, the tensor of its value.
+        """Returns the operation or tensor of a name, or the tensor of the value of a variable.
 
         Args:
           name: A name, or what TensorFlow can fetch.
 
         Raises:
-          InputError: The graph has no such name; the message lists near names.
+          InputError: The name is not in the graph. The message lists near names.
         """
         wanted = self.fields.get(name, name) if isinstance(name, str) else name
         try:
@@ -143,7 +143,7 @@ class Names:
             ) from error
 
     def spoken(self, element: Element) -> str:
-        """Returns the name that the article gives an element, or else its own name."""
+        """Returns the name of an element in the article, or its own name if it is not there."""
         op = element if isinstance(element, tf.Operation) else element.op
         if op.name.endswith(_VALUE) and op.type == "ReadVariableOp":
             return op.name[: -len(_VALUE)]
@@ -158,7 +158,7 @@ class Names:
 
 
 class Traced(NamedTuple):
-    """What one real run did, or the error that it ended with."""
+    """Holds what one real run did, or the error that it ended with."""
 
     nodes: Optional[Tuple[str, ...]]  #: the nodes of the graph that ran, in its order
     changed: Optional[Tuple[str, ...]]  #: the variables whose bits differ afterwards
@@ -172,14 +172,14 @@ def run_traced(
     feed_dict: Mapping[tf.Tensor, Any],
     as_written: bool,
 ) -> Traced:
-    """Runs once in a new session whose variables have these values, and says what ran.
+    """Runs once in a new session whose variables have these values, and returns what ran.
 
     Args:
-      graph: That of the session.
+      graph: The graph of the new session.
       values: From `variable_values`.
       fetches: Operations and tensors.
       feed_dict: Values by tensor.
-      as_written: True switches the graph optimizer and constant folding off; False leaves the
+      as_written: True switches the graph optimizer and constant folding off. False leaves the
         default of TensorFlow.
     """
     with tf.Session(graph=graph, config=cpu_config(as_written)) as session:
@@ -202,7 +202,7 @@ def run_traced(
 
 
 def cpu_config(as_written: bool) -> tf.ConfigProto:
-    """Returns settings of a session on the CPU; see `run_traced`."""
+    """Returns settings of a session on the CPU. `run_traced` explains `as_written`."""
     # Which nodes run does not depend on the device, and the CPU is always there.
     config = tf.ConfigProto(allow_soft_placement=True, device_count={"GPU": 0})
     if as_written:
@@ -214,7 +214,7 @@ def cpu_config(as_written: bool) -> tf.ConfigProto:
 def trace(
     session: tf.Session, fetches: Sequence[Element], feed_dict: Mapping[tf.Tensor, Any]
 ) -> Tuple[str, ...]:
-    """Runs once in this session, which is a real step, and names the nodes that ran.
+    """Runs once in this session, which is a real step, and returns the nodes that ran.
 
     Returns:
       Names of nodes of the graph, in its order. What TensorFlow adds for a run of its own
@@ -228,7 +228,7 @@ def trace(
 
 
 def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
-    """Returns the values of variables that have one; without a session, their initial values."""
+    """Returns the values of initialized variables, or initial values without a session."""
     variables = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES) + graph.get_collection(
         tf.GraphKeys.LOCAL_VARIABLES
     )
@@ -281,7 +281,7 @@ def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:
 
 
 def _made_up(rng: np.random.RandomState, tensor: tf.Tensor) -> Any:
-    """Returns random numbers as the article feeds them: uniform on [0, 10); unknown sizes are 1."""
+    """Returns random numbers as the article feeds them: uniform on [0, 10). Unknown sizes are 1."""
     shape = [] if tensor.shape.ndims is None else [size or 1 for size in tensor.shape.as_list()]
     dtype = tensor.dtype.base_dtype
     if dtype == tf.string:
@@ -300,8 +300,8 @@ def _as_list(one_or_more: Any) -> List[Any]:
 
 
 def _sentence(error: tf.errors.OpError) -> str:
-    """Returns the sentence of TensorFlow, without the file and line where the node was made."""
+    """Returns the sentence of an error, without the file and line where the node was made."""
     lines = error.message.strip().splitlines()
-    # It stands before the name of the node, which is written "[[node X ...]]" or "[[{{node X}}]]".
+    # It is before the name of the node, which is written "[[node X ...]]" or "[[{{node X}}]]".
     nodes = [number for number, line in enumerate(lines) if line.startswith("\t [[")]
     return re.sub(r"^\s*\(0\) [\w ]+: ", "", lines[nodes[0] - 1] if nodes else lines[0])

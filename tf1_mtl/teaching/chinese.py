@@ -1,9 +1,9 @@
-"""Says in Chinese what pictures and tables say in English."""
+"""Translates the words of pictures and tables into Chinese."""
 
 import re
 from typing import Tuple
 
-#: Patterns of whole phrases, and how to say them. A name in them stays as it is.
+#: Patterns of whole phrases, and their translations. A name in them is not changed.
 PHRASES: Tuple[Tuple[str, str], ...] = (
     (r"placeholders", "占位符"),
     (r"placeholder (\[.*\])", r"占位符 \1"),
@@ -51,7 +51,7 @@ PHRASES: Tuple[Tuple[str, str], ...] = (
 
 
 def in_language(words: str, language: str) -> str:
-    """Returns a phrase in "en" or "zh"; what has no translation, such as a name, stays."""
+    """Returns a phrase in "en" or "zh". A phrase without translation is returned unchanged."""
     if language == "zh":
         for pattern, translation in PHRASES:
             if re.fullmatch(pattern, words):

@@ -1,6 +1,6 @@
 """Compares training alone, alternately and jointly, from the same weights and on the same rows.
 
-Every *regime* starts from the same weights and takes the labelled rows of each task equally often,
+Every *regime* starts from the same weights and uses the labelled rows of each task equally often,
 in the same order. In a regime that tosses a coin this holds on average. The result is the loss on
 rows held out. A *seed* draws the rows held out, the order of the others, the first weights and the
 coin. The regimes are compared within a seed.
@@ -32,24 +32,24 @@ WORDS = {
 
 BATCH = 10
 TASKS = ("Y1", "Y2")
-#: A training in turns is followed by so many steps of one task, or else of the other.
+#: Numbers of steps of one task, or of the other, that follow a training in turns.
 LAST_STEPS = (1, 50)
 
-#: From a random stream: the rows to train on, and the rows held out.
+#: Draws from a random stream the rows to train on and the rows held out.
 Split = Callable[[np.random.RandomState], Tuple[Data, Data]]
 
 
 class Setting(NamedTuple):
-    """Data, a start and a learning rate, under which regimes are compared."""
+    """Holds data, a start and a learning rate, under which regimes are compared."""
 
     data: str  #: what they are, in words
     split: Split
     regimes: Tuple[str, ...]
     tasks: Tuple[str, str]  #: what Y1 and Y2 are, in words
     start: str = "centred"  #: "centred", or "article" for the published uniform [0, 1)
-    learning_rate: float = 0.001  #: the published one, which is the default of Adam
+    learning_rate: float = 0.001  #: the default of Adam, as published
     larger: str = ""  #: the task with the larger data set
-    last_task: bool = False  #: also measure what the task trained last gains
+    last_task: bool = False  #: True also measures what the task trained last gains
 
     @property
     def name(self) -> str:
@@ -118,7 +118,7 @@ def _in_words(labels: np.ndarray) -> str:
 
 
 def _one_hot(labels: np.ndarray) -> bool:
-    """Returns whether every row is 0, with a 1 in one of at least two columns."""
+    """Returns True if every row is 0, except for a 1 in one of at least two columns."""
     zero_or_one = bool(((labels == 0) | (labels == 1)).all())
     return zero_or_one and labels.shape[1] > 1 and bool((labels.sum(axis=1) == 1).all())
 
@@ -145,7 +145,7 @@ def digits() -> Data:
 
 
 def held_out(data: Data) -> Split:
-    """Holds a quarter of the rows out, of two sets a quarter of each.
+    """Returns a function that holds out a quarter of the rows of each set.
 
     Raises:
       InputError: A set has fewer than 16 rows.
@@ -169,7 +169,10 @@ def held_out(data: Data) -> Split:
 
 
 def unequal_sets(data: Data, larger: str) -> Split:
-    """Returns data with both labels as two sets with one label each: 4 of 5 rows for the larger."""
+    """Returns a function that splits data into two sets with one label each.
+
+    The larger set gets four of five rows.
+    """
 
     def split(rng: np.random.RandomState) -> Tuple[Data, Data]:
         order = rng.permutation(len(data.X1))
@@ -189,33 +192,33 @@ def _rows(data: Data, first: np.ndarray, second: np.ndarray) -> Data:
 
 
 class Outcome(NamedTuple):
-    """One regime, trained from the start of one seed; dictionaries by task."""
+    """Holds the result of one regime from the start of one seed. Dictionaries are by task."""
 
     setting: str
     seed: int
     regime: str
     rows: Dict[str, int]  #: to train on
-    steps: Dict[str, int]  #: that trained the task
-    seconds: float  #: of all its training
+    steps: Dict[str, int]  #: steps that trained the task
+    seconds: float  #: time of all its training
     loss: Dict[str, float]  #: on rows held out: sum of squares / 2, a row
     guess: Dict[str, float]  #: the same of a constant guess, the mean label of the rows seen
-    accuracy: Dict[str, Optional[float]]  #: on rows held out; None unless labels are one-hot
+    accuracy: Dict[str, Optional[float]]  #: on rows held out, or None if the labels are not one-hot
     silent: Dict[str, int]  #: outputs that are 0 for every row held out
     last: Dict[int, Dict[str, float]]
-    #: the loss when the other task was trained last, for so many steps, as a multiple of the loss
-    #: when the task itself was; only where asked for, of the regimes that take turns
+    #: By number of last steps: the loss when the other task was trained last, as a multiple of the
+    #: loss when the task itself was. Only of regimes that alternate, if the setting asks for it.
 
 
 def trainings(settings: Sequence[Setting], steps: int, seeds: int) -> Iterator[Outcome]:
     """Trains every regime of every setting from every seed.
 
     Args:
-      settings: What to compare under.
-      steps: Of each task; a joint step is one of both.
-      seeds: How many, from 0.
+      settings: The settings to compare under.
+      steps: Number of steps of each task. A joint step counts for both.
+      seeds: Number of seeds, from 0.
 
     Raises:
-      InputError: The numbers of the data are so large that the outputs overflow.
+      InputError: The numbers in the data are so large that the outputs overflow.
     """
     for setting in settings:
         seen, _ = setting.split(np.random.RandomState(0))
@@ -236,7 +239,7 @@ def trainings(settings: Sequence[Setting], steps: int, seeds: int) -> Iterator[O
 
 
 class _Trial:
-    """One seed under one setting."""
+    """Trains under one setting with one seed."""
 
     def __init__(
         self, net: MultiTaskGraph, session: tf.Session, setting: Setting, steps: int, seed: int
@@ -279,8 +282,8 @@ class _Trial:
         )
 
     def _train(self, tasks: Sequence[str]) -> List[str]:
-        # A stream of rows for each task, the same in every regime; of data with both labels the
-        # two streams are one, so that a joint step sees what the steps alone see.
+        # Each task has a stream of rows, which is the same in every regime. With both labels on
+        # every row the two streams are equal, so a joint step sees what the steps alone see.
         draws = {
             task: data_draw(self.seen, np.random.RandomState([self.seed, 1]), BATCH)
             for task in TASKS
@@ -303,7 +306,7 @@ class _Trial:
         return _measured(unseen, np.broadcast_to(seen.mean(axis=0), unseen.shape)).loss
 
     def _last_task(self) -> Dict[int, Dict[str, float]]:
-        """Makes some steps of one task, or of the other, from the state that training reached."""
+        """Trains one task last, then the other, from the same state, and compares the losses."""
         with self.net.graph.as_default():
             variables = tf.global_variables()
         reached = list(zip(variables, self.session.run(variables)))
@@ -343,7 +346,7 @@ def _measured(labels: np.ndarray, outputs: np.ndarray) -> _Measured:
 
 
 def ratio(loss: float, other: float) -> float:
-    """Returns loss / other; 1 for two losses of 0, which outputs that are all 0 can have."""
+    """Returns loss / other, and 1 for two losses of 0."""
     tiny = float(np.finfo(np.float32).tiny)
     return (loss + tiny) / (other + tiny)
 
@@ -352,11 +355,11 @@ def schedule(regime: str, steps: int, rows: Dict[str, int], seed: int) -> List[s
     """Returns the task of each step.
 
     Args:
-      regime: A task, to train it alone; "joint"; "turns" for strict turn-taking; "random" for the
-        coin of the article; "proportional" for a coin as uneven as the data.
-      steps: Of each task, on average; "proportional" takes as many as the others in all.
-      rows: Of the data of each task.
-      seed: Of the coin.
+      regime: A task trains alone. "joint" trains both. "turns" takes strict turns, "random"
+        tosses the coin of the article, and "proportional" a coin as uneven as the data.
+      steps: Number of steps of each task, on average. In "proportional" their sum is the same.
+      rows: Number of rows of each task.
+      seed: Seed of the coin.
     """
     if regime == TURNS:
         return ["Y1", "Y2"] * steps

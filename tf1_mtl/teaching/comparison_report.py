@@ -1,8 +1,8 @@
 """Reports a comparison of regimes: figures with intervals, and what they support.
 
-An interval is that of the median by order statistics: between the r-th lowest and the r-th highest
-of K seeds lies the median of all seeds with probability 1 - 2 P(Binomial(K, 1/2) < r), whatever
-the distribution. Ratios are taken within a seed.
+An interval is that of the median, by order statistics. It goes from the r-th lowest to the r-th
+highest of K seeds. Whatever the distribution, it holds the median of all seeds with probability
+1 - 2 P(Binomial(K, 1/2) < r). Ratios are taken within a seed.
 """
 
 import textwrap
@@ -26,13 +26,16 @@ from tf1_mtl.teaching.comparison import (
 
 Report = Dict[str, Any]
 
-#: Columns of the text.
+#: Characters of a line of the text.
 _WIDTH = 110
 
 
 def rank_and_coverage(seeds: int) -> Tuple[int, float]:
-    """Returns the largest r whose interval holds the median with 95 %, else 1; its probability."""
-    below, probability = 0.0, 0.5**seeds  # of fewer than r; of exactly r - 1
+    """Returns the largest r whose interval holds the median with 95 %, and the probability.
+
+    With too few seeds r is 1, and the probability is below 95 %.
+    """
+    below, probability = 0.0, 0.5**seeds  # probability of fewer than r, and of exactly r - 1
     rank, coverage = 1, 1 - 2 * probability
     for r in range(1, seeds // 2 + 1):
         below += probability
@@ -44,7 +47,7 @@ def rank_and_coverage(seeds: int) -> Tuple[int, float]:
 
 
 def interval(values: Sequence[float]) -> Dict[str, Any]:
-    """Returns the median and the interval of one value a seed."""
+    """Returns the median and the interval of values, one for each seed."""
     rank, _ = rank_and_coverage(len(values))
     ordered = sorted(values)
     return {
@@ -60,8 +63,8 @@ def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int)
 
     Args:
       settings: The settings that were compared under.
-      outcomes: All of `comparison.trainings`.
-      steps: Of each task.
+      outcomes: Everything that `comparison.trainings` yielded.
+      steps: Number of steps of each task.
 
     Returns:
       What `--json` prints.
@@ -139,7 +142,7 @@ def _regime(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> Dict[str, 
 def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict[str, Any]:
     """Returns how much more the task of the smaller set loses, compared with training alone.
 
-    Where both tasks had the larger set in turn, the geometric mean of both, so that the nature of
+    If each task had the larger set once, it is the geometric mean of both, so that the nature of
     the tasks cancels out.
     """
     loss = {(o.setting, o.regime, o.seed): o.loss for o in outcomes}
@@ -182,15 +185,15 @@ def _headline(found: Report) -> Dict[str, Any]:
             [
                 _answer_in_words(found, rival, better),
                 f"Trained alternately by coin, Y1 has {shown(against['Y1'])} times its loss when "
-                f"trained {WORDS[rival]}, and Y2 {shown(against['Y2'])} times; both intervals hold "
-                f"at once with at least {coverage:.1%}, and {_elsewhere_in_words(elsewhere)}.",
+                f"trained {WORDS[rival]}, and Y2 {shown(against['Y2'])} times. Both intervals hold "
+                f"at once with at least {coverage:.1%}. {_elsewhere_in_words(elsewhere)}.",
             ]
         ),
     }
 
 
 def _rival(setting: Dict[str, Any]) -> Tuple[str, Dict[str, Any]]:
-    """Returns what alternate training is compared with: joint training, or else each task alone."""
+    """Returns what alternate training is compared with: joint training, or each task alone."""
     if setting["alternate_against_joint"]:
         return JOINT, setting["alternate_against_joint"]
     return ALONE, setting["regimes"][RANDOM]["against_alone"]
@@ -244,9 +247,9 @@ def _answer_in_words(found: Report, rival: str, better: Dict[str, str]) -> str:
 
 def _elsewhere_in_words(answers: List[str]) -> str:
     if not answers:
-        return "no other start or learning rate was tried"
+        return "No other start or learning rate was tried"
     counts = [f"{answer!r} at {answers.count(answer)}" for answer in sorted(set(answers))]
-    return f"of {len(answers)} other starts and learning rates the answer is {', '.join(counts)}"
+    return f"Of {len(answers)} other starts and learning rates the answer is {', '.join(counts)}"
 
 
 def _findings(found: Report) -> Tuple[List[str], List[str]]:
@@ -308,7 +311,7 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
                 biased = verdict(ratios[task]) == "worse"
                 sentence = (
                     f"{'a' if biased else 'any'} bias toward the last task trained, after training "
-                    f"{WORDS[name]}: with {count} of the other task, {task}'s loss is "
+                    f"{WORDS[name]}: with {count} of the other task, the loss of {task} is "
                     f"{shown(ratios[task])} times what it is with {count} of its own."
                 )
                 (supports if biased else not_shown).append(sentence)
@@ -336,7 +339,7 @@ def _unequal(found: Report) -> List[Dict[str, Any]]:
 
 
 def nothing_learned(setting: Dict[str, Any]) -> Dict[str, str]:
-    """Returns the tasks that learned nothing, and in which regimes; both at once if in all."""
+    """Returns the tasks that learned nothing, with their regimes. Both are one entry if in all."""
     where: Dict[str, str] = {}
     for task in TASKS:
         nothing = [name for name in setting["regimes"] if learned_nothing(setting, name, task)]
@@ -350,12 +353,12 @@ def nothing_learned(setting: Dict[str, Any]) -> Dict[str, str]:
 
 
 def learned_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
-    """Returns whether the loss of a task is above that of a constant guess after this regime."""
+    """Returns True if this regime leaves the loss of a task above that of a constant guess."""
     return verdict(setting["regimes"][regime]["against_guess"][task]) == "worse"
 
 
 def shows_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
-    """Returns whether a comparison of a regime with the task alone says nothing about learning.
+    """Returns True if comparing a regime with the task alone shows nothing about learning.
 
     A task that learned nothing in this regime cannot be better for it, and cannot be worse if it
     learned nothing alone either.
@@ -366,7 +369,7 @@ def shows_nothing(setting: Dict[str, Any], regime: str, task: str) -> bool:
 
 
 def verdict(ratio: Dict[str, Any]) -> str:
-    """Returns "better" or "worse" if the interval of a ratio of losses excludes 1, else ""."""
+    """Returns "better" or "worse" if the interval of a ratio of losses excludes 1, or ""."""
     if ratio["high"] < 1:
         return "better"
     return "worse" if ratio["low"] > 1 else ""
@@ -390,7 +393,7 @@ def _number(value: float) -> str:
 
 
 def text(found: Report) -> str:
-    """Returns the headline, tables, then what the figures support and what they do not.
+    """Returns the headline, the tables, what the figures support and what they do not.
 
     Args:
       found: From `comparison_report.report`.
@@ -398,11 +401,11 @@ def text(found: Report) -> str:
     opening = (
         f"{found['seeds']} seeds, {found['steps']} steps of each task, {found['batch']} rows a "
         "step. Losses are sum of squares / 2 a row, on rows held out. Each figure is the median of "
-        "the seeds, and in brackets the interval that holds the median of all seeds with "
+        "the seeds. The interval in brackets holds the median of all seeds with "
         f"{found['interval']['coverage']:.1%}, whatever the distribution (order statistics). "
-        "Multiples are taken seed by seed. Every regime takes each task as often as it is trained "
-        "alone, but for alternating in proportion to the data, which shares as many steps out "
-        "unevenly. An output is silent that is 0 for every row held out."
+        "Multiples are taken seed by seed. Every regime trains each task for as many steps as "
+        "alone. Only alternating in proportion to the data divides the same number of steps "
+        "unevenly. A silent output is 0 for every row held out."
     )
     lines = textwrap.wrap(found["headline"]["text"], _WIDTH)
     lines += ["", *textwrap.wrap(opening, _WIDTH), *_direct(found)]
@@ -457,7 +460,7 @@ def _biases(found: Report) -> List[str]:
     lines = []
     if found["bias_toward_larger_set"]:
         lines += ["", "Bias toward the larger data set: loss against the task alone,"]
-        lines += ["the smaller set's task as a multiple of the larger set's"]
+        lines += ["the task of the smaller set as a multiple of that of the larger set"]
         for name, bias in found["bias_toward_larger_set"].items():
             lines.append(_row(f"  {WORDS[name]}", shown(bias)))
     if any(regime["other_task_last"] for regime in found["settings"][0]["regimes"].values()):
@@ -510,11 +513,11 @@ def plot(found: Report, path: str) -> None:
     axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     figure.supxlabel(
-        "Loss on rows held out, as a multiple of the task's loss when trained alone "
+        "Loss on rows held out, as a multiple of the loss of the task when trained alone "
         "(logarithmic).\n"
         f"Marker: median of {found['seeds']} seeds. Line: the interval that holds the median of "
         f"all seeds with {found['interval']['coverage']:.1%}.\n"
-        "Hollow and dotted: the task learned nothing there, and the multiple says nothing about "
+        "Hollow and dotted: the task learned nothing there, and the multiple shows nothing about "
         "learning.",
         fontsize=9,
     )
@@ -551,6 +554,6 @@ def _draw(axes: Any, setting: Dict[str, Any]) -> None:
             for tasks, where in nothing_learned(setting).items()
         ),
     ]
-    # A name of a file is no formula.
+    # Matplotlib would read $ in the name of a file as a formula.
     axes.set_title("\n".join(lines).replace("$", r"\$"), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -9,19 +9,19 @@ from tf1_mtl.teaching import style
 from tf1_mtl.training import Step
 
 _NAMES = {"Y1": "task Y1", "Y2": "task Y2", "joint": "both tasks (joint)"}
-#: With so many points, two lines can still be distinguished.
+#: The number of points of a line at which two lines can still be distinguished.
 _POINTS = 60
 
 
 def plot(steps: Iterable[Step], path: str) -> None:
-    """Draws the losses of a run, one line a task, into a PNG or SVG file.
+    """Draws the losses of a run, one line for each task, into a PNG or SVG file.
 
-    The loss axis is logarithmic when the largest loss is ten times the smallest or more. Of a
-    long run every loss is drawn thin and pale, and means of several steps above it.
+    The loss axis is logarithmic when the largest loss is ten times the smallest or more. For a
+    long run, every loss is drawn thin and pale, with the means of several steps above.
 
     Args:
       steps: What `train` yielded, in any number and order of tasks.
-      path: Ends with .png or .svg. Check it before a long run with `style.check_path`.
+      path: The .png or .svg file. Check it before a long run with `style.check_path`.
 
     Raises:
       InputError: There are no steps, or the path cannot be written.
@@ -68,6 +68,6 @@ def paint(steps: Iterable[Step]) -> Any:
 
 
 def _means(points: np.ndarray, together: int) -> np.ndarray:
-    """Returns the means of groups of points (step, loss); the last group may be smaller."""
+    """Returns the means of groups of points (step, loss). The last group may be smaller."""
     starts = range(0, len(points), together)
     return np.array([points[start : start + together].mean(axis=0) for start in starts])

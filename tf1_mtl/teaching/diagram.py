@@ -1,8 +1,8 @@
-"""Lays out a graph as boxes in rows; everything is found in the graph itself.
+"""Lays out a graph as boxes in rows. It reads nothing but the graph.
 
 A box is a placeholder, a variable (with its reads), an optimizer (with its gradients, slots and
-updates), or a chain of ops: an op whose only input is the box before it
-joins that box, so that `relu(matmul(X, W))` is one layer.
+updates), or a chain of ops. An op whose only input is the box before it joins that box, so that
+`relu(matmul(X, W))` is one layer.
 """
 
 import textwrap
@@ -15,46 +15,46 @@ from tf1_mtl.teaching.groups import Optimizer, Structure, structure
 from tf1_mtl.walk import PLACEHOLDERS, READS, VARIABLES, needed
 
 _SOURCES = (*PLACEHOLDERS, *VARIABLES)
-#: So many letters fit on a line of a box.
+#: The number of letters that fit on a line of a box.
 LETTERS = 25
-#: Rounds of moving each box towards the boxes it is joined to.
+#: The number of rounds in which each box moves towards its neighbours.
 _SWEEPS = 12
 
 
 class Box(NamedTuple):
-    """One box."""
+    """Describes one box."""
 
     kind: str  #: "placeholder", "variable", "ops" or "optimizer"
     title: str
     lines: Tuple[str, ...]
-    nodes: Tuple[str, ...]  #: nodes of the graph that make it run; more than it shows
+    nodes: Tuple[str, ...]  #: the box runs if one of these runs (its text names only some)
     row: int
-    column: float  #: of its centre; 0 is the middle of the picture
+    column: float  #: place of its centre, from the middle of the picture
 
 
 class Edge(NamedTuple):
-    """An arrow between two boxes, by their numbers."""
+    """Describes an arrow between two boxes, by their numbers."""
 
     start: int
     end: int
     gradient: bool  #: True from a loss to the optimizer that differentiates it
     nodes: Tuple[str, ...]  #: the arrow is used when one of these runs
-    way: Tuple[Tuple[float, int], ...]  #: (column, row) of the rows passed in between
+    way: Tuple[Tuple[float, int], ...]  #: (column, row) in each row between its ends
 
 
 class Diagram(NamedTuple):
-    """Boxes and arrows, from the top row (0) down."""
+    """Holds boxes and arrows, from the top row (0) down."""
 
     boxes: Tuple[Box, ...]
     edges: Tuple[Edge, ...]
 
 
 def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
-    """Lays a graph out.
+    """Returns the boxes and arrows of a graph.
 
     Args:
-      graph: Any v1 graph, or a NamedTuple of its handles, whose names the boxes then get.
-      only: Draws only what these fetches need, and the losses of their optimizers; None draws
+      graph: Any v1 graph, or a NamedTuple of its handles, whose field names the boxes get.
+      only: Fetches. Only what they need is drawn, and the losses of their optimizers. None draws
         the whole graph.
     """
     names = Names(graph)
@@ -139,7 +139,7 @@ def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
 
 
 def _shape(op: tf.Operation) -> str:
-    """Returns the shape of what an op gives; of a variable, that of its value."""
+    """Returns the shape of the output of an op, or of the value of a variable."""
     if not op.outputs:
         return "no output"  # such as tf.Assert, which TensorFlow adds to some losses
     is_variable = op.type in VARIABLES
@@ -157,7 +157,7 @@ def _wrap(verb: str, names: Sequence[str]) -> List[str]:
 
 def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
     rows = _rows(boxes, edges)
-    # An arrow that passes a row between its ends gets a place there, so that no box is in its way.
+    # An arrow that passes a row gets a place in that row, so that it crosses no box.
     slots: List[List[Any]] = [[] for _ in range(max(rows, default=0) + 1)]
     for number, row in enumerate(rows):
         slots[row].append(number)
@@ -188,9 +188,12 @@ def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
 
 
 def _rows(boxes: Sequence[Box], edges: Sequence[Edge]) -> List[int]:
-    """Returns a row for each box: below its inputs; placeholders and variables near their use."""
+    """Returns a row for each box, below its inputs.
+
+    Placeholders and variables are just above the box that uses them.
+    """
     rows = [0] * len(boxes)
-    for number in range(len(boxes)):  # in the order of the graph: what is before is done
+    for number in range(len(boxes)):  # in the order of the graph, so inputs come first
         before = [e.start for e in edges if e.end == number and boxes[e.start].kind == "ops"]
         rows[number] = max((rows[start] + 1 for start in before), default=0)
     for number, box in enumerate(boxes):

@@ -9,16 +9,16 @@ _WIDTH = 96
 
 
 class Explanation(NamedTuple):
-    """One run: nodes and variables by their names in the graph, in its order."""
+    """Describes one run. Nodes and variables have the names and the order of the graph."""
 
-    fetches: Names  #: as the article calls them, where it does
+    fetches: Names  #: under the names of the article, if it has them
     feeds: Names
     planned: Names  #: the nodes that must run, read off the graph
-    measured: Optional[Names]  #: the nodes that ran, traced; None when the run failed
+    measured: Optional[Names]  #: the nodes in the trace of the run, or None if it failed
     error: Optional[str]  #: the message of TensorFlow if the run failed
     must_feed: Names  #: placeholders that the fetches need
-    not_needed: Names  #: placeholders that they do not need, fed or not
-    variables: Names  #: all of the graph
+    not_needed: Names  #: placeholders that the fetches do not need, fed or not
+    variables: Names  #: all variables of the graph
     reads: Names  #: variables whose value is used
     writes: Names  #: variables that are assigned
     written_by: Dict[str, Names]  #: variable -> the ops that assign it
@@ -33,7 +33,7 @@ class Explanation(NamedTuple):
         return self.measured == self.planned
 
     def as_json(self) -> Dict[str, Any]:
-        """Returns everything for `json.dumps`; of each group, how many of its nodes ran."""
+        """Returns everything for `json.dumps`, with counts of the nodes of each group."""
         return {
             **self._asdict(),
             "agrees": self.agrees,

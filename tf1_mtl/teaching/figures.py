@@ -11,7 +11,7 @@ from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, diagram
 from tf1_mtl.teaching.explanation import Explanation
 
-# Inches, at which a row of four boxes is 8 inches wide; text in points.
+# Lengths in inches, so that a row of four boxes is 8 inches wide. Sizes of text in points.
 _PITCH, _BOX_WIDTH, _MARGIN = 1.98, 1.8, 0.12
 _GAP, _HEAD, _LINE, _PADDING = 0.42, 0.14, 0.155, 0.08
 _TITLE_SIZE, _TEXT_SIZE = 10.0, 8.5
@@ -35,16 +35,16 @@ def draw(
     title: str = "",
     language: str = "en",
 ) -> None:
-    """Draws a graph into a PNG or SVG file, by the ending of the path.
+    """Draws a graph into a PNG or SVG file.
 
     Args:
-      path: Ends with .png or .svg.
-      graph: Any v1 graph, or a NamedTuple of its handles, whose names the picture then uses.
-      only: Draws only what these fetches need; None draws the whole graph.
-      explanation: Of a run of the graph. What it executed is shown in colour, the rest grey and
-        dotted. Variables that it wrote have a thick border, and words say so too.
-      title: Stands above the picture.
-      language: Of the words: "en" or "zh".
+      path: The file. It ends with .png or .svg.
+      graph: Any v1 graph, or a NamedTuple of its handles, whose field names the picture uses.
+      only: Fetches. Only what they need is drawn. None draws the whole graph.
+      explanation: A run of the graph. What it executed is drawn in colour, the rest grey and
+        dotted. Variables that it wrote have a thick border, and a line that states it.
+      title: The title of the picture.
+      language: "en" or "zh".
 
     Raises:
       InputError: The path cannot be written, or a name is not in the graph.
@@ -75,7 +75,7 @@ def paint(
     columns = [abs(box.column) for box in picture.boxes]
     columns += [abs(column) for edge in picture.edges for column, _ in edge.way]
     width = max(4.2, (2 * max(columns, default=0) + 1) * _PITCH + 2 * _MARGIN)
-    # So many inches a letter takes at most; long lines are broken rather than cut.
+    # The divisor is the greatest width of a letter in inches. Long lines are broken, not cut.
     titles = [in_language(line, language) for line in title.splitlines()]
     head = [part for line in titles for part in wrap(line, int(width / 0.11))]
     legend = [in_language(line, language) for line in _legend(picture, explanation)]
@@ -103,7 +103,7 @@ def paint(
 
 
 class _State:
-    """A box, and what the run did to it."""
+    """Holds a box, and what the run did to it."""
 
     def __init__(self, box: Box, explanation: Optional[Explanation], language: str) -> None:
         self.box = box
@@ -142,7 +142,7 @@ def _what_happened(variable: str, explanation: Explanation, used: bool) -> str:
 
 
 class _Row(NamedTuple):
-    """Where a row of boxes lies, in inches from the top."""
+    """Holds the top and the bottom of a row of boxes, in inches from the top."""
 
     top: float
     bottom: float
@@ -153,9 +153,9 @@ class _Row(NamedTuple):
 
 
 def _rows(picture: Diagram, states: Sequence[_State], top: float) -> Tuple[List[_Row], float]:
-    """Returns the rows from the top down, and where the last one ends.
+    """Returns the rows from the top down, and the end of the last one.
 
-    The farther aside an arrow goes, the more room it gets between two rows.
+    The farther an arrow goes sideways, the more room it gets between two rows.
     """
     rows = []
     for number in range(max((state.box.row for state in states), default=0) + 1):
@@ -172,7 +172,7 @@ def _rows(picture: Diagram, states: Sequence[_State], top: float) -> Tuple[List[
 
 
 def _pairs(edge: Edge, states: Sequence[_State]) -> Iterable[Tuple[_Place, _Place]]:
-    """Yields the parts of an arrow from row to row, as places (column, row)."""
+    """Yields the parts of an arrow from row to row, each as two places (column, row)."""
     start, end = states[edge.start].box, states[edge.end].box
     places = [(start.column, start.row), *edge.way, (end.column, end.row)]
     return zip(places, places[1:])
@@ -234,12 +234,13 @@ def _draw_edge(
     patches = require("matplotlib.patches", "plot")
     path = require("matplotlib.path", "plot").Path
     start, end = states[edge.start], states[edge.end]
-    # Straight down beside boxes, aside only between two rows, so that it never crosses a box.
+    # The arrow goes straight down beside boxes, and sideways only between rows. So it crosses no
+    # box.
     points = [(start.box.column * _PITCH, rows[start.box.row].middle + start.height / 2)]
     for (column, row), (next_column, next_row) in _pairs(edge, states):
         points.append((column * _PITCH, rows[row].bottom))
         if next_row == end.box.row:
-            # An arrow meets its box a little to the side that it comes from.
+            # An arrow ends a little to the side that it comes from.
             next_column += max(-0.38, min(0.38, (column - next_column) * 0.3))
         points.append((next_column * _PITCH, rows[next_row].top - _HEAD))
     points.append((points[-1][0], rows[end.box.row].middle - end.height / 2))
@@ -260,7 +261,7 @@ def _draw_edge(
 
 
 def _ran(explanation: Explanation) -> Sequence[str]:
-    """Returns what ran or, of a run that failed, what would have run."""
+    """Returns the nodes that ran. If the run failed, returns those that would have run."""
     return explanation.planned if explanation.measured is None else explanation.measured
 
 

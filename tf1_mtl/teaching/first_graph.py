@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 
 class FirstGraph(NamedTuple):
-    """The handles of the first graph, under the names of the article."""
+    """Holds the handles of the first graph, under the names of the article."""
 
     graph: tf.Graph
     X: tf.Tensor  #: placeholder, float32 [10, 10]
@@ -18,7 +18,7 @@ class FirstGraph(NamedTuple):
 
 
 def build_first_graph() -> FirstGraph:
-    """Builds the first graph of the article; nothing runs yet."""
+    """Builds the first graph of the article. Nothing runs yet."""
     with tf.Graph().as_default() as graph:
         X = tf.placeholder("float", [10, 10], name="X")
         Y = tf.placeholder("float", [10, 1], name="Y")

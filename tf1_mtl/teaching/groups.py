@@ -20,18 +20,18 @@ Ops = Tuple[tf.Operation, ...]
 
 
 class Optimizer(NamedTuple):
-    """What one `minimize` call added to the graph."""
+    """Holds what one `minimize` call added to the graph."""
 
-    name: str  #: such as "Adam_1": the op that `minimize` returns
-    loss: Optional[tf.Operation]  #: what it minimizes; None where that is not known
+    name: str  #: of the op that `minimize` returns, such as "Adam_1"
+    loss: Optional[tf.Operation]  #: what it minimizes, or None if that is not known
     updates: Ops  #: the ops that change what it trains
     trained: Ops  #: the variables that it trains
-    own: Ops  #: its slots and other variables of its own
-    nodes: Ops  #: its ops, and those of its variables
+    own: Ops  #: its slots and its other variables
+    nodes: Ops  #: its ops, and the ops of its variables
 
 
 class Task(NamedTuple):
-    """A task of a graph, which has a loss."""
+    """Holds a task of a graph. It has a loss."""
 
     loss: tf.Operation
     label: Optional[tf.Operation]  #: the placeholder that no other task needs
@@ -39,27 +39,27 @@ class Task(NamedTuple):
 
 
 class Gradients(NamedTuple):
-    """What one call of `tf.gradients` added to the graph."""
+    """Holds what one call of `tf.gradients` added to the graph."""
 
     scope: str  #: such as "gradients_1"
-    loss: Optional[tf.Operation]  #: what is differentiated; None where that is not known
+    loss: Optional[tf.Operation]  #: what is differentiated, or None if that is not known
     nodes: Ops
 
 
 class Structure(NamedTuple):
-    """The parts of a graph."""
+    """Holds the parts of a graph."""
 
     placeholders: Ops
-    forward: Ops  #: everything from placeholders and weights to the losses and other end values
+    forward: Ops  #: from placeholders and weights to the losses and other last values
     tasks: Tuple[Task, ...]
-    losses: Ops  #: the tasks' losses, and what is made of them to be minimized
+    losses: Ops  #: of the tasks, and what is computed from them and minimized
     gradients: Tuple[Gradients, ...]
     optimizers: Tuple[Optimizer, ...]
     family: Dict[tf.Operation, tf.Operation]  #: nodes that belong to a variable -> the variable
 
 
 def structure(graph: tf.Graph) -> Structure:
-    """Returns the parts of a graph; nothing runs."""
+    """Returns the parts of a graph. Nothing runs."""
     ops = graph.get_operations()
     family = _families(ops)
     gradients = _gradients(ops)
@@ -90,12 +90,13 @@ def group(graph: tf.Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...
 
     Args:
       graph: Any v1 graph.
-      names: How to speak of a node, such as {"Adam_1": "Y1_op"}; others go by their own name.
+      names: Other names for nodes, such as {"Adam_1": "Y1_op"}.
 
     Returns:
-      Node names by group, both in the order of the graph: "placeholders"; "shared layer", what
-      several tasks need; "task 1 (Y1)" and so on, what one task needs ("model" in a graph of one
-      task); "losses"; "gradients of ..."; "optimizer ..."; "initialization"; "other".
+      Node names by group, both in the order of the graph. The groups are "placeholders",
+      "shared layer", "task 1 (Y1)" and so on, "losses", "gradients of ...", "optimizer ...",
+      "initialization" and "other". Several tasks need the shared layer. A graph with one task has
+      "model" instead of "task 1 (...)".
     """
     parts = structure(graph)
 
@@ -152,7 +153,7 @@ def _families(ops: Sequence[tf.Operation]) -> Dict[tf.Operation, tf.Operation]:
 
 
 def _is_value(op: tf.Operation) -> bool:
-    """Returns True for a variable or a read of it, False for what gives it its first value."""
+    """Returns True for a variable or a read of it, False for an op that initializes it."""
     return op.type in (*VARIABLES, *READS) and "/Initializer/" not in op.name
 
 
@@ -188,7 +189,7 @@ def _optimizers(
         # A step counter, an integer, belongs to the user.
         numbers = {variable for variable in written if variable.get_attr("dtype").is_floating}
         own = [op for op in ops if op in numbers and op not in targets.values()]
-        # Of all the gradients behind an update, the outermost were taken last.
+        # If an update needs several gradients, the outermost were computed last.
         before = needed(applied)
         losses = [part.loss for part in gradients if not before.isdisjoint(part.nodes)]
         found.append(
@@ -223,7 +224,7 @@ def _sinks(
 
 
 def _tasks(ops: Sequence[tf.Operation], ends: Sequence[tf.Operation]) -> Tuple[Task, ...]:
-    """Returns the tasks: the first scalars between data and weights and what is minimized."""
+    """Returns the tasks. Their losses are the first scalars on the way to what is minimized."""
 
     def is_loss(op: tf.Operation) -> bool:
         if len(op.outputs) != 1 or op.outputs[0].shape.ndims != 0:

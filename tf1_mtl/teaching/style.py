@@ -1,4 +1,4 @@
-"""Sets how every picture looks, and writes it.
+"""Sets the look of every picture, and writes it.
 
 The colours are those of Okabe and Ito, which colour-blind readers can distinguish. Print may be
 grey, so no picture shows anything by colour alone.
@@ -30,25 +30,25 @@ LOOKS = {
 
 FORMATS = (".png", ".svg")
 
-#: Text stays text in SVG (it can be searched, and scales), and the same picture gives the same
+#: SVG stores text as text, which can be searched and scaled. The same picture gives the same
 #: file.
 _SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "tf1-mtl"}
 _CHINESE_FONTS = (
     *("Noto Sans CJK SC", "Noto Sans SC", "Noto Sans CJK JP", "Source Han Sans SC"),
     *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "PingFang SC", "Microsoft YaHei", "SimHei"),
 )
-#: A README shows pictures about 800 pixels wide; twice that many are sharp on any screen.
+#: A README shows pictures about 800 pixels wide. Twice that many are sharp on any screen.
 _DOTS_PER_INCH = 200
 
 
 def check_path(path: str) -> None:
-    """Raises InputError unless a picture can be written here; call it before long work.
+    """Raises an error if a picture cannot be written here. Call it before long work.
 
     Args:
-      path: Ends with .png or .svg; its folder exists.
+      path: The .png or .svg file, in a folder that exists.
 
     Raises:
-      InputError: It does not, or the folder cannot be written to.
+      InputError: The ending is another, or the file cannot be written.
       MissingExtra: matplotlib is not installed.
     """
     require("matplotlib", "plot")
@@ -66,10 +66,10 @@ def check_path(path: str) -> None:
 def font_of(language: str, path: str) -> Iterator[None]:
     """Sets a font that has the letters of the language, for a picture painted in the `with` block.
 
-    In SVG, text stays text, so that the program that shows the file chooses the font.
+    Text in SVG is stored as text, and the program that shows the file chooses the font.
 
     Raises:
-      InputError: A PNG file should hold Chinese, and no font for it is installed.
+      InputError: A PNG file should have Chinese text, but a font for it is not installed.
     """
     family = "sans-serif"
     if language == "zh" and path.lower().endswith(".png"):
@@ -87,11 +87,11 @@ def font_of(language: str, path: str) -> Iterator[None]:
 
 
 def _installed_fonts() -> Set[str]:
-    """Returns the names of all fonts, those installed since matplotlib listed them included."""
+    """Returns the names of all fonts, including those that matplotlib has not listed yet."""
     fonts = require("matplotlib.font_manager", "plot")
     listed = {font.fname for font in fonts.fontManager.ttflist}
     for path in set(fonts.findSystemFonts()) - listed:
-        with contextlib.suppress(Exception):  # a font that matplotlib cannot read is not offered
+        with contextlib.suppress(Exception):  # a font that matplotlib cannot read is left out
             fonts.fontManager.addfont(path)
     return {font.name for font in fonts.fontManager.ttflist}
 
@@ -102,15 +102,15 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save(figure: Any, path: str, title: str) -> None:
-    """Writes a figure as PNG or SVG, by the ending of the path; all of it or nothing.
+    """Writes a figure as PNG or SVG, completely or not at all.
 
     Args:
       figure: From `new_figure`.
-      path: Where to.
-      title: Kept in the file, for readers who cannot see the picture.
+      path: The .png or .svg file.
+      title: Is stored in the file, for readers who cannot see the picture.
 
     Raises:
-      InputError: See `check_path`.
+      InputError: As in `check_path`.
     """
     check_path(path)
     matplotlib = require("matplotlib", "plot")

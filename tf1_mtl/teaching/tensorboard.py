@@ -17,23 +17,25 @@ def train_logged(
 ) -> Iterator[Step]:
     """Trains as `train` does, with the same numbers, and writes event files.
 
-    Written are the graph as it is (no summary op is added to it); after each step the scalars
-    "Y1_Loss", "Y2_Loss" or, in a joint step, both and "Joint_Loss"; and the run metadata of the
-    first step of each kind, which the Graphs tab offers under "Y1", "Y2" and "joint". The traced
-    steps are those of the run, so they show what the graph optimizer of TensorFlow left of the
-    graph.
+    The event files have:
+
+      - The graph, to which no summary op is added.
+      - The scalars "Y1_Loss" or "Y2_Loss" after each step. A joint step writes both, and
+        "Joint_Loss".
+      - The run metadata of the first step of each kind. The Graphs tab has them under "Y1", "Y2"
+        and "joint". They show the graph after the graph optimizer of TensorFlow.
 
     Args:
       net: The graph of the article.
-      session: Open on that graph, its variables initialized.
+      session: A session on that graph with initialized variables.
       batches: As for `train`.
-      logdir: A folder; made when it is not there. A run writes one new file into it.
+      logdir: A folder. It is made if it does not exist. A run writes one new file into it.
 
     Yields:
       The `Step`s of `train`.
 
     Raises:
-      InputError: As `train`, or the folder cannot be written to.
+      InputError: As in `train`, or the folder cannot be written.
     """
     recorder = _Recorder(net, session, logdir)
     try:
@@ -48,7 +50,7 @@ def train_logged(
 
 @contextlib.contextmanager
 def _writing(logdir: str) -> Iterator[None]:
-    """Makes an `InputError` of what the writer of TensorFlow raises when a disk is full."""
+    """Raises an `InputError` for errors of the writer of TensorFlow, such as a full disk."""
     try:
         yield
     except Exception as error:  # a full disk is an IndexError on 2.21, a RuntimeError elsewhere
@@ -60,7 +62,7 @@ def _writing(logdir: str) -> Iterator[None]:
 
 
 class _Recorder:
-    """Stands where `train` expects a session: runs its steps, and fetches what is to be written."""
+    """Replaces the session for `train`. It runs the steps, and fetches what is written."""
 
     def __init__(self, net: MultiTaskGraph, session: tf.Session, logdir: str) -> None:
         self.session = session
@@ -74,11 +76,11 @@ class _Recorder:
             },
         }
         self.traced: Set[tf.Operation] = set()
-        self.metadata: Optional[tf.RunMetadata] = None  # of the last step, when it was traced
+        self.metadata: Optional[tf.RunMetadata] = None  # of the last step, if it was traced
         self.values: Dict[str, Any] = {}  # the losses of the last step
-        # The writer of TensorFlow works in another thread; some versions lose its errors there.
+        # The writer of TensorFlow works in another thread, where some versions lose its errors.
         make_folder(logdir)
-        # The writer cannot be made where TensorFlow 2 would run eagerly.
+        # The writer cannot be made in the eager mode of TensorFlow 2.
         with net.graph.as_default():
             self.writer = tf.summary.FileWriter(logdir, net.graph)
 

@@ -1,1 +1,1 @@
-"""The page: the article walked through, with figures, real runs and evidence."""
+"""Writes the lesson page: the article with figures, real runs and evidence."""

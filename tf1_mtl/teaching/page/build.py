@@ -1,7 +1,7 @@
-"""Writes the page: the article walked through, as one HTML file that needs nothing else.
+"""Writes the lesson page: the article as one HTML file that needs no other file.
 
-The words stand in lesson.en.html and lesson.zh.html. What is run and measured takes the place of
-{{listing NAME}}, {{evidence NAME}} and so on there: each is a method of `_Page`. instrument.js
+The words are in lesson.en.html and lesson.zh.html. What is run and measured replaces
+{{listing NAME}}, {{evidence NAME}} and so on. Each of these is a method of `_Page`. instrument.js
 lets a reader change what a run fetches and feeds.
 """
 
@@ -25,7 +25,8 @@ from tf1_mtl.teaching.diagram import Diagram, diagram
 from tf1_mtl.teaching.first_graph import build_first_graph
 from tf1_mtl.teaching.page import instrument, lessons
 
-#: Of each picture: what it draws the way to (None: the whole graph), and the run that it shows.
+#: For each picture, the fetches whose needs it draws (None: the whole graph), and the run that it
+#: shows.
 PICTURES: Dict[str, Tuple[Optional[Sequence[str]], Sequence[str]]] = {
     "first": (None, ("Loss",)),
     "shared": (("Y1_Loss", "Y2_Loss"), ()),
@@ -36,20 +37,20 @@ _DIRECTIVE = re.compile(r"{{(\w+) ([\w.]+)(?: \| (.*?))?}}")
 
 
 def write_page(folder: str, language: str = "en", seed: int = 2016) -> str:
-    """Runs everything that the page shows, and writes it.
+    """Runs everything that the page shows, and writes the page.
 
     Args:
-      folder: Where to; it is made if it is not there.
+      folder: The folder of the page. It is made if it does not exist.
       language: "en" or "zh".
-      seed: Of weights and data.
+      seed: The seed of weights and data.
 
     Returns:
       The path of the file: lesson.en.html or lesson.zh.html in the folder.
 
     Raises:
-      InputError: The folder cannot be written to.
+      InputError: The folder cannot be written.
       MissingExtra: matplotlib is not installed.
-      ClaimError: A sentence is not so on this TensorFlow; nothing is written.
+      ClaimError: A claim is false on this TensorFlow. Then nothing is written.
     """
     make_folder(folder)
     path = os.path.join(folder, f"lesson.{language}.html")
@@ -60,16 +61,16 @@ def write_page(folder: str, language: str = "en", seed: int = 2016) -> str:
 
 
 class _Page:
-    """One page in the making."""
+    """Builds one page."""
 
     def __init__(self, language: str, seed: int) -> None:
         self.language, self.seed = language, seed
         self.net = build_graph(np.random.RandomState(seed))
-        self.names: Dict[str, Any] = {}  #: what the listing above has left behind
+        self.names: Dict[str, Any] = {}  #: the variables of the listing above
         self.runs: Dict[str, Explanation] = {}  #: by the name of the picture
 
     def html(self) -> str:
-        """Returns the whole file: directives are carried out from the top down."""
+        """Returns the whole file. Directives are replaced from the top down."""
         return _DIRECTIVE.sub(
             lambda found: getattr(self, found.group(1))(*filter(None, found.groups()[1:])),
             self.file(f"lesson.{self.language}.html"),
@@ -81,7 +82,7 @@ class _Page:
             return file.read()
 
     def fact(self, name: str) -> str:
-        """Returns what the page was made with."""
+        """Returns a fact about the run that made the page, such as the seed."""
         if name == "device":
             with open_session(self.net) as session:
                 return escape(session.device)
@@ -93,17 +94,17 @@ class _Page:
         }[name]
 
     def about(self, lesson: str) -> str:
-        """Returns what a lesson says about itself, as paragraphs."""
+        """Returns the docstring of a lesson as paragraphs."""
         text = lessons.about(lesson).partition("Run it:")[0]
         paragraphs = [escape(part, quote=False).strip() for part in text.split("\n\n")]
         return "".join(f"<p>{_code(part)}</p>\n" for part in paragraphs)
 
     def listing(self, lesson: str, graph: str = "") -> str:
-        """Returns a lesson and its output; what follows on the page continues it.
+        """Returns a lesson and its output. The evidence below continues it.
 
         Args:
           lesson: The name of its file, without ending.
-          graph: Says what is folded: the part of the lesson up to the graph.
+          graph: The title of the part up to the graph, which is folded. "" folds nothing.
         """
         ran = lessons.run_lesson(lesson, self.seed)
         self.names = ran.names
@@ -130,11 +131,11 @@ class _Page:
         return _svg(name, graph, PICTURES[name][0], run, self.language)
 
     def instrument(self, part: str) -> str:
-        """Returns the drawing that one can touch, or what its script knows of the graph."""
+        """Returns the drawing of section "try", or the data of its script."""
         if part == "picture":
             return _svg("try", self.net, None, instrument.nothing_runs(self.net), self.language)
         known = json.dumps(instrument.data(self.net, self.language), ensure_ascii=False)
-        return known.replace("<", "\\u003c")  # so that no name can end the element
+        return known.replace("<", "\\u003c")  # so that a name cannot end the element
 
     def rows(self, name: str) -> str:
         """Returns the body of a table: how many nodes of each group ran."""
@@ -162,7 +163,7 @@ def _code(text: str) -> str:
 
 
 def _svg(name: str, graph: Any, only: Any, explanation: Any, language: str) -> str:
-    """Returns a picture as an element of the page, whose style may change its colours."""
+    """Returns a picture as an element of the page, whose style may change the colours."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "figure.svg")
         figures.draw(path, graph, only, explanation, language=language)
@@ -171,12 +172,12 @@ def _svg(name: str, graph: Any, only: Any, explanation: Any, language: str) -> s
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>", "", svg, flags=re.S)
     svg = svg[svg.index("<svg") :]
     description = _in_words(svg, diagram(graph, only))
-    # Ids are unlike those of other pictures. A colour is a variable of its own name.
+    # The ids of two pictures differ. A colour is a CSS variable named after it.
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
     svg = re.sub(r"(fill|stroke): #(\w{6})\b", r"\1: var(--c\2, #\2)", svg)
     box = re.findall(r'viewBox="([^"]*)"', svg)[0]
-    width = float(box.split()[2]) * 4 / 3  # as large as it was drawn: points to pixels
+    width = float(box.split()[2]) * 4 / 3  # the size of the drawing, in pixels instead of points
     wide = "" if name == "first" else ' wide" tabindex="0'
     return (
         f'<div class="picture{wide}" role="img" aria-labelledby="{name}-caption" '

@@ -1,6 +1,6 @@
-"""What the instrument on the page knows: the edges of the graph, and the drawing's parts.
+"""Gathers the data of section "try": the edges of the graph, and the parts of the drawing.
 
-instrument.js walks backward along these edges, as `walk.needed` does; no answer is prepared here.
+walk.js goes backward along these edges, as `walk.needed` does. Answers are not prepared here.
 """
 
 from typing import Any, Dict, List
@@ -20,13 +20,13 @@ WEIGHTS = ("share_W", "share_Y1", "share_Y2")
 
 
 def nothing_runs(net: MultiTaskGraph) -> Explanation:
-    """Returns the explanation of a run without fetches, as which the picture is drawn."""
+    """Returns the explanation of a run without fetches, for the first drawing."""
     run = explain("Y1_Loss", graph=net)
     return run._replace(planned=(), measured=(), must_feed=(), reads=(), writes=(), changed=())
 
 
 def data(net: MultiTaskGraph, language: str) -> Dict[str, Any]:
-    """Returns the graph as the page holds it; a node or a variable is a number of `nodes`."""
+    """Returns the graph as JSON values. A node or variable is its number in `nodes`."""
     ops = net.graph.get_operations()
     number = {op.name: index for index, op in enumerate(ops)}
     run = explain("Y1_Loss", graph=net)
@@ -66,7 +66,7 @@ def _op(element: Any) -> Any:
 
 
 def _error_without(net: MultiTaskGraph, missing: str) -> str:
-    """Returns what TensorFlow says when this placeholder is not fed."""
+    """Returns the error of TensorFlow when this placeholder is not fed."""
     loss = {"X": "Y1_Loss", "Y1": "Y1_Loss", "Y2": "Y2_Loss"}[missing]
     error = explain(loss, feeds=[name for name in FEEDS if name != missing], graph=net).error
     if error is None:
@@ -75,7 +75,7 @@ def _error_without(net: MultiTaskGraph, missing: str) -> str:
 
 
 def _steps() -> List[Dict[str, Any]]:
-    """Returns the recorded session of alternate training: task, loss, and how much moved."""
+    """Returns the recorded steps of alternate training: task, loss, and counts of changes."""
     recording = load_golden("alternate")
     before, steps = recording.sessions[0].initial, []
     for run in recording.runs:

@@ -1,4 +1,4 @@
-"""Runs what the page shows: the lessons as they stand in their files, and the claims' evidence."""
+"""Runs what the page shows: the lessons of legacy_examples, and the evidence of the claims."""
 
 import ast
 import contextlib
@@ -14,23 +14,23 @@ _PACKAGE = os.path.dirname(os.path.abspath(tf1_mtl.__file__))
 
 
 class ClaimError(AssertionError):
-    """A sentence of the page is not so on this TensorFlow."""
+    """Is raised if a claim of the page is false on this TensorFlow."""
 
 
 class Ran(NamedTuple):
     """Holds a lesson that was run just now."""
 
-    code: str  #: what follows the docstring
+    code: str  #: the code after the docstring
     output: str  #: what it printed
-    names: Dict[str, Any]  #: what it left behind
+    names: Dict[str, Any]  #: the variables that it left
 
 
 def run_lesson(name: str, seed: int) -> Ran:
     """Runs a lesson with another seed than its own.
 
     Args:
-      name: Of the file without its ending, such as "1_first_graph".
-      seed: Takes the place of the seed in the file.
+      name: The name of the file without ending, such as "1_first_graph".
+      seed: Replaces the seed in the file.
     """
     source = re.sub(r"RandomState\(\d+\)", f"RandomState({seed})", read(f"{name}.py"))
     names: Dict[str, Any] = {"__name__": "__main__"}
@@ -52,14 +52,14 @@ def read(name: str) -> str:
 
 
 def claims() -> Dict[str, str]:
-    """Returns the evidence of every claim, as code with what it should print, by its name."""
+    """Returns the evidence by the name of its claim: code with what it should print."""
     with open(os.path.join(os.path.dirname(__file__), "claims.txt"), encoding="utf-8") as file:
         parts = re.split(r"^(\w+)\n(?=    >>>)", file.read(), flags=re.M)
     return dict(zip(parts[1::2], parts[2::2]))
 
 
 class Evidence(NamedTuple):
-    """Holds a line of evidence, or a few that belong together."""
+    """Holds a statement of evidence and what it printed."""
 
     code: str
     output: str
@@ -70,10 +70,10 @@ def evidence(claim: str, names: Dict[str, Any]) -> "list[Evidence]":
 
     Args:
       claim: Its name in claims.txt.
-      names: What the evidence may use. They stay as they are.
+      names: Variables for the evidence. The dictionary is not changed.
 
     Raises:
-      ClaimError: It printed something else than it should.
+      ClaimError: The evidence printed another text than it should.
     """
     names, ran = dict(names), []
     for example in doctest.DocTestParser().get_examples(claims()[claim]):
@@ -87,7 +87,7 @@ def evidence(claim: str, names: Dict[str, Any]) -> "list[Evidence]":
 
 
 def _run(code: Any, names: Dict[str, Any], catch: bool = False) -> str:
-    """Returns what code prints: as in a notebook also the value of an expression, and an error."""
+    """Returns what code prints. As in a notebook, it prints values of expressions and errors."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         try:
@@ -102,6 +102,6 @@ def _run(code: Any, names: Dict[str, Any], catch: bool = False) -> str:
 
 
 def _telling_line(error: Exception) -> str:
-    """Returns the first sentence of what an error says, without where the node was made."""
+    """Returns the first sentence of an error, without the place where the node was made."""
     line = str(error).partition("\n\t [[")[0].splitlines()[-1].strip()
     return line.partition(". ")[0]
