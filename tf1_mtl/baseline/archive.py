@@ -58,6 +58,8 @@ class ArchiveWriter:
             raise InputError(
                 f"{path}: cannot be written ({error.strerror}). Choose another place."
             ) from error
+        # Meanwhile the process may change its folder.
+        self._path, self._partial = os.path.abspath(path), os.path.abspath(self._partial)
         self._zip = zipfile.ZipFile(self._file, "w")
         self._broken = False
         self.size = 0  #: bytes of content so far

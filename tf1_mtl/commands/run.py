@@ -1,4 +1,4 @@
-"""`tf1-mtl run SCRIPT.py`: runs an unmodified TensorFlow 1 script on this TensorFlow."""
+"""`tf1-mtl run SCRIPT`: runs an unmodified TensorFlow 1 script or notebook on this TensorFlow."""
 
 import argparse
 import sys
@@ -13,12 +13,12 @@ def add_to(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "run",
-        help="run an unmodified TensorFlow 1 graph-mode script",
+        help="run an unmodified TensorFlow 1 graph-mode script or notebook",
         usage="tf1-mtl run [--seed N] [--record FILE.npz [--record-limit MB]] [--verbose] "
         "SCRIPT.py [ARGS ...]",
         description="Runs a TensorFlow 1 script as it is: `import tensorflow as tf` gives it the "
         "v1 API. As with `python`, what follows SCRIPT.py belongs to the script, and the exit "
-        "status is that of the script.",
+        "status is that of the script. Of a notebook (SCRIPT.ipynb), the code cells are run.",
     )
     parser.add_argument(
         "--seed",

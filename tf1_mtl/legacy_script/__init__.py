@@ -1,8 +1,9 @@
-"""Runs an unmodified TensorFlow 1 graph-mode script on the TensorFlow that is installed.
+"""Runs an unmodified TensorFlow 1 graph-mode script, or a notebook, on the TensorFlow at hand.
 
     imports.py   what the script gets for `import tensorflow`
     contrib.py   tf.contrib, by what continues it today
     mnist.py     the MNIST reader of tensorflow.examples
+    notebook.py  the code cells of a notebook, which run as a script does
     hints.py     the line that follows an error about what TensorFlow no longer has
 
 `run` lasts for the rest of the process: exit handlers and threads that outlive the script still
@@ -17,13 +18,13 @@ import os
 import sys
 import traceback
 import warnings
-from types import ModuleType, TracebackType
-from typing import Optional, Sequence
+from types import CodeType, ModuleType, TracebackType
+from typing import List, Optional, Sequence
 
 import numpy as np
 
 from tf1_mtl.errors import InputError
-from tf1_mtl.legacy_script import imports
+from tf1_mtl.legacy_script import imports, notebook
 from tf1_mtl.legacy_script.contrib import use_keras_2 as use_keras_2
 from tf1_mtl.legacy_script.hints import hint_for
 
@@ -33,10 +34,17 @@ _OURS = (_HERE + os.sep, os.path.join(os.path.dirname(_HERE), "baseline", "recor
 
 
 def check(path: str) -> None:
-    """Raises InputError unless there is a script to run at that path."""
+    """Raises InputError unless there is a script or a notebook to run at that path."""
     if not os.path.isfile(path):
         what = "a directory" if os.path.isdir(path) else "no such file"
         raise InputError(f"{path}: {what}, but should be a Python script. Check the path.")
+    if is_notebook(path):
+        notebook.read(path)
+
+
+def is_notebook(path: str) -> bool:
+    """Returns True for the name of a Jupyter notebook."""
+    return path.lower().endswith(".ipynb")
 
 
 def prepare(seed: Optional[int] = None) -> None:
@@ -72,8 +80,11 @@ def show_warnings() -> None:
 def run(path: str, args: Sequence[str] = ()) -> None:
     """Runs the script as `python PATH ARGS` would. Call `prepare` before.
 
+    A notebook runs as Jupyter does it: in its own folder, and without a `__file__`. What is skipped
+    of it is told on stderr.
+
     Args:
-      path: The script.
+      path: The script or notebook.
       args: What follows the name of the script in `sys.argv`.
 
     Raises:
@@ -82,7 +93,8 @@ def run(path: str, args: Sequence[str] = ()) -> None:
         ends the process by SIGINT after this exception.
     """
     # From 3.9 on Python itself makes the name absolute, and does not normalize it.
-    file = os.path.join(os.getcwd(), path) if sys.version_info >= (3, 9) else path
+    absolute = sys.version_info >= (3, 9) and not is_notebook(path)
+    file = os.path.join(os.getcwd(), path) if absolute else path
     main = ModuleType("__main__")
     main.__dict__.update(
         __file__=file,
@@ -97,9 +109,8 @@ def run(path: str, args: Sequence[str] = ()) -> None:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     imports.install()
     try:
-        with open(path, "rb") as source:
-            code = compile(source.read(), file, "exec", dont_inherit=True)
-        exec(code, main.__dict__)
+        for code in _notebook(path) if is_notebook(path) else [_script(path, file)]:
+            exec(code, main.__dict__)
         return
     except SystemExit:
         raise
@@ -114,10 +125,25 @@ def run(path: str, args: Sequence[str] = ()) -> None:
     raise SystemExit(1)
 
 
+def _script(path: str, file: str) -> CodeType:
+    with open(path, "rb") as source:
+        return compile(source.read(), file, "exec", dont_inherit=True)
+
+
+def _notebook(path: str) -> List[CodeType]:
+    cells = notebook.read(path)
+    for line in [line for cell in cells for line in cell.skipped]:
+        print(f"tf1-mtl: {line}", file=sys.stderr)
+    del sys.modules["__main__"].__dict__["__file__"]
+    os.chdir(os.path.dirname(os.path.abspath(path)))
+    sys.excepthook = traceback.print_exception  # it finds the lines of a cell; the default does not
+    return notebook.compiled(cells)
+
+
 def _report(error: BaseException, file: str) -> None:
     """Reports an uncaught error as Python does, and adds a hint if there is one."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != file:
+    while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(file):
         trace = trace.tb_next
     error.__traceback__ = trace
     _take_out_our_frames(error)

@@ -66,7 +66,7 @@ _HINTS: Tuple[Tuple[str, str], ...] = (
         r"|No module named '(cPickle|urllib2|StringIO|cStringIO|ConfigParser|Queue)'"
         r"|'dict' object has no attribute '(iteritems|has_key)'",
         "The script is written for Python 2. Convert it first, for example with 2to3 (which Python "
-        "has up to 3.12).",
+        "has up to 3.12). `jupyter nbconvert --to script` makes a script of a notebook.",
     ),
     (
         r"NameError: name '(np|numpy)' is not defined",
