@@ -21,7 +21,7 @@ def pytest_addoption(parser):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return a worker for each core, at most four; what is in one file runs in this process."""
+    """Return a worker for each core, at most four. Tests of one file run in this process."""
     files = {argument.split("::")[0] for argument in config.args}
     if len(files) == 1 and files.pop().endswith(".py"):
         config.option.dist = "no"

@@ -17,7 +17,7 @@ class Training:
         """Runs the steps.
 
         Args:
-          build: Builds the graph in the default one; returns the fetches by name, and a function
+          build: Builds the model in the default graph. Returns the fetches by name, and a function
             from the number of a step to its feed_dict.
           steps: How many.
           sources: Names of tensors that are fetched in the same run and fed to the evaluator.

@@ -1,8 +1,8 @@
-"""What TensorFlow's versions write differently for the same graph: the closed list.
+"""Lists what versions of TensorFlow write differently for the same graph.
 
-`DIFFERENCES` holds every difference between the article's graph as TensorFlow 1.15.5 writes it and
-as another version does; `as_written_by` applies those of one version. Each was read off by
-comparing all 216 nodes. A graph that differs in anything else is another graph.
+`DIFFERENCES` holds every difference between the graph of the article as TensorFlow 1.15.5 writes it
+and as another version does. `as_written_by` applies those of one version. They come from comparing
+all 216 nodes. A graph that differs in anything else is another graph.
 """
 
 from typing import Callable, List, NamedTuple, Tuple
@@ -38,7 +38,7 @@ def node_differences(expected: tf.GraphDef, actual: tf.GraphDef) -> List[str]:
     """Compares two graphs node by node: name, op, inputs, device and attributes, in order.
 
     Returns:
-      One line a difference; empty when the graphs are the same.
+      One line for each difference. Empty if the graphs are the same.
     """
     found = []
     if len(expected.node) != len(actual.node):
@@ -63,14 +63,14 @@ def node_differences(expected: tf.GraphDef, actual: tf.GraphDef) -> List[str]:
 
 
 def _add_not_yet_v2(graph_def: tf.GraphDef) -> None:
-    """Joint_Loss's Add became AddV2."""
+    """The Add of Joint_Loss became AddV2."""
     for node in graph_def.node:
         if node.op == "AddV2":
             node.op = "Add"
 
 
 def _fill_takes_the_seeds_name(graph_def: tf.GraphDef) -> None:
-    """The gradients' seed: the Fill is named grad_ys_0, and its Const grad_ys_0/Const."""
+    """The seed of the gradients: the Fill is named grad_ys_0, and its Const grad_ys_0/Const."""
     renamed = {}
     for node in graph_def.node:
         scope, _, name = node.name.rpartition("/")

@@ -1,8 +1,8 @@
-"""A lesson that has been run, and the sentences that it is made of, each with its check.
+"""Runs a lesson, and checks each of its sentences.
 
-A *fact* is (lesson, words, check): the words stand in the lesson, and the check, a function of the
-`Lesson`, would fail if they were false. What is no fact is said to be none, so that no sentence
-can be added unnoticed; of a changed one, the words that its check names are held.
+A *fact* is (lesson, words, check). The lesson has these words, and the check, a function of the
+`Lesson`, would fail if they were false. Sentences that are not facts are listed as plain, so that
+no sentence can be added without a decision. A changed sentence must keep the words of its check.
 """
 
 import ast
@@ -54,7 +54,7 @@ def lesson(number):
 
 
 def sentences(source):
-    """Every sentence of the docstrings and the comments, in order; a cell's title is one, too."""
+    """Returns every sentence of the docstrings and comments, in order, with the titles of cells."""
     blocks, last = [], None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         text, row = token.string, token.start[0]
@@ -72,14 +72,14 @@ def sentences(source):
 
 
 def holds(number, words, check):
-    """The lesson says so, and it is so."""
+    """The lesson has these words, and they are true."""
     told = lesson(number)
     assert words.lower() in " ".join([*told.sentences, told.output]).lower()
     check(told)
 
 
 def it_runs_on_both_with_no_global_switch(told):
-    """Eager mode is as it was, no variable is of the kind that only one of the two makes itself."""
+    """Eager mode is unchanged, and every variable is of a kind that both versions have."""
     assert tf.executing_eagerly() == (not tf.__version__.startswith("1."))
     assert told.left_outside == []
     assert "use_resource=False" in told.source
@@ -88,7 +88,7 @@ def it_runs_on_both_with_no_global_switch(told):
 
 
 def without_check(number, facts, plain):
-    """The lesson's sentences that hold none of the facts' words and are not among the plain."""
+    """Returns the sentences of the lesson that are neither facts nor plain."""
     told = [words.lower() for of, words, _ in facts if of == number]
     return [
         sentence
@@ -99,5 +99,5 @@ def without_check(number, facts, plain):
 
 
 def names(facts):
-    """A test's name for each fact."""
+    """Returns a name for the test of each fact."""
     return [f"{of}-{check.__name__}-{number}" for number, (of, _, check) in enumerate(facts)]

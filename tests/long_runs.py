@@ -1,8 +1,8 @@
-"""Parts of one long run, for test_checkpoints.py; as a script, a server of runs to be killed.
+"""Makes parts of a long run for test_checkpoints.py. As a script, it serves runs to be killed.
 
 The server imports TensorFlow once and forks a process for each line `DIR LOG STEPS STEPPING` on
-stdin: it prints the process's number, and how it ended. It has no thread when it forks
-(OPENBLAS_NUM_THREADS=1), so a child is as good as a fresh process, and starts ten times as fast.
+stdin. It prints the number of the process, and how it ended. It runs a single thread when it forks
+(OPENBLAS_NUM_THREADS=1), so a child is as good as a new process, and starts ten times as fast.
 """
 
 import os
@@ -31,7 +31,7 @@ def long_run(
     make_draw=feeds.article_draw,
     each=lambda step: None,
 ):
-    """One process's part of a run; what was told, each step's loss by number, the state after."""
+    """Makes the part of one process. Returns warnings, the loss of each step and the last state."""
     rng = np.random.RandomState(seed)
     net = build_graph(rng, variables=variables, shared=shared)
     draw = make_draw(rng)

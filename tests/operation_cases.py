@@ -27,7 +27,7 @@ class Case:
         Args:
           name: Of the test.
           function: From placeholders to a tensor or several.
-          inputs: Arrays; lists are float32.
+          inputs: Arrays. Lists become float32 arrays.
           gradient: Whether to take the gradients of the float outputs, too.
           loose: The bound may be wide, since TensorFlow is not accurate, or cancels digits.
           ties: Equal inputs are copies of one number, which the evaluator takes for granted; so
@@ -123,7 +123,7 @@ def _uncertain(x):
 
 
 def assert_within(obtained, evaluated, name):
-    """Asserts that what TensorFlow gave is not further off than the bound says."""
+    """Asserts that the result of TensorFlow is within the bound."""
     value, error = value_of(evaluated), error_of(evaluated)
     assert obtained.shape == np.shape(value), name
     if obtained.dtype.kind not in "fiub":

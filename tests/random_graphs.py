@@ -1,7 +1,8 @@
-"""Graphs whose training uses random numbers, queues, iterators, loops and branches.
+"""Builds graphs whose training uses random numbers, queues, iterators, loops and branches.
 
-Each function builds a model in the default graph and returns the fetches of a step, what draws its
-feeds, and what must run before the first step, or None. Some have ref, some resource variables.
+Each function builds a model in the default graph. It returns the fetches of a step, a function that
+draws its feeds, and what must run before the first step, or None. Some have ref variables, some
+resource variables.
 """
 
 import numpy as np

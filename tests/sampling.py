@@ -4,9 +4,9 @@ import pytest
 
 
 def one_in(every, cases):
-    """Return the cases as parameters; all but each n-th, from the first one on, are slow.
+    """Return the cases as parameters. From the first on, each n-th is fast. The others are slow.
 
-    Cases of one kind stand together, so the rest holds some of every kind.
+    Cases of one kind are neighbours, so the fast ones have some of every kind.
     """
     return [
         case if number % every == 0 else pytest.param(*_values(case), marks=pytest.mark.slow)

@@ -1,4 +1,4 @@
-"""What a run is said to need, read, write and execute, held against what it really did."""
+"""Compares what `explain` reports about a run with what the run really did."""
 
 import json
 
@@ -13,7 +13,7 @@ from tf1_mtl.walk import needed
 
 
 def listing_with_default_variables():
-    """The two-task listing with whatever variables this TensorFlow makes when it is not told."""
+    """Builds the two-task listing with the default kind of variables of this TensorFlow."""
     with tf.Graph().as_default() as graph:
         X = tf.placeholder("float", [10, 10], name="X")
         labels = [tf.placeholder("float", [10, 20], name=name) for name in ("Y1", "Y2")]

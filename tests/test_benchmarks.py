@@ -22,7 +22,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def losses(problem):
-    """The article's session on the problem, twice over its batches."""
+    """Runs the session of the article on the problem, twice over its batches."""
     net = build_graph(np.random.RandomState(problem.seed))
     batches = [Batch("joint", *arrays) for arrays in zip(*problem[2:])] * 2
     with open_session(net) as session:

@@ -104,7 +104,7 @@ class InPlace(NumPyPort):
 
 
 class HyperParametersInDouble(Reference):
-    """As Keras: 1 - beta in double, then rounded; the powers from float32 betas."""
+    """As Keras: 1 - beta in double, then rounded. The powers come from float32 betas."""
 
     def adam(self, optimizer, variable, g, alpha):
         m, v = (self.slots[optimizer, variable, slot] for slot in "mv")
@@ -628,7 +628,7 @@ def test_command_with_a_wrong_argument(capsys, argument, text):
 
 
 def _recorded(path, session, runs, article=True, **replaced):
-    """A recording as the recorder writes it, of two sessions; one of them trains."""
+    """Writes a recording of two sessions, as the recorder does. One of them trains."""
     golden = load_golden("alternate")
     runs = tuple(run._replace(session=session, **replaced) for run in runs)
     evaluation = Run("", {}, session=1 - session)

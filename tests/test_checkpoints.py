@@ -292,7 +292,7 @@ def test_the_second_of_two_is_told(copy):
 
 
 def test_a_full_disk_is_told_and_older_checkpoints_stay(copy, uninterrupted):
-    """A limit on file size stands for the full disk: TensorFlow's write fails the same way."""
+    """A limit on file size replaces a full disk. The write of TensorFlow fails the same way."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
@@ -350,7 +350,7 @@ def test_runs_outside_the_main_thread(uninterrupted, tmp_path):
 
 
 def spoilt_at(spoilt, value):
-    """The article's draw, with one value of one step's Y1 and Y2 replaced."""
+    """Draws as the article, with one value of Y1 and Y2 replaced in one step."""
 
     def make(rng):
         draw, steps = feeds.article_draw(rng), itertools.count()
@@ -377,7 +377,7 @@ def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
 
 
 def test_a_ruined_weight_is_not_saved(tmp_path):
-    """At step 39 the loss is still finite; its square in Adam's v is not."""
+    """At step 39 the loss is still finite, but its square in the v of Adam is not."""
     with pytest.raises(InputError, match=r"step 39: its update made .*infinite"):
         long_run(tmp_path, 120, make_draw=spoilt_at(39, 1e18))
     assert newest_intact(str(tmp_path), print).step == 30
@@ -387,14 +387,14 @@ def test_a_ruined_weight_is_not_saved(tmp_path):
 
 
 def logged(log):
-    """The losses by step, of all the processes that wrote this log; the last line may be cut."""
+    """Returns the losses by step, of all processes that wrote a log. Its last line may be cut."""
     lines = [line.split() for line in log.read_text().splitlines(True) if line.endswith("\n")]
     return [(int(step), np.float32(loss)) for step, loss in lines]
 
 
 @pytest.mark.parametrize("kills", [2, slow(50)])
 def test_kill_9_at_any_moment(kills, tmp_path, capsys):
-    """Kills processes (kill -9) at random moments of one run; the last one lives to the end."""
+    """Kills processes (kill -9) at random moments of one run. The last one is not killed."""
     seed = int(os.environ.get("TF1_MTL_KILL_SEED", random.SystemRandom().randrange(10**6)))
     with capsys.disabled():
         print(f"\nkills of seed {seed} (TF1_MTL_KILL_SEED repeats them) ", end="")

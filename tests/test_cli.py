@@ -308,7 +308,7 @@ def test_ctrl_c_after_the_last_step_counts_too():
 
 
 class Terminal:
-    """A stderr that says it is a terminal."""
+    """Replaces stderr by a terminal."""
 
     def __init__(self):
         self.text = ""

@@ -1,4 +1,4 @@
-"""alternate, joint and run with what else they can do: record, plot, log, step, checkpoint."""
+"""The options of alternate, joint and run: record, plot, log, step, checkpoint."""
 
 import builtins
 import glob
@@ -20,7 +20,7 @@ def losses(capsys, *args):
 
 
 def refused(capsys, *args):
-    """The message of a command that must end with 2 and print nothing else."""
+    """Returns the message of a command that must end with 2 and print only that."""
     assert cli.main(list(map(str, args))) == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -236,7 +236,7 @@ def test_an_interval_by_hand():
 
 
 def made_up(factors, seeds=6, larger=("Y1", "Y2"), guess=1.0):
-    """Alone a loss of 0.1 for both tasks; a regime's are (smaller set's, larger set's) times it."""
+    """Alone, both tasks have a loss of 0.1. A regime has factors for the smaller and larger set."""
     settings, outcomes = [], []
     for which in larger:
         smaller = "Y2" if which == "Y1" else "Y1"

@@ -368,7 +368,7 @@ class NarrowProducts(NumPyPort):
 
 
 class InTurn(NumPyPort):
-    """A joint step is task 1's, then task 2's."""
+    """A joint step is a step of task 1, then one of task 2."""
 
     order = "Y1", "Y2"
 
@@ -378,7 +378,7 @@ class InTurn(NumPyPort):
 
 
 class InTurnJointSlots(InTurn):
-    """... both in the joint optimizer's slots."""
+    """... both in the slots of the joint optimizer."""
 
     def step(self, task, *given):
         own = dict(self.adam)
@@ -424,7 +424,7 @@ def test_ports_written_wrong(port, name):
 
 @pytest.mark.parametrize("deviation", one_in(12, KNOWN), ids=lambda deviation: deviation.id)
 def test_known_deviations_fail_and_are_named(deviation):
-    """At two strengths: listed, and fitted where it can be; where there is one, in float64 too."""
+    """At two strengths: listed, and fitted if possible. Also in float64 if there is a case."""
     if deviation.id in ("weights-float64", "heads-transposed"):
         pytest.skip("a dtype or a shape is a finding of its own, without a search")
     first = deviation.strengths[0]

@@ -1,4 +1,4 @@
-"""What is fed: the article's draws in its order, a user's arrays, and what is refused."""
+"""What is fed: the draws of the article in its order, arrays of a user, and what is rejected."""
 
 import zipfile
 

@@ -357,7 +357,7 @@ def test_the_kept_pictures_are_current(name, tmp_path):
 
 
 def assert_same_texts(name, path):
-    """A drawn picture says what the kept one says."""
+    """A drawn picture has the same text as the stored one."""
     kept = svg_texts(os.path.join(ROOT, "legacy_examples", "figures", name))
     drawn = svg_texts(path)
     assert len(drawn) > 10

@@ -35,7 +35,7 @@ def tolerances_of(name):
 
 
 def layers_of(case):
-    """Every step's {layer: (input, pre-activation, output)}, and its gradients by variable."""
+    """Returns {layer: (input, pre-activation, output)} of every step, and gradients by variable."""
 
     class Watched(Reference):
         def forward(self, tasks, X):

@@ -1,4 +1,4 @@
-"""The graph is the one that real TensorFlow 1.15.5 builds from the article's joint listing."""
+"""The graph is the one that real TensorFlow 1.15.5 builds from the joint listing."""
 
 import os
 

@@ -1,7 +1,7 @@
 """The page in a real browser: what it shows for every choice is what `explain` finds.
 
 A script at the end of the page ticks every set of fetches and feeds, as a reader would, and notes
-what the page shows. Needs Chromium (Debian's package chromium).
+what the page shows. Needs Chromium (package chromium on Debian).
 """
 
 import html
@@ -201,7 +201,7 @@ def test_a_box_says_in_words_what_happens(shown):
 
 
 def test_the_call_runs_when_it_is_pasted_below_a_listing(shown):
-    """In section 2 to 4, in an open session; it fails with the error that the page shows."""
+    """In sections 2 to 4, with an open session. A run that fails raises the error of the page."""
     _, _, choices, _ = shown
     names = lessons.run_lesson("2_shared_layer", 2016).names
     with tf.Session(graph=names["graph"]) as session:
@@ -253,7 +253,7 @@ def test_without_scripts_the_page_is_all_there_but_for_the_instrument(language, 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("width", [390, 1200])
 def test_nothing_is_wider_than_the_screen(language, width, tmp_path):
-    """Code, tables and pictures scroll within their own places; code keeps its indentation."""
+    """Code, tables and pictures scroll within their own places. Code keeps its indentation."""
     build.write_page(str(tmp_path), language)
     frame = tmp_path / "frame.html"
     frame.write_text(
@@ -491,7 +491,7 @@ CONTRASTS = """(() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_what_is_behind_it(browser, written, scheme):
-    """At least 4.5 to 1, as WCAG 2 asks of level AA; with all fed, and with nothing fed."""
+    """At least 4.5 to 1, as level AA of WCAG 2 requires, with all fed and with nothing fed."""
     browser.call(
         "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}]
     )

@@ -23,7 +23,7 @@ HAS_KERAS_3 = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 16)
 
 
 def _missing(script):
-    """Returns the package that a script needs and that is not here; "" if none is missing."""
+    """Returns the missing package that a script needs, or ""."""
     source = SCRIPTS[script].read_text()
     of_slim = not IS_TF1 and re.search(r"slim|contrib.*(layers|framework|losses|metrics)", source)
     if of_slim and not importlib.util.find_spec("tf_slim"):
@@ -36,7 +36,7 @@ def _missing(script):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Runs all scripts in one process; {name: [status, stdout, stderr]}."""
+    """Runs all scripts in one process. Returns {name: [status, stdout, stderr]}."""
     folder = tmp_path_factory.mktemp("scripts")
     write_mnist(folder / "MNIST_data")
     paths = {name: str(path) for name, path in SCRIPTS.items() if not _missing(name)}

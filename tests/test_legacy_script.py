@@ -1,4 +1,4 @@
-"""Unmodified TensorFlow 1 scripts run as under `python`; what is missing here gets one line."""
+"""Unmodified TensorFlow 1 scripts run as under `python`. What is missing gets one line."""
 
 import json
 import os
@@ -343,7 +343,7 @@ HELPER = "import tensorflow\nplaceholder = getattr(tensorflow, 'placeholder', No
 
 
 def write(folder, codes):
-    """Writes scripts; [[name, path], ...]."""
+    """Writes scripts. Returns [[name, path], ...]."""
     jobs = []
     for name, code in codes.items():
         path = folder / (name.replace(" ", "_") + ".py")
@@ -353,13 +353,13 @@ def write(folder, codes):
 
 
 def run_in_one_process(folder, paths, without):
-    """Runs scripts as `tf1-mtl run` does, one after another; {name: (status, out, err)}."""
+    """Runs scripts in turn as `tf1-mtl run` does. Returns {name: (status, out, err)}."""
     printed = drive(folder, legacy_scripts.DRIVER, without, paths)
     return json.loads(printed.splitlines()[-1])
 
 
 def drive(folder, driver, *args):
-    """Runs the driver in a process of its own; what it prints."""
+    """Runs the driver in a process of its own. Returns what it prints."""
     (folder / "the_driver.py").write_text(driver)
     return subprocess.run(
         [sys.executable, str(folder / "the_driver.py"), *map(json.dumps, args)],
@@ -373,7 +373,7 @@ def drive(folder, driver, *args):
 
 @pytest.fixture(scope="module")
 def plain_results(tmp_path_factory):
-    """Runs PYTHON's scripts by the command, TensorFlow left out; {name: (path, [status, out, err])}
+    """Runs the scripts of PYTHON without TensorFlow. Returns {name: (path, [status, out, err])}.
 
     Each in a fork, which ends as the process of the command does.
     """
@@ -418,7 +418,7 @@ def test_a_script_does_what_it_does_under_python(plain_results, name):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Runs all scripts that use TensorFlow, without the extra; {name: (status, out, err)}."""
+    """Runs scripts that use TensorFlow, without the extra. Returns {name: (status, out, err)}."""
     folder = tmp_path_factory.mktemp("scripts")
     (folder / "helper.py").write_text(HELPER)
     codes = {name: code for name, (code, _) in TENSORFLOW.items()}
@@ -430,7 +430,7 @@ def results(tmp_path_factory):
 
 @pytest.mark.slow
 def test_its_name_is_as_python_makes_it(tmp_path):
-    """Relative, and behind a symbolic link, whose target's folder is the one on `sys.path`."""
+    """Relative, and behind a symbolic link. The folder of the target is on `sys.path`."""
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "helper.py").write_text("")
     (tmp_path / "lib" / "script.py").write_text(

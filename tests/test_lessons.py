@@ -1,6 +1,6 @@
-"""Lessons 1 to 4: they build `build_graph`'s graph, and every sentence they state as fact is true.
+"""Lessons 1 to 4 build the graph of `build_graph`, and every sentence stated as fact is true.
 
-The rules that all lessons keep, and what their index says, are tested here, too.
+The rules that all lessons keep, and their index, are tested here, too.
 """
 
 import ast
@@ -19,14 +19,14 @@ from tf1_mtl.walk import needed
 
 
 def session_of(lesson):
-    """A new session on a lesson's graph, its variables initialized."""
+    """Opens a new session on the graph of a lesson, with initialized variables."""
     session = tf.Session(graph=lesson.graph)
     session.run(lesson.init)
     return session
 
 
 def feed_of(lesson, *names):
-    """Other data than the lesson's, for these placeholders, by the lesson's names."""
+    """Returns other data than those of the lesson, for these placeholders of it."""
     rng = np.random.RandomState(0)
     data = {name: rng.rand(*lesson.names[name].shape.as_list()) * 10 for name in ("X", "Y1", "Y2")}
     return {lesson.names[name]: data[name] for name in names}
@@ -222,7 +222,7 @@ def most_of_216_nodes_are_made_by_minimize(lesson):
 
 
 def one_task_a_step(lesson):
-    """The lesson's losses are those of `feeds.alternate` and `train`, from the same seed."""
+    """The losses of the lesson are those of `feeds.alternate` and `train` with the same seed."""
     rng = np.random.RandomState(3)
     net = build_graph(rng)
     with open_session(net) as session:
@@ -422,7 +422,7 @@ def test_what_the_first_lessons_print_of_their_graphs():
 
 @pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
 def test_the_rules_of_lessons(path):
-    """What the index says of them all; that they run by their paths, `lessons.Lesson` shows."""
+    """Checks what the index states about all lessons. `lessons.Lesson` runs them by their paths."""
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) < 100
     assert source.count("# %% ") >= 2

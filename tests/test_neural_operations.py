@@ -260,7 +260,7 @@ def test_a_graph_of_float64_has_bounds_of_float64(results, name):
 
 @pytest.mark.parametrize("op", ["Conv2D", "MaxPool", "AvgPool", "BiasAdd"])
 def test_channels_may_come_first(op):
-    """TensorFlow has no such kernels on CPUs; the result is that of channels last, transposed."""
+    """TensorFlow lacks such kernels on CPUs. The result is that of channels last, transposed."""
     image = normal(2, 6, 5, 3)
     first = [image.transpose(0, 3, 1, 2)]
     last = [image]

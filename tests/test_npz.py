@@ -1,4 +1,4 @@
-"""A user's .npz file is verified as a whole, and reads no more than it may."""
+"""A .npz file of a user is verified as a whole, and reads no more than it may."""
 
 import io
 import os
@@ -81,7 +81,7 @@ def test_names_are_checked_before_anything_is_read(tmp_path):
 
 
 def test_a_bomb_is_refused_by_its_size(tmp_path):
-    """2 GB of zeros in 2 MB; a header that claims more than there is; another compression."""
+    """2 GB of zeros in 2 MB, a header that claims too much, and another compression."""
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         header, {"descr": "<f8", "fortran_order": False, "shape": (20, 10**7)}
@@ -98,7 +98,7 @@ def test_a_bomb_is_refused_by_its_size(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO on this system")
 def test_only_regular_files_are_read(tmp_path):
-    """A pipe that nobody writes to would hang, and a device has no end."""
+    """A pipe without a writer would hang, and a device is endless."""
     fifo = str(tmp_path / "fifo.npz")
     os.mkfifo(fifo)
     for path in (fifo, "/dev/zero"):

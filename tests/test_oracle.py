@@ -1,4 +1,4 @@
-"""The oracle's dry run: silent when all is as stored, loud at one bit."""
+"""The dry run of the oracle reports nothing if all is as stored, and reports a single bit."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ IS_REFERENCE = tf.__version__ == REFERENCE
 
 
 def oracle(*arguments):
-    """Runs the command; gives its exit status, standard output and standard error."""
+    """Runs the command. Returns its exit status, standard output and standard error."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.oracle", *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The page: every claim on it is measured, and could fail; two languages, each in one file."""
+"""The page: every claim on it is measured, and could fail. Each language is one file."""
 
 import html
 import importlib.util
@@ -40,7 +40,7 @@ CLAIMS = lessons.claims()
 
 
 def above(claim):
-    """Return the name of the lesson that stands above a claim on the page."""
+    """Return the name of the lesson above a claim on the page."""
     before = TEMPLATES["en"].partition("{{evidence " + claim + "}}")[0]
     return re.findall(r"{{listing (\w+)", before)[-1]
 
@@ -61,14 +61,14 @@ def test_every_claim_holds(ran, claim):
 
 
 def named(**changed):
-    """A world in which a name of the listing means something else."""
+    """Replaces names of the listing, so that a claim becomes false."""
     return lambda names, monkeypatch: names.update(
         {name: make(types.SimpleNamespace(**names)) for name, make in changed.items()}
     )
 
 
 def explained(**changed):
-    """A world in which `explain` gives another account of a run."""
+    """Replaces the result of `explain`, so that a claim becomes false."""
 
     def sabotage(names, monkeypatch):
         monkeypatch.setattr(
@@ -79,7 +79,7 @@ def explained(**changed):
 
 
 def with_tensorflow(**changed):
-    """A world in which some names of TensorFlow mean something else."""
+    """Replaces names of TensorFlow, so that a claim becomes false."""
     other = dict(Graph=tf.Graph, zeros=tf.zeros, **changed)
     return named(tf=lambda names: types.SimpleNamespace(**other))
 
@@ -243,7 +243,7 @@ def test_what_leads_to_the_claims_is_so(net, key):
 
 
 def test_the_script_of_the_page_plans_runs_as_explain_does(net):
-    """Twenty choices, without a browser; tests/test_instrument.py compares every choice."""
+    """Twenty choices, without a browser. tests/test_instrument.py compares every choice."""
     racer = pytest.importorskip("py_mini_racer", reason="the test extra is not installed")
     engine = racer.MiniRacer()
     known = instrument.data(net, "en")
@@ -358,7 +358,7 @@ def test_phrases_are_whole():
 
 
 class Outline(HTMLParser):
-    """Every tag in order; raises if one closes that is not open."""
+    """Collects every tag in order. Raises an error if one closes that is not open."""
 
     VOID = ("meta", "br", "img", "input", "path", "use")
 
@@ -421,7 +421,7 @@ def test_every_id_is_one_and_every_reference_finds_it(page):
 
 
 class Listings(HTMLParser):
-    """What stands in each block of code: as it is copied, without what it printed."""
+    """Collects the code of each listing as it is copied, and its output."""
 
     def __init__(self, text):
         super().__init__()
@@ -450,7 +450,7 @@ class Listings(HTMLParser):
 @pytest.mark.slow
 @needs_matplotlib
 def test_every_listing_runs_when_it_is_pasted(page, tmp_path):
-    """Each alone, in a new Python; evidence below the listing that it continues."""
+    """Each listing runs alone, in a new Python."""
     _, text, _ = page
     printed = [html.unescape(o) for o in re.findall(r'<pre class="output">(.*?)</pre>', text, re.S)]
     found = Listings(text)
@@ -536,7 +536,7 @@ def test_a_false_sentence_stops_the_page(monkeypatch, tmp_path):
 @needs_matplotlib
 @pytest.mark.slow
 def test_an_installed_package_writes_the_page(tmp_path):
-    """It has the lessons, the words and the style although there is no checkout around it."""
+    """It has the lessons, the words and the style without a checkout."""
     pytest.importorskip("setuptools")
     build_py = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", str(tmp_path / "lib")]
     subprocess.run(build_py, cwd=str(ROOT), check=True)

@@ -1,4 +1,4 @@
-"""The newer ports, run for real; their verdicts are those of docs/checking.md."""
+"""The newer ports run, and their verdicts are those of docs/checking.md."""
 
 import importlib.util
 import pathlib

@@ -1,4 +1,4 @@
-"""The messages of TensorFlow are hidden; everything else that is written to stderr is shown."""
+"""The messages of TensorFlow are hidden. Everything else on stderr is shown."""
 
 import os
 import subprocess

@@ -5,10 +5,10 @@ In README.md, README.zh.md, CONTRIBUTING.md and docs/*.md:
 - A ```console block holds commands behind "$ " and what they print, stderr first. It runs in a
   folder of its own, beside `tests` and `legacy_examples` of the checkout.
 - A ```python block that begins with "# NAME.py" is written there as a file, for the examples below
-  it. Another ```python block prints the ```text block that follows; without one it must compile.
-- Commands of a ```shell block are not run; `tf1-mtl` must accept their arguments.
+  it. Another ```python block prints the ```text block that follows. Without one it must compile.
+- Commands of a ```shell block are not run, but `tf1-mtl` must accept their arguments.
 
-A line "..." stands for lines that are left out. Words must be the same, numbers nearly (the last
+A line "..." replaces lines that are left out. Words must be the same, numbers nearly (the last
 bits differ between CPUs). The version of TensorFlow, the device and the number of nodes of a
 graph are those at hand.
 """
@@ -100,7 +100,7 @@ def printed_by(command, shown):
 
 
 def assert_same(printed, shown):
-    """Printed is what is shown, apart from the lines that "..." stands for."""
+    """The output is as shown, apart from the lines that "..." replaces."""
     for at_hand in (r"TensorFlow \d\S*", r"device:[CG]PU:0", r"graph of \d+ nodes"):
         printed, shown = (re.sub(at_hand, "", text) for text in (printed, shown))
     numbers = [float(number) for number in NUMBER.findall(printed)]

@@ -42,7 +42,7 @@ with tf.Session(graph=listing.graph) as session, listing.graph.as_default():
 
 @pytest.fixture
 def real(request, tmp_path):
-    """Runs code on the real TensorFlow 1.x; gives the arrays that it saves."""
+    """Runs code on the real TensorFlow 1.x. Returns the arrays that it saves."""
     python = request.config.getoption("--real-tf1")
     if python is None:
         pytest.skip("no real TensorFlow 1.x is named by --real-tf1 PYTHON (.ci/run names one)")

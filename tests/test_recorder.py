@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 def article(variables="ref", steps=6, seed=0):
-    """A net with mixed training; gives losses, final variables and the graph's node names."""
+    """Trains a net in mixed order. Returns losses, final variables and the names of nodes."""
     rng = np.random.RandomState(seed)
     net = build_graph(rng, variables=variables)
     draw = feeds.article_draw(rng)

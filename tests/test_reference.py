@@ -167,7 +167,7 @@ def test_this_tensorflow_s_square_roots_are_within_the_bound():
 
 
 def test_losses_and_weights_as_recorded():
-    """The article's ten joint steps, to the ulps that another order of summation makes."""
+    """Ten joint steps of the article agree, up to the ulps of another order of summation."""
     golden = load_golden("joint")
     reference = Reference(*_initial(golden))
     for run in golden.runs:

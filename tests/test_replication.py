@@ -1,4 +1,4 @@
-"""The published figures agree with the article's graph, and with no graph that scales its loss."""
+"""The published figures agree with the graph of the article, and with none that scales its loss."""
 
 import json
 
@@ -83,7 +83,7 @@ def test_each_seed_runs_as_on_a_graph_of_its_own():
 
 
 def test_the_false_fail_rate_is_as_stated():
-    """A true figure, drawn like the sample, is refused about as often as `false_fail` says."""
+    """A true figure, drawn like the sample, is rejected about as often as `false_fail` states."""
     rng = np.random.RandomState(0)
     trials, count = 4000, 99
     refused = 0

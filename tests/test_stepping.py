@@ -1,4 +1,4 @@
-"""The step modes give the bits of the article; `compiled` stays within its stated distance."""
+"""The step modes give the bits of the article. `compiled` stays within its stated distance."""
 
 import concurrent.futures
 import itertools
@@ -26,14 +26,14 @@ needs_xla = pytest.mark.skipif(not hasattr(tf, "xla"), reason="this TensorFlow h
 
 
 def mixed(steps, seed=3, batch=10):
-    """All three tasks in random order, the article's data."""
+    """Draws all three tasks in random order, with the data of the article."""
     rng = np.random.RandomState(seed)
     draw = feeds.article_draw(rng, batch)
     return [draw(("Y1", "Y2", "joint")[rng.randint(3)]) for _ in range(steps)]
 
 
 def run(batches, plan, config=None, variables="ref", **sizes):
-    """Trains by the plan, [(stepping, steps), ...]; losses, and every variable after it."""
+    """Trains by the plan, [(stepping, steps), ...]. Returns losses, and every variable after it."""
     net = build_graph(np.random.RandomState(7), variables=variables, **sizes)
     batches = iter(batches)
     losses = []
@@ -187,7 +187,7 @@ def test_the_graph_is_extended_once_and_the_model_not_at_all(stepping):
 
 
 def slowed_net():
-    """The article's graph, with an update of share_W that takes its time."""
+    """Builds the graph of the article, with a slow update of share_W."""
     net = build_graph(np.random.RandomState(7))
 
     def sleep(gradient):

@@ -125,7 +125,7 @@ loses_errors = pytest.mark.skipif(
 
 @pytest.mark.parametrize("option", [pytest.param("--logdir", marks=loses_errors), "--record"])
 def test_a_full_disk_is_told(option, tmp_path):
-    """A limit on file size stands for the full disk."""
+    """A limit on file size replaces a full disk."""
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, option, str(tmp_path / "out")], capture_output=True
     )

@@ -1,4 +1,4 @@
-"""The loop gives what real TensorFlow 1.x gave; the tolerances are those of measured runtimes."""
+"""The loop gives what real TensorFlow 1.x gave. The tolerances are those of measured runtimes."""
 
 import os
 
@@ -24,7 +24,7 @@ def ulp_distance(a, b):
 
 
 def run(regime, seed, steps, variables="ref"):
-    """Losses, and the weights after each step in `kept`, of the article's session."""
+    """Returns losses, and the weights after each step in `kept`, of the session of the article."""
     rng = np.random.RandomState(seed)
     net = build_graph(rng, variables=variables)
     draw = feeds.article_draw(rng)

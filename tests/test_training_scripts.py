@@ -45,7 +45,7 @@ all_ports = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def recorded(request, tmp_path_factory):
-    """Records the scripts that are tested, in one child process; returns their folder."""
+    """Records the scripts under test in one child process. Returns their folder."""
     folder = tmp_path_factory.mktemp("recorded")
     items = [item for item in request.session.items if item.fspath == request.node.fspath]
     needed = {
@@ -90,7 +90,7 @@ def steps_of(path):
 
 
 def distance(port, path):
-    """Return how far a port is from the recording: of losses, and of weights by a step's size."""
+    """Return how far a port is from the recording: in losses, and in weights as parts of a step."""
     session, steps = steps_of(path)
     names = [v.name for v in session.variables if v.is_trainable]
     before = {name: session.initial[name] for name in names}

@@ -58,7 +58,7 @@ def patient(monkeypatch):
 
 
 def entries(among):
-    """Return the entries as parameters; those outside of the sample are slow."""
+    """Return the entries as parameters. Those outside of the sample are slow."""
     return [
         pytest.param(entry, id=entry.id, marks=[] if entry.id in SAMPLE else [pytest.mark.slow])
         for entry in among

@@ -15,7 +15,7 @@ from typing import Dict, NamedTuple, Tuple
 
 
 class Contender(NamedTuple):
-    """Where a contender's function is, and what it needs."""
+    """Describes where the function of a contender is, and what it needs."""
 
     module: str  #: under tests.benchmarks
     function: str

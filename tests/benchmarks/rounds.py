@@ -39,7 +39,7 @@ def measure(
     width: int = 0,
     progress: Callable[[str], None] = lambda done: None,
 ) -> Dict[str, Any]:
-    """Time the contenders: in each round each of them runs once, alone, in a random order.
+    """Time the contenders. In each round each of them runs once, alone, in a random order.
 
     Args:
       names: Of `CONTENDERS` and `BASELINE`.
@@ -115,7 +115,7 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
 
 
 def _why_not(name: str) -> Optional[str]:
-    """Return why a contender cannot be started; None if it can be tried."""
+    """Return why a contender cannot be started, or None if it can."""
     package = {**CONTENDERS, **BASELINE}[name].package
     if package in sys.modules or not package.isidentifier():
         return None

@@ -1,7 +1,7 @@
-"""The process of one contender: `python -m tests.benchmarks.worker NAME STEPS BATCH WIDTH`.
+"""Runs one contender in a process: `python -m tests.benchmarks.worker NAME STEPS BATCH WIDTH`.
 
-Width 0 takes the sizes of the article. The process answers first with the first and the last loss
-of an untimed round and the memory held. Then it runs a round for each line on stdin, and answers
+Width 0 takes the sizes of the article. The first answer has the first and the last loss of an
+untimed round, and the memory held. Then it runs a round for each line on stdin, and answers
 with the seconds of a step, the number of steps and the memory held. All answers are JSON.
 """
 
@@ -52,7 +52,7 @@ def _answer(answers: TextIO, what: Any) -> None:
 
 
 def _megabytes(field: str) -> float:
-    """Return the memory of this process, from the kernel; 0 where there is no /proc."""
+    """Return the memory of this process from /proc, or 0 without /proc."""
     try:
         with open("/proc/self/status") as file:
             (line,) = [line for line in file if line.startswith(field)]

@@ -9,7 +9,7 @@ Function = Callable[..., Any]
 
 
 def _to_bits(bits: int, integer: Function) -> Function:
-    """Rounds to so many significant bits; `integer` is np.rint (to nearest) or np.trunc."""
+    """Rounds to a number of significant bits. `integer` is np.rint (to nearest) or np.trunc."""
 
     def rounded(x: np.ndarray) -> np.ndarray:
         mantissa, exponent = np.frexp(x)
@@ -115,7 +115,7 @@ def _larger(model: Any, a: Any, b: Any) -> Any:
 
 
 def _moved(model: Any, optimizer: str, variable: str, slot: str, g: Any, rate: float) -> Any:
-    """A moving average that starts at zero; it is kept in the model's slots."""
+    """Keeps a moving average, which starts at zero, in the slots of the model."""
     key = optimizer, variable, slot
     old = model.slots.get(key, g * model.number(0))
     model.slots[key] = model.average(old, g, model.number(1) - model.number(rate))
@@ -205,7 +205,7 @@ def _nadam(model: Any, optimizer: str, variable: str, g: Any) -> Any:
 
 
 def _simple_nadam(hat: bool) -> Function:
-    """Nesterov's step ahead with both bias corrections those of this step (Dozat, 2016).
+    """Steps ahead as Nesterov does, with both bias corrections of this step (Dozat, 2016).
 
     With "epsilon hat" it is `tf.contrib.opt.NadamOptimizer`.
     """

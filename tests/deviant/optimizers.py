@@ -1,6 +1,6 @@
-"""The reference's optimizers with rules changed: Adam's steps, slots and beta powers.
+"""Changes rules of the optimizers of the reference: steps, slots and beta powers of Adam.
 
-`port.Deviant` stands on this and adds what can be wrong in the model.
+`port.Deviant` adds what can be wrong in the model.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from tf1_mtl.baseline.reference import OPTIMIZERS, Reference
 
 
 class DeviantOptimizers(Reference):
-    """The reference, with what `rules` says of its optimizers."""
+    """The reference, with optimizers that follow `rules`."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The reference with rules changed, so that it does what wrong ports do: the model.
+"""Changes rules of the model of the reference, so that it does what wrong ports do.
 
-The rules and their defaults, which are TensorFlow's, are in `rules.py`; what frameworks and people
-do instead is in `known.py`, which gives every deviation its identifier.
+The rules are in `rules.py`. Their defaults are those of TensorFlow. What frameworks and people do
+instead is in `known.py`, with an identifier for every deviation.
 """
 
 from typing import Any, Dict, Optional, Tuple
@@ -85,7 +85,7 @@ class Deviant(DeviantOptimizers):
         return self.run(task, OPTIMIZERS[task], X, labels)
 
     def run(self, task: str, optimizer: str, X: np.ndarray, labels: Dict[str, Any]) -> Any:
-        """One step, whose loss and gradients are the task's, in this optimizer's slots."""
+        """Makes one step of a task, in the slots of this optimizer."""
         before = dict(self.variables)
         if self.rules.late == "weights":
             self.variables.update(self.kept.get("variables", {}))
@@ -132,7 +132,7 @@ class Deviant(DeviantOptimizers):
         return self.pointwise(lambda z: np.where(z == 0, at_zero, z > 0), z)
 
     def activation_of(self, layer: str) -> Optional[Tuple[Function, Function]]:
-        """What stands in place of the ReLU, with its slope; None where nothing does."""
+        """Return what replaces the ReLU, with its slope, or None if it is kept."""
         rule = self.rules
         name = rule.shared_activation if layer == "shared" else rule.task_activation
         return leaky(rule.leak) if name == "leaky" else ACTIVATIONS.get(name)

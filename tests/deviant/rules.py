@@ -1,4 +1,4 @@
-"""The rules of the model that ports break, by name; `port.Deviant` follows them."""
+"""Names the rules of the model that ports break. `port.Deviant` follows them."""
 
 from typing import NamedTuple, Tuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Rules(NamedTuple):
-    """What a port may do otherwise; a default is TensorFlow's way."""
+    """Holds what a port may do differently. The defaults are those of TensorFlow."""
 
     # What is fed and what is kept
     X_factor: float = 1.0

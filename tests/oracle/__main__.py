@@ -1,4 +1,4 @@
-"""`python -m tests.oracle [--write]`: see the package's docstring."""
+"""`python -m tests.oracle [--write]`: see the docstring of the package."""
 
 import argparse
 import json
@@ -99,7 +99,7 @@ def differences(version, machine):
     """Records and compares.
 
     Returns:
-      Sentences about what differs; the paths that were compared.
+      Sentences about what differs, and the paths that were compared.
     """
     found = []
     tolerances = None
@@ -131,10 +131,10 @@ def differences(version, machine):
 
 
 def compare(where, recorded, stored, tolerated):
-    """A sentence about the first difference, or none.
+    """Returns a list with a sentence about the first difference, or [].
 
     Args:
-      tolerated: How far each value may be off; 0: not one bit, and no other dtype or shape.
+      tolerated: How far each value may be off. With 0 every bit, dtype and shape must be equal.
     """
     recorded, stored = np.asarray(recorded), np.asarray(stored)
     if recorded.dtype != stored.dtype or recorded.shape != stored.shape:

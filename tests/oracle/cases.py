@@ -1,9 +1,8 @@
-"""The goldens' cases: what is trained on what, and what each is there to expose. NumPy only.
+"""Defines the cases of the goldens: what is trained on what, and what each exposes. NumPy only.
 
-Each case is one function of its seed. Seeds were chosen so that no sum is decided by rounding (a
-pre-activation or a first gradient close to zero, where the order of a sum would pick the branch),
-and `tests/test_goldens.py` holds them to that. Python 3.6 syntax, since TensorFlow 0.12.1 has
-nothing newer.
+Each case is one function of its seed. Seeds were chosen so that rounding does not decide a branch.
+That could happen where a pre-activation or a first gradient is close to zero, by the order of a
+sum. `tests/test_goldens.py` verifies it. Python 3.6 syntax, since TensorFlow 0.12.1 needs it.
 """
 
 from typing import Dict, List, NamedTuple, Optional, Tuple
@@ -15,7 +14,7 @@ Batch = Tuple[str, np.ndarray, Optional[np.ndarray], Optional[np.ndarray]]
 
 
 class Case(NamedTuple):
-    """One golden's input."""
+    """Holds the input of one golden."""
 
     exposes: str
     seed: int
@@ -147,7 +146,7 @@ def small_gradients(seed):
 
 
 def zero_and_dead_units(seed):
-    """Small whole numbers, exact in any order of summation; see the comments."""
+    """Uses small whole numbers, exact in any order of summation. The comments explain them."""
     rng = np.random.RandomState(seed)
     inputs, shared, tasks, rows = 5, 9, (6, 6), 7
     W = rng.randint(-3, 4, (inputs, shared)) + 0.25
@@ -193,14 +192,14 @@ def perfect_targets(seed):
 
 
 def article_weights(rng):
-    """The article's initial weights, drawn in its order."""
+    """Draws the initial weights of the article, in its order."""
     return dict(
         zip(WEIGHTS, (_float32(rng.rand(*size)) for size in ((10, 20), (20, 20), (20, 20))))
     )
 
 
 def article_batches(rng, regime, steps):
-    """The article's batches: in alternate training first the coin, then X, Y1, Y2."""
+    """Draws the batches of the article: in alternate training first the coin, then X, Y1, Y2."""
     batches = []
     for _ in range(steps):
         task = "joint" if regime == "joint" else ("Y1" if rng.rand() < 0.5 else "Y2")
@@ -225,7 +224,7 @@ def _normal_batch(rng, task, rows, weights):
 
 
 def _outputs(X, weights):
-    """Both tasks' layers before training."""
+    """Returns the layers of both tasks before training."""
     shared_layer = np.maximum(X.dot(weights["share_W"]), 0)
     return tuple(np.maximum(shared_layer.dot(weights[name]), 0) for name in WEIGHTS[1:])
 

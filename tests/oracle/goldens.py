@@ -9,12 +9,12 @@ from .cases import WEIGHTS, Recorded
 
 
 class Described(NamedTuple):
-    """What a recording says of the listing's graph."""
+    """Holds what a recording states about the graph of the listing."""
 
     graph: RecordedGraph
     variables: Tuple[Variable, ...]
-    names: Dict[str, str]  #: TensorFlow's name of a variable, by key
-    article: Dict[str, str]  #: TensorFlow's name of X, share_W, Y1_Loss, ...
+    names: Dict[str, str]  #: the name of a variable in TensorFlow, by key
+    article: Dict[str, str]  #: the name of X, share_W, Y1_Loss, ... in TensorFlow
     fetches: Dict[str, Tuple[str, str]]  #: training operation and loss, by task
 
 

@@ -1,6 +1,6 @@
-"""The article's joint listing on a real TensorFlow 1.x, with nothing of tf1_mtl.
+"""Runs the joint listing of the article on a real TensorFlow 1.x, without tf1_mtl.
 
-Python 3.6 syntax, since TensorFlow 0.12.1 has nothing newer.
+Python 3.6 syntax, since TensorFlow 0.12.1 needs it.
 """
 
 import logging
@@ -32,8 +32,8 @@ class Listing:
     def __init__(self, weights, batch):
         """
         Args:
-          weights: "share_W", "share_Y1", "share_Y2"; the layer sizes are theirs.
-          batch: Rows of the placeholders; None leaves the number open.
+          weights: "share_W", "share_Y1", "share_Y2". They give the sizes of the layers.
+          batch: Rows of the placeholders. None leaves the number open.
         """
         initial_W, initial_Y1, initial_Y2 = (weights[name] for name in WEIGHTS)
         self.graph = tf.Graph()
@@ -76,7 +76,7 @@ class Listing:
             self.slots = self._slots(adams)
 
     def _slots(self, adams):
-        """{(optimizer, variable, slot): variable}, the beta powers with no variable's name."""
+        """Returns {(optimizer, variable, slot): variable}. Beta powers have "" as variable."""
         slots = {}
         trained = {"joint": WEIGHTS, "Y1": WEIGHTS[:2], "Y2": WEIGHTS[::2]}
         for task, adam in zip(("joint", "Y1", "Y2"), adams):
@@ -89,7 +89,7 @@ class Listing:
         return slots
 
     def step(self, session, task, X, Y1, Y2):
-        """One training run; a label that is None is not fed."""
+        """Makes one training run. A label of None is not fed."""
         feeds = {"X": X, "Y1": Y1, "Y2": Y2}
         feed_dict = {
             self.placeholders[name]: array for name, array in feeds.items() if array is not None

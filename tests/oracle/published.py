@@ -17,7 +17,7 @@ KEPT = (1, 10, 100, 200)
 
 
 def sessions(run):
-    """200 alternate and 200 joint steps for each seed.
+    """Makes 200 alternate and 200 joint steps for each seed.
 
     Args:
       run: Gives the `Recorded` of a case.
@@ -51,7 +51,7 @@ def _session(regime, seed):
 
 
 def graph_text():
-    """The joint listing's graph, initial weights of seed 0, in protobuf's text format."""
+    """Returns the graph of the joint listing, with weights of seed 0, as protobuf text."""
     from google.protobuf import text_format
 
     listing = Listing(article_weights(np.random.RandomState(0)), batch=10)

@@ -1,8 +1,8 @@
-"""How far another machine's recording may be from ours: derived, value by value.
+"""Derives how far the recording of another machine may be from ours, value by value.
 
-A runtime sums in an order of its own, so each value is off from the exact one by at most the
-rounding error that the arithmetic can accumulate up to there (`tf1_mtl.baseline.error_bounds`), and
-two runtimes' values from each other by at most twice that.
+Each runtime has its own order of summation. So a value is off from the exact one by at most the
+rounding error that the arithmetic can accumulate (`tf1_mtl.baseline.error_bounds`). The values of
+two runtimes differ by at most twice that.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
-"""Newer ports of the article's model: real, small, and examples of how to write one.
+"""Holds newer ports of the model of the article, as small examples of how to write one.
 
-Each exists twice: as its framework's defaults make it, and conformant, with the knob that did it.
-`python -m tests.ports` checks all and prints the verdicts; the extra `ports` installs what they
+Each exists twice: with the defaults of its framework, and conformant, with the settings for it.
+`python -m tests.ports` checks all and prints the verdicts. The extra `ports` installs what they
 need.
 """
 
@@ -102,7 +102,7 @@ PORTS = (
 
 
 def load(port: PortFile) -> Any:
-    """Return the class of a port; this imports its framework."""
+    """Return the class of a port. This imports its framework."""
     return getattr(importlib.import_module(f".{port.module}", __name__), port.name)
 
 

@@ -1,4 +1,4 @@
-"""The article's own graph as a port: what the running TensorFlow makes of it, 1.x or 2.x."""
+"""Ports the graph of the article itself, on the installed TensorFlow, 1.x or 2.x."""
 
 import warnings
 
@@ -11,7 +11,7 @@ with warnings.catch_warnings():
 
 
 class Ref:
-    """`compat.v1` with TensorFlow 1's own variables."""
+    """`compat.v1` with the ref variables of TensorFlow 1."""
 
     options = {"use_resource": False} if hasattr(tf, "disable_v2_behavior") else {}
 
@@ -48,6 +48,6 @@ class Ref:
 
 
 class Resource(Ref):
-    """The same with TensorFlow 2's variables."""
+    """The same with the resource variables of TensorFlow 2."""
 
     options = {"use_resource": True} if hasattr(tf, "disable_v2_behavior") else {}

@@ -1,4 +1,4 @@
-"""JAX: `jax.value_and_grad` with optax, and with TensorFlow 1.x's Adam by hand."""
+"""Ports to JAX: `jax.value_and_grad` with optax, and with the Adam of TensorFlow 1.x by hand."""
 
 import jax
 import jax.numpy as jnp

@@ -1,7 +1,7 @@
-"""Keras 3: a functional model, one shared layer and two heads, trained by `train_on_batch`.
+"""Ports to Keras 3: a functional model with two heads, trained by `train_on_batch`.
 
-A task is trained alone through a model of its output; the layers are the same objects, and each
-model has an optimizer of its own, as each of the article's ops has.
+A task is trained alone through a model of its output. The layers are the same objects. Each model
+has an optimizer of its own, as each op of the article has.
 """
 
 import keras
@@ -13,7 +13,7 @@ def l2_loss(y_true, y_pred):
 
 
 class Default:
-    """`loss="mse"` is a mean over all outputs; `Adam()` has epsilon 1e-7."""
+    """`loss="mse"` is a mean over all outputs. `Adam()` has epsilon 1e-7."""
 
     loss = "mse"
     epsilon = 1e-7
@@ -46,7 +46,7 @@ class Default:
 
 
 class Conformant(Default):
-    """The knobs: a loss of one's own, `l2_loss`, and `Adam(epsilon=1e-8)`."""
+    """The settings: the loss `l2_loss`, and `Adam(epsilon=1e-8)`."""
 
     loss = staticmethod(l2_loss)
     epsilon = 1e-8

@@ -56,7 +56,7 @@ class Default:
 
 
 class Conformant(Default):
-    """The knobs: `loss_weights`, and `Adam(epsilon=1e-8)`."""
+    """The settings: `loss_weights`, and `Adam(epsilon=1e-8)`."""
 
     loss_weights = (1.0, 1.0, 0.5)
     epsilon = 1e-8

@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Conformant:
-    """Nothing has to be set: NumPy has no defaults for a model."""
+    """NumPy needs no settings, since it has no defaults for a model."""
 
     def __init__(self, share_W, share_Y1, share_Y2):
         self.w = {"share_W": share_W, "share_Y1": share_Y1, "share_Y2": share_Y2}

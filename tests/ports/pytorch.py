@@ -1,4 +1,4 @@
-"""PyTorch: autograd, and `torch.optim.Adam` for each of the article's three optimizers."""
+"""Ports to PyTorch: autograd, and `torch.optim.Adam` for each of the three optimizers."""
 
 import torch
 

@@ -1,10 +1,10 @@
-"""TensorFlow 2, eagerly and in a `tf.function`, with `tf.GradientTape` and Keras's Adam."""
+"""Ports to TensorFlow 2, eager and in a `tf.function`, with the Adam of Keras."""
 
 import tensorflow as tf
 
 
 class Default:
-    """One `Adam()` a task. Keras's epsilon is 1e-7."""
+    """One `Adam()` for each task. The epsilon of Keras is 1e-7."""
 
     epsilon = 1e-7
 

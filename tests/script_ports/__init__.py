@@ -1,6 +1,6 @@
-"""Ports of four training scripts, each right and with mistakes of real ports.
+"""Holds ports of four training scripts, each right and with mistakes of real ports.
 
-An entry says in plain words what is wrong, and what a diagnosis should name: kinds of edits of
+An entry states in plain words what is wrong, and what a diagnosis should name: kinds of edits of
 `wrong_ports.KINDS`, at nodes, variables or training operations of the recorded graph.
 """
 
@@ -37,7 +37,7 @@ class ScriptPort(NamedTuple):
 
 
 def at(kind: str, *places: str, value: Any = None) -> Edit:
-    """Return an edit at places of a script's graph."""
+    """Return an edit at places of the graph of a script."""
     assert kind in KINDS, kind
     return Edit(kind, frozenset(places), value)
 

@@ -1,4 +1,4 @@
-"""TensorFlow 1's optimizers on PyTorch parameters."""
+"""Implements optimizers of TensorFlow 1 on PyTorch parameters."""
 
 import torch
 
@@ -63,7 +63,7 @@ class RMSProp:
 
 
 class Adagrad:
-    """`ApplyAdagrad`: sums of squares start at 0.1, there is no epsilon."""
+    """`ApplyAdagrad`: sums of squares start at 0.1, without epsilon."""
 
     def __init__(self, rate, start=0.1, epsilon=0.0):
         self.rate, self.start, self.epsilon = rate, start, epsilon

@@ -1,6 +1,6 @@
-"""Wrong ports of the article, as people write them, and correct ones that look different.
+"""Holds wrong ports of the article, as people write them, and correct ones that look different.
 
-They were written without a look at how the check diagnoses. Each `Entry` says in plain words what
+They were written without a look at how the check diagnoses. Each `Entry` states in plain words what
 is wrong, and in `answers` what a right diagnosis names: kinds of edits and their places.
 """
 

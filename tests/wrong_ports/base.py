@@ -1,10 +1,10 @@
-"""The article's model and its three Adam optimizers in plain NumPy, to be made wrong.
+"""Implements the model of the article and its three Adam optimizers in NumPy, to be made wrong.
 
 `Plain` itself conforms. `changed_port` returns a subclass with other attributes: a setting, or a
 function in place of a method. A setting holds everywhere, or by place:
 `epsilon={"Y2_op": 1e-7}`, `rate={"share_W": 0.01}`, `l2={"Optimiser/share_Y1": 0.1}`.
 
-Places carry the names of the article's graph on TensorFlow 1.15.5.
+Places have the names of the graph of the article on TensorFlow 1.15.5.
 """
 
 from typing import Any, ClassVar, Dict, NamedTuple
@@ -33,7 +33,7 @@ LINEAR = (lambda z: z, np.ones_like)
 
 
 class Plain:
-    """The article's network: each method is one line of it that a port may get wrong."""
+    """The network of the article. Each method is one line of it that a port may get wrong."""
 
     rate, beta1, beta2, epsilon = 0.001, 0.9, 0.999, 1e-8
     gradient_factor = 1.0  # of a gradient before the optimizer sees it
@@ -127,7 +127,7 @@ class Plain:
         return np.sum(error * error) / np.float32(2), error
 
     def into_shared(self, task, head, gradient):
-        """Return what of a head's gradient reaches the shared layer."""
+        """Return the part of the gradient of a head that reaches the shared layer."""
         return gradient
 
     def changed(self, optimizer, gradients):
@@ -172,7 +172,7 @@ class Plain:
         return np.sqrt(v) + epsilon
 
     def average(self, optimizer, name, slot, new, beta):
-        """Move a slot towards a new value; it starts at zero."""
+        """Move a slot, which starts at zero, towards a new value."""
         slots = self.slots_for(optimizer, name)
         old = slots.get(slot, np.zeros_like(new))
         slots[slot] = old + (new - old) * (1 - beta)
@@ -192,7 +192,7 @@ class Plain:
         return np.float32(self.at(setting, f"{optimizer}/{variable}", optimizer, variable))
 
     def at(self, setting, *places):
-        """Return the setting of the first place that has one, else the right one."""
+        """Return the setting of the first place that has one, or the right one."""
         value = getattr(self, setting)
         if not isinstance(value, dict):
             return value

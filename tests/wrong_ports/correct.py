@@ -46,7 +46,7 @@ def sums_in_blocks(self, name, a, b):
 
 
 def textbook(self, optimizer, name, g):
-    """Return the step of Kingma and Ba's Algorithm 1, with TensorFlow's epsilon in it."""
+    """Return the step of algorithm 1 of Kingma and Ba, with the epsilon of TensorFlow."""
     beta1, beta2 = self.of("beta1", optimizer), self.of("beta2", optimizer)
     slots = self.slots_for(optimizer, name)
     slots["m"] = beta1 * slots.get("m", np.float32(0)) + (1 - beta1) * g
@@ -68,7 +68,7 @@ def rate_last(self, optimizer, name, g):
 
 
 def python_numbers(self, optimizer, name, g):
-    """Hyper-parameters are Python's doubles, t is an integer: a note, not a deviation."""
+    """Hyperparameters are Python floats, and t is an integer. That is a note, not a deviation."""
     slots = self.slots_for(optimizer, name)
     t = slots["t"] = slots.get("t", 0) + 1
     slots["m"] = 0.9 * slots.get("m", np.zeros_like(g)) + (1 - 0.9) * g

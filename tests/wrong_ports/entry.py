@@ -168,8 +168,8 @@ def wrong(
       cause: What is wrong, in plain words.
       edits: What a right diagnosis names, all of it.
       base: The class that is changed.
-      also: Other answers that are right, each a list of edits: no case tells them apart.
-      changes: Attributes of `Plain`; none to take `base` as it is.
+      also: Other right answers, each a list of edits, which no case distinguishes.
+      changes: Attributes of `Plain`. Without any, `base` is taken unchanged.
     """
     answers = (frozenset(edits), *(frozenset(other) for other in also))
     return Entry(id, cause, lambda: changed_port(base, **changes), answers)
@@ -181,7 +181,7 @@ def right(id: str, cause: str, base: Any = Plain, **changes: Any) -> Entry:
 
 
 def real(module: str, name: str, cause: str, *edits: Edit, also: Iterable[Any] = ()) -> Entry:
-    """Return an entry for a port written in a framework; without edits it conforms."""
+    """Return an entry for a port written in a framework. Without edits it conforms."""
     answers = (frozenset(edits), *(frozenset(other) for other in also)) if edits else ()
 
     def load() -> Any:
@@ -196,7 +196,7 @@ def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:
     Args:
       entry: The port.
       explanations: What the diagnosis offers, best first, each some edits in the words of `KINDS`
-        and `PLACES`; empty where it names nothing. The best one counts.
+        and `PLACES`. Empty if it names nothing. The best one counts.
     """
     if not explanations:
         return entry.conforms or entry.is_unlisted

@@ -1,4 +1,4 @@
-"""Ports that train on something else than what is fed."""
+"""Ports that train on other data than what is fed."""
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class FirstBatch(Plain):
 
 
 class BatchBefore(FirstBatch):
-    """A prefetching loader that is one batch late; the first step gets its own batch."""
+    """A prefetching loader is one batch late. The first step gets its own batch."""
 
     def fed(self, X, labels):
         kept = self.__dict__.setdefault("kept", {})

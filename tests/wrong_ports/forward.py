@@ -1,4 +1,4 @@
-"""Ports whose layers compute something else: activations, slopes, biases, precision."""
+"""Ports with wrong layers: activations, slopes, biases, precision."""
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def products(rounding, places=PRODUCTS):
 
 
 class SoftmaxOnHead1(Plain):
-    """A classifier's habit: softmax over the outputs of head 1, after its ReLU."""
+    """Softmax over the outputs of head 1, after its ReLU, as in a classifier."""
 
     def activation(self, relu, z):
         output = super().activation(relu, z)

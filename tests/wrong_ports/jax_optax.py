@@ -1,4 +1,4 @@
-"""Ports in JAX with the mistakes of real ones. `Conformant` is right; others change a line."""
+"""Ports in JAX with the mistakes of real ones. `Conformant` is right. The others change a line."""
 
 import functools
 
@@ -12,7 +12,7 @@ COMPILED = {}
 
 
 def hat_adam(rate=1e-3, beta1=0.9, beta2=0.999, epsilon=1e-8):
-    """TensorFlow 1's Adam as an `optax.GradientTransformation`."""
+    """The Adam of TensorFlow 1 as an `optax.GradientTransformation`."""
     beta1, beta2 = jnp.float32(beta1), jnp.float32(beta2)
 
     def init(params):

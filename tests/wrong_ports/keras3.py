@@ -1,4 +1,4 @@
-"""Ports in Keras 3 with the mistakes of real ones. `Conformant` is right; others change a line."""
+"""Ports in Keras 3 with mistakes of real ones. `Conformant` is right. Others change a line."""
 
 import keras
 

@@ -20,7 +20,7 @@ def inside_corrected_root(self, optimizer, v, epsilon, powers):
 
 
 def only_in(places, hook, name):
-    """Return a hook that acts in these optimizers; elsewhere the right line runs."""
+    """Return a hook that acts in these optimizers. In the others the right line runs."""
 
     def chosen(self, optimizer, *given):
         if optimizer in places:
@@ -109,7 +109,7 @@ def adamax(self, optimizer, name, g):
 
 
 def nesterov_adam(self, optimizer, name, g):
-    """Dozat's step ahead, as `tf.contrib.opt.NadamOptimizer` takes it."""
+    """The step ahead of Dozat, as in `tf.contrib.opt.NadamOptimizer`."""
     m = self.average(optimizer, name, "m", g, np.float32(0.9))
     v = self.average(optimizer, name, "v", g * g, np.float32(0.999))
     ahead = np.float32(0.9) * m + np.float32(0.1) * g

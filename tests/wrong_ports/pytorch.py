@@ -1,4 +1,4 @@
-"""Ports in PyTorch with the mistakes of real ones. `Conformant` is right; others change a line."""
+"""Ports in PyTorch with mistakes of real ones. `Conformant` is right. Others change a line."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ HEADS = {"Y1": ["Y1"], "Y2": ["Y2"], "joint": ["Y1", "Y2"]}
 
 
 class HatAdam(torch.optim.Adam):
-    """Adam with TensorFlow 1's epsilon, which the optimizer of each parameter counts."""
+    """Adam with the epsilon of TensorFlow 1, with a step count for each parameter."""
 
     def step(self):
         self.t = getattr(self, "t", 0) + 1
@@ -192,7 +192,7 @@ class Double(Conformant):
 
 
 class OwnTrunks(Conformant):
-    """A model a task, each with a shared layer of its own; that of the joint model is shown."""
+    """Each task has a model with a shared layer of its own. That of the joint model is shown."""
 
     def __init__(self, *weights):
         self.models = {task: Conformant(*weights) for task in HEADS}
@@ -367,7 +367,7 @@ class FasterHeads(Conformant):
 
 
 class OneAdam(Conformant):
-    """One optimizer of all parameters; those without a gradient are skipped."""
+    """One optimizer of all parameters. Those without a gradient are skipped."""
 
     def build(self):
         one = torch.optim.Adam(self.layers.parameters())

@@ -61,7 +61,7 @@ class TasksSwapped(Plain):
 
 
 class JointInTurn(Plain):
-    """A joint run is a Y1 run and a Y2 run; their losses are added."""
+    """A joint run is a Y1 run and a Y2 run. Their losses are added."""
 
     order = "Y1", "Y2"
 
@@ -89,7 +89,7 @@ class JointInTurnOneOptimizer(JointInTurn):
 
 
 class Repeated(Plain):
-    """Each batch is trained on twice; the first loss is returned."""
+    """Each batch is trained on twice. The first loss is returned."""
 
     def step(self, *given):
         loss = super().step(*given)
@@ -155,7 +155,7 @@ class LossAfterInJoint(LossAfter):
 
 
 class OtherLoss(Plain):
-    """A task's run returns the loss of the other task."""
+    """A run of a task returns the loss of the other task."""
 
     def step(self, task, X, Y1, Y2):
         labels = {"Y1": Y1, "Y2": Y2}
@@ -193,7 +193,7 @@ class RunningMean(Plain):
 
 
 class SmoothedLoss(Plain):
-    """An exponential average of the losses is returned (TensorBoard's smoothing)."""
+    """An exponential average of the losses is returned, as in the smoothing of TensorBoard."""
 
     def reported(self, loss):
         self.average_loss = 0.9 * self.__dict__.get("average_loss", loss) + 0.1 * loss

@@ -1,4 +1,4 @@
-"""Ports whose optimizers share, lose or miscount their state; variables kept in other ways."""
+"""Ports whose optimizers share, lose or miscount their state, or keep variables differently."""
 
 import numpy as np
 
@@ -199,7 +199,7 @@ class SharedUpdatedLate(UpdatedLate):
 
 
 class OwnTrunks(Plain):
-    """Each of the three runs has a shared layer of its own; that of the joint run is returned."""
+    """Each of the three runs has a shared layer of its own. That of the joint run is returned."""
 
     def __init__(self, *weights):
         super().__init__(*weights)
@@ -214,7 +214,7 @@ class OwnTrunks(Plain):
 
 
 class HeadsTied(Plain):
-    """Y2's head starts as a copy of Y1's where the sizes allow it: an initializer used twice."""
+    """An initializer is used twice: if the sizes allow it, head 2 starts as a copy of head 1."""
 
     def __init__(self, share_W, share_Y1, share_Y2):
         share_Y2 = share_Y1.copy() if share_Y1.shape == share_Y2.shape else share_Y2

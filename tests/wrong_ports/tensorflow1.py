@@ -1,4 +1,4 @@
-"""The article's graph built with the mistakes of real scripts, on TensorFlow 1 or `compat.v1`."""
+"""Builds the graph of the article with mistakes of real scripts, on TensorFlow 1 or `compat.v1`."""
 
 import warnings
 
@@ -8,7 +8,7 @@ with warnings.catch_warnings():
 
 
 class Conformant:
-    """The article's graph."""
+    """Builds the graph of the article."""
 
     def __init__(self, share_W, share_Y1, share_Y2):
         graph = tf.Graph()

@@ -82,7 +82,7 @@ class ReduceMean(Adam):
 
 
 class KerasMse(Conformant):
-    """`keras.losses.mse` is a mean over each row; the tape sums the rows, the log averages them."""
+    """`keras.losses.mse` is a mean over each row. The tape sums the rows, the log averages them."""
 
     def criterion(self, output, label):
         return tf.reduce_mean(tf.square(output - label), axis=1)

@@ -1,9 +1,9 @@
-"""Writes and reads an archive that a kill cannot ruin: zip, sealed with its own SHA-256.
+"""Writes and reads an archive that survives a kill: zip, sealed with its own SHA-256.
 
 Members are uncompressed and come in the order of writing. A finished archive ends with a seal, the
 digest of every byte before it. The seal is the zip comment, so that any zip reader, `numpy.load`
-too, opens the file. An archive that a kill left unfinished has no seal. Its members are read from
-the front. The same members give the same bytes.
+too, opens the file. An archive that a kill left unfinished lacks the seal. Its members are read
+from the front. The same members give the same bytes.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ _NPY_HEADER = re.compile(
 
 
 class ArchiveWriter:
-    """Writes into `path` + ".partial"; `close` seals it and gives it its name."""
+    """Writes into `path` + ".partial". `close` seals the file and renames it to `path`."""
 
     def __init__(self, path: str) -> None:
         """Opens the file.
@@ -179,7 +179,7 @@ def read_archive(path: str, partial: bool = False) -> Archive:
 
 
 def _content(path: str) -> memoryview:
-    """Returns what is in a regular file; of one that is not a zip archive only the beginning."""
+    """Returns the content of a regular file, or its beginning if it is not a zip archive."""
     with open_regular(path) as file:
         beginning = file.read(len(_MEMBER))
         return memoryview(beginning + file.read() if beginning == _MEMBER else beginning)
@@ -219,7 +219,7 @@ def read_npy(content: memoryview) -> np.ndarray:
     """Returns the array that `npy` wrote, read-only and without a copy.
 
     Raises:
-      ValueError: It is something else, such as pickled objects, or its size is not its shape's.
+      ValueError: The content is not such an array, or its size does not fit its shape.
     """
     start = len(_NPY) + 2
     length = int.from_bytes(content[len(_NPY) : start], "little")

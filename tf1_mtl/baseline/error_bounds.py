@@ -1,4 +1,4 @@
-"""Arithmetic that carries its own rounding error; the tolerances of a check come from it.
+"""Computes with bounds on rounding errors. The tolerances of a check come from them.
 
 An `ErrorBounded` is a float64 array and, for each element, a bound on the distance of any
 evaluation in its precision from it. The operations of `operations` are written in the functions of
@@ -6,12 +6,12 @@ this module. They take plain float64 arrays too, and then compute values alone, 
 times faster.
 
 The rules are those of N. Higham, "Accuracy and Stability of Numerical Algorithms", chapters 2, 3:
-one operation is off by at most u = 2^-24 of its result. A sum of n terms, in any order, with or
-without fused multiply-add, is off by gamma_n = n u / (1 - n u) of the sum of the magnitudes. Errors
-of the operands go through an operation by the largest change that they can make. Two exceptions
-keep the bounds sharp where Adam needs it. A result that float32 holds exactly has no error, so that
-a gradient of zero stays zero. A sum of products whose terms are multiples of one power of two that
-is small enough is exact in any order.
+one operation is off by at most u = 2^-24 of its result. A sum of n terms is off by at most
+gamma_n = n u / (1 - n u) of the sum of the magnitudes. This holds in any order, with or without
+fused multiply-add. Errors of the operands go through an operation by the largest change that they
+can make. Two exceptions keep the bounds sharp where Adam needs it. A result that float32 holds
+exactly has no error, so that a gradient of zero stays zero. A sum of products whose terms are
+multiples of one power of two that is small enough is exact in any order.
 
 Errors may become NaN, which means the same as infinite. Overflow inside of a run is not followed.
 """
@@ -46,14 +46,14 @@ PRECISIONS: Dict[str, Precision] = {
 }
 
 UNIT = SINGLE.unit
-# TensorFlow before 2.9 takes float32 square roots by an estimate and one Newton step (Eigen's
-# vectorized psqrt): of all mantissas 2 % are off by more than 1 ulp, none by more than 4, on the
-# machine that recorded the goldens. From 2.9 on they are correctly rounded.
+# TensorFlow before 2.9 takes float32 square roots by an estimate and one Newton step (vectorized
+# psqrt of Eigen). On the machine that recorded the goldens, 2 % of all mantissas are off by more
+# than 1 ulp, and none by more than 4. From 2.9 on they are correctly rounded.
 SQRT_ULPS = 4
 
 
 class ErrorBounded:
-    """A float64 array and the error that any evaluation of it in its precision may have."""
+    """Holds a float64 array, and the error that any evaluation in its precision may have."""
 
     __slots__ = ("error", "precision", "value")
     __array_ufunc__ = None  # NumPy leaves `array * bounded` to ErrorBounded
@@ -63,9 +63,9 @@ class ErrorBounded:
 
         Args:
           value: float64 array.
-          error: float64, of the same shape or broadcast to it; 0 where the value is exact. None
-            for a value that is exact everywhere.
-          precision: In which TensorFlow computes with it.
+          error: float64, of the same shape or broadcast to it. It is 0 where the value is exact.
+            None is for a value that is exact everywhere.
+          precision: The precision in which TensorFlow computes with it.
         """
         self.value = np.asarray(value, np.float64)
         self.precision = precision
@@ -134,7 +134,7 @@ def value_of(x: Operand) -> np.ndarray:
 
 
 def error_of(x: Operand) -> np.ndarray:
-    """Returns the errors; zeros for a plain array."""
+    """Returns the errors, or zeros for a plain array."""
     return x.error if isinstance(x, ErrorBounded) else np.zeros(np.shape(x))
 
 
@@ -260,9 +260,9 @@ def bilinear(function: Function, a: Operand, b: Operand, terms: int) -> Any:
     """Returns a sum of products, each of an element of `a` with one of `b`.
 
     Args:
-      function: From two arrays to the sums; linear in both, with weights of 0 and 1.
+      function: Maps two arrays to the sums. It is linear in both, with weights of 0 and 1.
       a, b: Its arguments.
-      terms: How many products an element of the result sums at most.
+      terms: The largest number of products in an element of the result.
     """
     if not is_bounded(a, b):
         return function(a, b)
@@ -281,7 +281,7 @@ def bilinear(function: Function, a: Operand, b: Operand, terms: int) -> Any:
 
 
 def matmul(a: Operand, b: Operand) -> Any:
-    """Returns the matrix product over the last two axes; leading axes are a batch."""
+    """Returns the matrix product over the last two axes. Leading axes are a batch."""
     return bilinear(np.matmul, a, b, np.shape(value_of(a))[-1])
 
 
@@ -289,9 +289,9 @@ def summed(function: Function, x: Operand, terms: int) -> Any:
     """Returns sums of elements of `x`, as they may be taken in any order.
 
     Args:
-      function: From an array to the sums; linear, with weights of 0 and 1.
+      function: Maps an array to the sums. It is linear, with weights of 0 and 1.
       x: Its argument.
-      terms: How many elements an element of the result sums at most.
+      terms: The largest number of elements in an element of the result.
     """
     if not isinstance(x, ErrorBounded):
         array = np.asarray(x)

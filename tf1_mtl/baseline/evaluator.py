@@ -56,22 +56,22 @@ class UnknownOperation(InputError):
 
 
 class Evaluation(NamedTuple):
-    """What one run gives."""
+    """Holds what one run gives."""
 
-    values: Dict[str, Any]  #: by fetched tensor; what a branch gives that is not taken is absent
+    values: Dict[str, Any]  #: by fetched tensor, without those of a branch that is not taken
     variables: State  #: the variables that the run changed, with their new values
     nodes: Outputs  #: by node that ran outside of loops: its outputs
 
 
 class _Run(NamedTuple):
-    """What the operations of one run share."""
+    """Holds what the operations of one run share."""
 
     state: State
     bounds: bool
 
 
 class Plan:
-    """The order in which the nodes of one kind of run are evaluated."""
+    """Evaluates the nodes of one kind of run, in an order that is found once."""
 
     def __init__(
         self, graph: RecordedGraph, fetches: Iterable[str], fed: Iterable[str] = ()
@@ -123,8 +123,8 @@ class Plan:
           number or boolean that rounding leaves open is an `ErrorBounded` too.
 
         Raises:
-          InputError: A placeholder, or an output of a random operation, a queue or an iterator,
-            that the run needs is not fed, or a variable has no value.
+          InputError: The run needs a value that is not fed: of a placeholder, a random operation,
+            a queue or an iterator. Or a variable lacks a value.
           UnknownOperation: A branch needs an operation that is not in the table.
         """
         state = {name: self._tracked(name, value, bounds) for name, value in variables.items()}
@@ -157,7 +157,7 @@ class Plan:
         return outputs
 
     def _fetched(self, outputs: Outputs, fetch: str) -> Any:
-        """Returns the value of a tensor; None for an operation or a dead tensor."""
+        """Returns the value of a tensor, or None for an operation or a dead tensor."""
         name, index = fed_source(fetch) if fetch in self.fed else node_and_output(fetch)
         if index >= len(outputs[name]):
             return None
@@ -288,7 +288,7 @@ def evaluate(
     feeds: Mapping[str, Any],
     variables: Mapping[str, Any],
 ) -> Evaluation:
-    """Runs a recorded graph once; see `Plan` for its arguments, its errors and for many runs."""
+    """Runs a recorded graph once. `Plan` has the arguments and errors, and is for many runs."""
     return Plan(graph, fetches, feeds).run(feeds, variables)
 
 

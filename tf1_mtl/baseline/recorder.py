@@ -3,15 +3,16 @@
     with recording("run.npz"):
         ...  # sessions of any graph-mode code
 
-Works in any process with `tf.compat.v1`, a real TensorFlow 1.15 too, and with ref and resource
-variables. `Session.run` itself is wrapped meanwhile, so sessions opened before, hooks,
-`Tensor.eval` and subclasses are recorded as well. No operation is added to a graph and no bit of
-what is computed changes: after each run the variables are fetched through reads that the graph
-has, and with a training run the random numbers and examples that it uses.
+This works in any process with `tf.compat.v1`, including a real TensorFlow 1.15, and with ref and
+resource variables. `Session.run` itself is wrapped meanwhile. So earlier sessions, hooks,
+`Tensor.eval` and subclasses are recorded as well. No operation is added to a graph, and every
+computed bit stays the same. After each run the variables are fetched through reads that the graph
+has. A training run also fetches the random numbers and examples that it uses.
 
-Not recorded: `partial_run`; a callable that `make_callable` made before; `tf.function` and eager
-code. Random numbers inside a loop or a branch cannot be fetched. Where several threads train one
-session at once, no single run has a result of its own: these are recorded without a task.
+Some runs are not recorded: those of `partial_run`, of a callable that `make_callable` made before,
+of `tf.function` and of eager code. Random numbers inside a loop or a branch cannot be fetched. If
+several threads train one session at once, the result of a single run is unknown. These runs are
+recorded without a task.
 """
 
 import contextlib
@@ -50,7 +51,7 @@ def recording(path: str, limit_mb: float = LIMIT_MB, **manifest: Any) -> Iterato
       **manifest: JSON values to keep with it, such as the seed.
 
     Yields:
-      The recorder. Its `first_run_without_state` tells whether the limit was reached.
+      The recorder. Its `first_run_without_state` shows whether the limit was reached.
 
     Raises:
       InputError: The limit is not a number from 0 on, the file cannot be written, or a recording
@@ -101,7 +102,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._watched: Any = weakref.WeakKeyDictionary()  # session: WatchedSession
         self._numbers = itertools.count()
-        #: The number of the first run that is recorded without its state; None below the limit.
+        #: The number of the first run that is recorded without its state, or None.
         self.first_run_without_state: Optional[int] = None
 
     def wrapped(self, original: Any) -> Any:

@@ -14,7 +14,7 @@ in which they were recorded:
 The member of a run follows its arrays, so the front of a file cut short is a number of whole runs.
 `load_recording(path, partial=True)` reads them.
 
-Names of tensors, operations and variables are TensorFlow's, a tensor without its ":0".
+Names of tensors, operations and variables are those of TensorFlow, a tensor without its ":0".
 """
 
 import json
@@ -61,10 +61,10 @@ class Session(NamedTuple):
 
     graph: Optional[RecordedGraph]  #: None in a recording of schema 1
     variables: Tuple[Variable, ...]  #: in the order of creation; () in a recording of schema 1
-    #: Values by variable; one that is not initialized, or that no operation reads, is absent.
+    #: Values by variable, without those that are not initialized or that no operation reads.
     initial: Arrays
-    #: TensorFlow's names of X, Y1, Y2, share_W, share_Y1, share_Y2, Y1_Loss, Y2_Loss and Joint_Loss
-    #: where the graph is the article's; empty for any other.
+    #: If the graph is that of the article, its names of X, Y1, Y2, share_W, share_Y1, share_Y2,
+    #: Y1_Loss, Y2_Loss and Joint_Loss. Empty for any other graph.
     article: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
@@ -75,16 +75,16 @@ class Session(NamedTuple):
 class Run(NamedTuple):
     """Holds what one `Session.run` was given and gave."""
 
-    #: The fetched operations that train, sorted and joined by "+"; "" where none does. In the
-    #: graph of the article they are called "Y1", "Y2" and "joint".
+    #: The fetched operations that train, sorted and joined by "+", or "" without any. In the graph
+    #: of the article they are called "Y1", "Y2" and "joint".
     task: str
     feeds: Arrays  #: as fed, by tensor
-    #: Values by fetched tensor or operation, in the order of the fetches; None for an operation,
+    #: Values by fetched tensor or operation, in the order of the fetches. None for an operation,
     #: which returns nothing, and in a run that failed.
     fetched: Mapping[str, Optional[np.ndarray]] = {}
     #: Outputs of random operations, queues and iterators that a training run used, by tensor.
     outputs: Mapping[str, np.ndarray] = {}
-    #: Values after the run, by variable; None where they were not kept.
+    #: Values after the run, by variable, or None if they were not kept.
     variables: Optional[Arrays] = None
     session: int = 0  #: in the order in which the sessions of a script first ran
     error: str = ""  #: what TensorFlow raised, when the run failed
@@ -96,7 +96,7 @@ class Run(NamedTuple):
 
     @property
     def loss(self) -> Any:
-        """Returns the floating-point number that was fetched; None if there is not exactly one."""
+        """Returns the floating-point number that was fetched, or None if there is not just one."""
         found = [x for x in self.fetched.values() if x is not None]
         found = [x for x in found if x.ndim == 0 and x.dtype.kind == "f"]
         return found[0][()] if len(found) == 1 else None
@@ -111,7 +111,7 @@ class Run(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Holds recorded values, run by run. Loaded arrays are read-only; equal ones are one object."""
+    """Holds recorded values, run by run. Loaded arrays are read-only. Equal ones are one object."""
 
     manifest: Dict[str, Any]  #: JSON values
     runs: Tuple[Run, ...]
@@ -133,7 +133,7 @@ class Recording(NamedTuple):
 
 
 def load_recording(path: str, partial: bool = False) -> Recording:
-    """Reads a recording; never unpickles.
+    """Reads a recording, without unpickling anything.
 
     Args:
       path: What `save_recording`, `--record` or `recording` wrote.
@@ -198,7 +198,7 @@ class _Reader:
         self._schema = schema
 
     def read(self, archive: Archive) -> Recording:
-        """Returns the recording; what `Writer` does not write raises an error."""
+        """Returns the recording. Raises an error for anything that `Writer` does not write."""
         for name, content in archive.members.items():
             if name.endswith(".npy"):
                 self._arrays[name] = read_npy(content)

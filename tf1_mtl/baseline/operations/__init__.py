@@ -1,4 +1,4 @@
-"""The operations that the evaluator knows: what each gives, in a few lines of NumPy.
+"""Defines the operations that the evaluator knows, in a few lines of NumPy each.
 
 table         the table itself, and how a function is registered in it
 arithmetic    arithmetic, comparisons, reductions, products of matrices

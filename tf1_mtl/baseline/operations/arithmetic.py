@@ -245,7 +245,7 @@ def euclidean_norm(node: Node, x: Any, axes: Any) -> Any:
 
 @gives("ArgMax")
 def arg_max(node: Node, x: Any, axis: Any) -> Any:
-    """Gives the first of several largest; any within reach of the error where there are such."""
+    """Returns the first of the largest, or any index that the error leaves possible."""
     (chosen,) = axes_of(axis, len(shape_of(x)))
     value = np.argmax(eb.value_of(x), axis=chosen)
     reach = np.zeros(value.shape)

@@ -1,8 +1,8 @@
-"""Conditions, loops and calls of functions.
+"""Evaluates conditions, loops and calls of functions.
 
 In a graph of v1 control flow, what an untaken branch gives is dead: `Switch` gives `DEAD` on one
 side, the evaluator passes it on through every operation, and `Merge` takes the input that lives.
-The loops of v1 are run by the evaluator; `While`, `If` and calls of functions are operations.
+The evaluator runs the loops of v1. `While`, `If` and calls of functions are operations.
 
 Where rounding leaves a condition open, the branch of the value is taken. Everything that it gives,
 and every variable that is handed to it, has an infinite error. A variable that a branch changes

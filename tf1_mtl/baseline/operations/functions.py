@@ -118,7 +118,7 @@ def exp(node: Node, x: Any) -> Any:
 
 
 def exponential(x: Any) -> Any:
-    """Returns e^x; infinite where its precision has no such number."""
+    """Returns e^x, or infinity where its precision cannot hold the number."""
     if not isinstance(x, eb.ErrorBounded):
         return np.exp(x)
     return _in_range(eb.pointwise(np.exp, x, 4))
@@ -191,7 +191,7 @@ def power(node: Node, a: Any, b: Any) -> Any:
     around_zero = (np.abs(eb.value_of(a)) <= eb.error_of(a)) & (eb.error_of(a) > 0)
     falls = eb.value_of(b) - eb.error_of(b) < 0
     error = np.where(around_zero & falls, np.inf, error)
-    # An implementation may take exp(b * log(a)); the exponent is then rounded.
+    # An implementation may compute exp(b * log(a)). Then the exponent is rounded.
     exponent = np.abs(eb.value_of(b) * np.log(np.abs(eb.value_of(a))))
     units = 4 + 2 * np.where(np.isfinite(exponent), exponent, 0)
     exact = (error == 0) & np.isin(eb.value_of(b), (0.0, 1.0))

@@ -50,8 +50,8 @@ def added_rows(x: Any, places: Any, rows: int) -> Any:
 
     Args:
       x: [n, ...].
-      places: n row numbers in any shape; elements with a negative one are dropped.
-      rows: How many rows the result has.
+      places: n row numbers in any shape. Elements with a negative number are dropped.
+      rows: The number of rows of the result.
     """
     at = np.asarray(places).ravel()
     kept = at >= 0
@@ -108,7 +108,7 @@ def _extreme_of_segments(function: np.ufunc, of_nothing: float) -> Any:
         def most(a: np.ndarray) -> np.ndarray:
             start = of_nothing if number else 0
             result = np.full((count, *a.shape[1:]), start).astype(a.dtype)
-            result[at[kept]] = a[kept]  # any element of the segment; its extreme follows
+            result[at[kept]] = a[kept]  # any element of the segment, before the extreme
             function.at(result, at[kept], a[kept])
             return result
 
@@ -238,7 +238,7 @@ def sparse_add(node: Node, indices: Any, values: Any, sizes: Any, dense: Any) ->
 
 @gives("TopK", "TopKV2")
 def top_k(node: Node, x: Any, *number: Any) -> Any:
-    """Gives the largest elements; of equal ones, the first."""
+    """Returns the largest elements. Of equal ones, the first comes first."""
     k = integer(number[0]) if number else node.attributes["k"]
     index = np.argsort(-eb.value_of(x), axis=-1, kind="stable")[..., : k + 1]
     value = np.take_along_axis(eb.value_of(x), index, -1)

@@ -28,9 +28,9 @@ def _rule(cells: int, before: int, *names: str) -> Callable[[Rule], Rule]:
 
     Args:
       cells: How many variables it changes: the first inputs of the operation.
-      before: How many hyper-parameters stand before the gradient. The others follow it; where it
-        is sparse, they follow its indices.
-      names: What TensorFlow calls the rule.
+      before: The number of hyperparameters before the gradient. The others follow it, or its
+        indices if it is sparse.
+      names: The names of the rule in TensorFlow.
     """
     at = cells + before
 
@@ -225,7 +225,7 @@ def ftrl(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
 
 @_rule(3, 0, "FtrlV2")
 def ftrl_v2(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    """McMahan and others (2013), algorithm 1, with L2 shrinkage; -power is the exponent."""
+    """McMahan and others (2013), algorithm 1, with L2 shrinkage. -power is the exponent."""
     (variable, squares, linear), (rate, l1, l2, shrinkage, power) = cells, hyper
     if np.any(eb.value_of(shrinkage)):
         shrunk = gradient + variable.value * shrinkage * 2.0

@@ -1,7 +1,7 @@
 """Stacks, tensor arrays and tensor lists, which loops fill and read.
 
-Stacks and arrays change during a run; the handles that an operation is given are the objects
-themselves. A list never changes: an operation gives a new one.
+Stacks and arrays change during a run. The handles that an operation gets are the objects
+themselves. A list never changes, since an operation returns a new one.
 """
 
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -24,7 +24,7 @@ def _zeros(sizes: Sequence[int], dtype: str) -> Any:
 
 
 def _stacked(parts: Sequence[Any], sizes: Sequence[int], dtype: str) -> Any:
-    """Returns elements as one tensor; an empty one has the given shape of an element."""
+    """Returns elements as one tensor. `sizes` is the shape of an element if there are none."""
     if parts:
         return eb.joined(np.stack, parts)
     return _zeros([0, *(max(n, 0) for n in sizes)], dtype)
@@ -163,7 +163,7 @@ def tensor_array_size(node: Node, handle: _TensorArray, flow: Any) -> Any:
 
 
 class TensorList:
-    """Tensors in order; None stands for zeros."""
+    """Holds tensors in order. None means zeros."""
 
     def __init__(self, elements: Sequence[Any], sizes: Sequence[int], dtype: str) -> None:
         self.elements, self.sizes, self.dtype = tuple(elements), tuple(sizes), dtype
@@ -191,7 +191,7 @@ class TensorList:
 
 
 def _known_sizes(sizes: Any) -> List[int]:
-    """Returns an element shape; [-1] for an unknown rank, which is a number."""
+    """Returns the shape of an element, or [-1] for a number, which means an unknown rank."""
     return ints(sizes) if np.ndim(sizes) else [-1]
 
 

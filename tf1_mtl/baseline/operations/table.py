@@ -1,7 +1,7 @@
-"""The table of operations, and how a function is registered in it.
+"""Holds the table of operations, and registers functions in it.
 
-A float tensor is an `ErrorBounded`, or a plain float64 array where only values are asked for. An
-integer, boolean or string tensor is a plain array; an `ErrorBounded` of precision `WHOLE` where
+A float tensor is an `ErrorBounded`, or a plain float64 array if only values are asked for. An
+integer, boolean or string tensor is a plain array. It is an `ErrorBounded` of precision `WHOLE` if
 rounding leaves it open. A function takes the node and the values of its inputs, and returns its
 output, or a tuple of outputs. It never changes an array in place.
 
@@ -30,7 +30,7 @@ Decorator = Callable[[Function], Function]
 
 
 class Operation(NamedTuple):
-    """One line of the table."""
+    """Describes one line of the table."""
 
     function: Function  #: (node, *inputs) -> output or tuple of outputs
     variables: int = 0  #: how many of the first inputs it takes as `Variable`, not as values
@@ -126,7 +126,7 @@ def is_tensor(x: Any) -> bool:
 
 
 def all_unknown(outputs: Iterable[Any]) -> Tuple[Any, ...]:
-    """Returns outputs with infinite errors; what is not a tensor stays."""
+    """Returns outputs with infinite errors. Anything but a tensor is unchanged."""
     return tuple(unknown(x) if is_tensor(x) else x for x in outputs)
 
 

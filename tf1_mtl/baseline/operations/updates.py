@@ -63,7 +63,7 @@ def strided_slice_assign(
 
 
 class Rows:
-    """Rows of a variable, each once; they read and write like a variable."""
+    """Reads and writes rows of a variable, each once, like a variable."""
 
     def __init__(self, variable: Variable, places: np.ndarray) -> None:
         self._variable, self._places = variable, places
@@ -83,7 +83,7 @@ class Rows:
 
 
 def rounds(places: np.ndarray) -> Iterator[np.ndarray]:
-    """Gives positions so that no place occurs twice in one round; repeated ones come in order."""
+    """Yields rounds of positions in which no place is repeated. Repeated ones come in order."""
     waiting = np.arange(places.size)
     while waiting.size:
         now = np.sort(np.unique(places[waiting], return_index=True)[1])

@@ -1,7 +1,7 @@
-"""Convolutions and pooling: functions of windows that move over an image.
+"""Evaluates convolutions and pooling: functions of windows that move over an image.
 
-Both gradients of a convolution are convolutions too: that of the filter is the product of the
-windows with the gradient; that of the input takes windows of the gradient, spread by the strides,
+Both gradients of a convolution are convolutions too. That of the filter is the product of the
+windows with the gradient. That of the input takes windows of the gradient, spread by the strides,
 with the filter reversed. So one product, `_product`, serves all, and its bound is that of a sum of
 products. Fast algorithms for convolution (Winograd, FFT), which GPUs use, have other bounds.
 """
