@@ -55,7 +55,7 @@ def test_planned_is_measured_for_every_fetch_of_the_graph(variables):
                     compared += 1
                 except tf.errors.InvalidArgumentError:
                     cannot_run.append(fetch.name)
-    # Feeding a placeholder gives its tensor a value; its operation cannot run even then.
+    # Feeding a placeholder gives its tensor a value. Its operation cannot run even then.
     assert cannot_run == ["X", "Y1", "Y2"]
     nodes = len(graph.get_operations())
     assert variables != "ref" or nodes == 216
@@ -195,7 +195,7 @@ def test_the_callers_session_is_only_read(net):
         assert len(found.changed) == 11
         assert [value.tobytes() for value in session.run(variables)] == before
         assert len(net.graph.get_operations()) == nodes
-        # The session's values were really taken along: they are not the initial ones any more.
+        # The values are those of the session, since they are not the initial ones any more.
         assert set(explain("init", session=session, graph=net).changed) == set(found.changed)
 
 

@@ -315,7 +315,7 @@ def test_ulps():
     assert ulps_between(1.0, np.nan) is None
 
 
-# Ports that break, or return something else
+# Ports that raise an error, or return another value
 
 
 class Raises(NumPyPort):

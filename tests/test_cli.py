@@ -108,7 +108,7 @@ def test_a_users_data(capsys, data):
 
 def test_all_rows_are_one_batch_unless_a_batch_is_asked_for(capsys, data):
     one, _ = data
-    # With all rows fed each step the first loss depends on the seed's weights only.
+    # With all rows fed each step the first loss depends only on the weights of the seed.
     rng = np.random.RandomState(3)
     W, V1, V2 = rng.rand(3, 20), rng.rand(20, 2), rng.rand(20, 4)
     arrays = np.load(str(one))
@@ -219,7 +219,7 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_printed():
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
-        # A shell's background job starts with Ctrl-C ignored; this one must hear it.
+        # A background job of a shell starts with Ctrl-C ignored. This one must receive it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     first = process.stdout.readline()

@@ -84,7 +84,7 @@ def clipped(norm):
     )
 
 
-#: What the check should name, and the edits: (old, new) of the port's source.
+#: What the check should name, and the edits: (old, new) of the source of the port.
 BY_HAND = (
     # The optimizer
     ("adam-epsilon-1e-7", (ROOT, "(np.sqrt(v[name]) + 1e-7)")),
@@ -339,7 +339,7 @@ def is_named(port, name):
 class Narrow(np.ndarray):
     """An array whose products round both operands to float32 with fewer bits, to nearest even."""
 
-    dropped = 0  # of float32's 24 bits
+    dropped = 0  # of the 24 bits of float32
 
     def __matmul__(self, other):
         a, b = (self.rounded(np.asarray(x, np.float32)) for x in (self, other))

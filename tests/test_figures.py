@@ -186,7 +186,7 @@ def test_nothing_overlaps_and_nothing_is_cut(picture):
     for one, other in itertools.combinations(boxes, 2):
         assert not one.overlaps(other)
     for one, other in itertools.combinations(texts, 2):
-        # Lines of text may touch; letters do not fill the height that a font reserves.
+        # Lines of text may touch, since letters do not fill the height that a font reserves.
         height = min(one.y1, other.y1) - max(one.y0, other.y0)
         width = min(one.x1, other.x1) - max(one.x0, other.x0)
         assert width <= 0 or height < 0.25 * one.height

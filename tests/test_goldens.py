@@ -87,7 +87,7 @@ def test_a_golden_says_what_recorded_it(name):
     assert set(manifest["recorded_by"]) >= {"python", "numpy", "platform", "cpu"}
     names = manifest["tensorflow_names"]
     assert len(names) == len(set(names.values())) == 23
-    # Slots are numbered by creation: task 1's optimizer is the second one.
+    # Slots are numbered by creation. The optimizer of task 1 is the second one.
     assert names["Y1_op/share_W/m"] == "share_W/Adam_2"
 
 
@@ -135,7 +135,7 @@ def test_real_witnesses_agree_within_the_tolerance(name, version):
             value = recorded.variables[last][weight]
             off = np.abs(witness[f"{name}_{weight}"] - value.astype(float))
             assert np.all(off <= tolerances.variables[last][weight])
-            # What was measured; the derived tolerance allows for worse machines.
+            # This was measured. The derived tolerance allows for worse machines.
             assert off.max() < 5e-7
 
 

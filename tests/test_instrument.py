@@ -459,7 +459,7 @@ def test_a_screen_reader_is_given_names_values_and_results(browser, written):
     assert expected in described()
 
 
-#: Returns [contrast, text] of every text of the page, by WCAG's formula.
+#: Returns [contrast, text] of every text of the page, by the formula of WCAG.
 CONTRASTS = """(() => {
   const linear = (c) => c / 255 <= 0.03928 ? c / 255 / 12.92 : ((c / 255 + 0.055) / 1.055) ** 2.4;
   const bright = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);

@@ -313,7 +313,7 @@ def the_other_optimizers_cost_memory_but_do_not_run(lesson):
 
 def the_first_loss_depends_on_no_training(lesson):
     rng = np.random.RandomState(4)
-    for shape in ((10, 20), (20, 20), (20, 20)):  # the weights' draws
+    for shape in ((10, 20), (20, 20), (20, 20)):  # the draws of the weights
         rng.rand(*shape)
     feed = {
         lesson.X: rng.rand(10, 10) * 10,

@@ -231,7 +231,7 @@ def test_the_cells_of_a_recorded_notebook_print_what_the_script_prints(tmp_path)
 
 
 CELL = {"cell_type": "code", "source": "x = 1"}
-#: Files that are no notebooks, and what is said of them.
+#: Files that are not notebooks, and the messages about them.
 NO_NOTEBOOKS = {
     "empty": (b"", "not JSON (Expecting value"),
     "script": (b"import tensorflow as tf", "not JSON (Expecting value"),

@@ -74,7 +74,7 @@ def functions():
         "Sqrt": tf.sqrt,
         "Lgamma": tf.lgamma,
     }.items():
-        # Lgamma is 0 at 1 and 2; its gradient, Digamma, is not in the table.
+        # Lgamma is 0 at 1 and 2. Its gradient, Digamma, is not in the table.
         more = {"loose": True, "gradient": False} if name == "Lgamma" else {"loose": name == "Log"}
         yield from unary(name, function, POSITIVE, positive(3, 4), EMPTY, **more)
     for name, function in {

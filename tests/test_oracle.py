@@ -100,7 +100,7 @@ def alter(root, name, change, **machine):
 def test_an_altered_golden_and_an_altered_graph_are_found(copy):
     alter(copy, "other-sizes", lambda share_W: np.nextafter(share_W, np.float32(9)))
     alter(copy, "small-gradients", lambda share_W: share_W + np.float32(1e-4), cpu="another")
-    # Another machine's rounding is no difference.
+    # Rounding of another machine is not a difference.
     alter(copy, "joint", lambda share_W: np.nextafter(share_W, np.float32(9)), cpu="another")
     path = os.path.join(copy, "tests", "truth", f"graph-{REFERENCE}.pbtxt")
     with open(path) as file:

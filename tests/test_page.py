@@ -52,7 +52,7 @@ def ran(request):
     return {name: lessons.run_lesson(name, request.param) for name in names}
 
 
-# What the page says is so, and the measurement could say otherwise
+# The claims of the page are true, and a measurement could show that they are false
 
 
 @pytest.mark.parametrize("claim", CLAIMS)
@@ -153,7 +153,7 @@ def test_evidence_leaves_the_names_as_they_are(ran):
     assert names == before
 
 
-# What leads from one claim to the next states facts about TensorFlow, too; here is their evidence
+# The text between the claims states facts about TensorFlow, too. Here is their evidence
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def the_table_counts_every_node_once(net):
         assert sum(count["measured"] for count in counts) == len(run.measured)
 
 
-#: In English the lessons' own words stand in these places (tests/test_lessons.py proves them).
+#: In English these are docstrings of lessons, which tests/test_lessons.py checks.
 LEADING = {
     "first-text": the_first_graph_is_a_plan_that_a_session_carries_out,
     "shared-text": both_tasks_take_one_input_through_one_layer,
@@ -502,7 +502,7 @@ def test_its_pictures_are_of_the_real_graph_in_the_pages_language(page):
     assert ",," not in str(words)
     assert {"shared_layer", "Y1_op", "Optimiser", "share_W"} <= set(outline.svg_texts)
     changed = "CHANGED by this run" if language == "en" else "本次运行改变了它"
-    assert outline.svg_texts.count(changed) == 2 + 3  # task 1's step, the joint step
+    assert outline.svg_texts.count(changed) == 2 + 3  # the step of task 1, the joint step
     if language == "zh":
         left = [t for t in outline.svg_texts if re.search("[a-z] [a-z]", t)]
         assert left == [], "phrases that PHRASES does not translate"

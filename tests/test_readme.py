@@ -91,7 +91,9 @@ def printed_by(command, shown):
         if command.startswith("tf1-mtl "):
             args = shlex.split(command)[1:]
             seed = re.match(r"seed (\d+),", shown)
-            if seed and "--seed" not in args:  # shown is a run without a seed; have it again
+            if (
+                seed and "--seed" not in args
+            ):  # the document shows a run without a seed, so repeat it
                 args += ["--seed", seed.group(1)]
             cli.main(args)
         else:

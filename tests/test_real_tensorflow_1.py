@@ -17,7 +17,7 @@ from tf1_mtl import build_graph, feeds, open_session, train
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
-# Plain TensorFlow 1 with the oracle's own listing; nothing of tf1_mtl.
+# Plain TensorFlow 1 with the listing of the oracle, without tf1_mtl.
 SESSIONS = """
 import sys
 import numpy as np

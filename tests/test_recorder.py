@@ -140,7 +140,7 @@ def test_the_article_is_found_by_structure_not_by_name(path):
             tf.nn.l2_loss(label - tf.nn.relu(tf.matmul(layer, head)))
             for label, head in zip(labels, heads)
         ]
-        # Made in another order than the article's, and without a joint step.
+        # Made in another order than in the article, and without a joint step.
         second = tf.train.AdamOptimizer().minimize(losses[1])
         first = tf.train.AdamOptimizer().minimize(losses[0])
         with tf.Session() as session:
@@ -303,7 +303,7 @@ def test_every_way_to_a_run_is_seen(path):
     assert runs[3].feeds["x"] == 4
     assert names[-1] == ["double"]
     assert runs[-1].fetched["double"] == 6
-    # A session that has not initialized the variable says nothing of it.
+    # A session that has not initialized the variable does not record it.
     assert runs[1].variables == {"v": 1}
     assert runs[2].variables == {}
 
@@ -331,7 +331,7 @@ def test_a_loop_that_trains_is_a_task_of_its_own(path):
     with net.graph.as_default():
 
         def body(i):
-            # The same optimizer's ops cannot be driven from a loop, so move the weight by hand.
+            # The ops of the same optimizer cannot be used in a loop, so move the weight by hand.
             moved = net.shared_layer_weights.assign_add(net.X[:, :1] * tf.ones([10, 20]))
             with tf.control_dependencies([moved]):
                 return i + 1

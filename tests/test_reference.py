@@ -58,7 +58,7 @@ def test_slots_are_bit_exact_given_the_gradients(case):
             m0, v0 = before[optimizer, head, "m"], before[optimizer, head, "v"]
             m1, v1 = after[optimizer, head, "m"], after[optimizer, head, "v"]
             estimate = m0.astype(float) + (m1.astype(float) - m0) / (1 - float(BETAS["m"]))
-            # Spacing of what the subtraction in float32 can tell apart.
+            # The smallest difference that a subtraction in float32 can show.
             spacing = np.spacing(np.maximum(np.abs(estimate), np.abs(m0)).astype(np.float32))
             found = np.zeros(m0.shape, bool)
             for offset in range(-24, 25):
@@ -112,7 +112,7 @@ def test_beta_powers_are_bit_exact(case):
         for key, value in (slots(golden, run) or {}).items():
             if key[2].endswith("_power"):
                 power = reference.slots[key]
-                # TensorFlow flushes numbers below float32's smallest normal one to zero.
+                # TensorFlow flushes subnormal float32 numbers to zero.
                 assert power == value or (value == 0 and power < SINGLE.tiny), key
 
 

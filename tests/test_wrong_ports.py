@@ -82,7 +82,7 @@ def test_wrong_ports_fail_and_are_named(entry):
         assert not report.diagnosis.edits, report
     elif report.diagnosis or report.dtypes:
         assert named_rightly(entry, names(report)), report
-    else:  # the message says what is wrong, and nothing is searched
+    else:  # the message states what is wrong, and nothing is searched
         assert report.first.stage == "dtype and shape", report
 
 

@@ -20,7 +20,7 @@ class Timing(NamedTuple):
     seconds: np.ndarray  #: float64 [rounds], of a step
     steps: int  #: in all timed rounds
     first: Optional[float]  #: the loss of the first step
-    last: Optional[float]  #: the loss of the first round's last step
+    last: Optional[float]  #: the loss of the last step of the first round
     grown: float  #: megabytes, over the timed rounds
     peak: float  #: megabytes
 

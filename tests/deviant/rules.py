@@ -38,7 +38,7 @@ class Rules(NamedTuple):
     shared_learns_from: str = "both"  # in the joint step: "Y1", "Y2"
     other_head: str = ""  # alternate step: "own loss" moves it, "joint loss" trains everything
     joint_in_turn: str = ""  # "Y1 Y2", "Y2 Y1": two steps, one after the other
-    turn_slots: str = "own"  # of these two steps: "own" (Y1_op's, Y2_op's) or "joint"
+    turn_slots: str = "own"  # of these two steps: "own" (of Y1_op and Y2_op) or "joint"
     late: str = ""  # "weights", "gradients": one step old
     head_first: str = ""  # heads move before share_W's gradient: "backward", "forward and backward"
     shared_first: bool = False  # share_W moves before the heads' gradients

@@ -137,7 +137,7 @@ def small_gradients(seed):
     batches = []
     for task in ("joint", "Y1", "Y2", "joint", "Y1", "Y2", "joint", "joint"):
         X = (0.5 + rng.rand(rows, inputs)) * scale * (0.1 + 0.9 * rng.rand())
-        # An output is about this large; targets are below it, so that no gradient cancels.
+        # An output is about this large. Targets are below it, so that no gradient cancels.
         output = X.sum(axis=1, keepdims=True) * shared
         Y1, Y2 = (output * (0.2 + 0.5 * rng.rand(rows, size)) for size in tasks)
         batches.append((task, _float32(X), _float32(Y1), _float32(Y2)))

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     import tensorflow as tf
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-#: The optimizer that a task's step drives.
+#: The optimizer of the step of each task.
 OPTIMIZERS = {"joint": "Optimiser", "Y1": "Y1_op", "Y2": "Y2_op"}
 
 

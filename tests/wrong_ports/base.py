@@ -39,7 +39,9 @@ class Plain:
     gradient_factor = 1.0  # of a gradient before the optimizer sees it
     l2 = 0.0  # times the weight, added to its gradient
     decay = 0.0  # times the rate and the weight, subtracted (AdamW)
-    loss_weight = 1.0  # of a task's loss: {"L2Loss": 0.5}, in one run only {"joint/L2Loss": 0.5}
+    loss_weight = (
+        1.0  # of the loss of a task: {"L2Loss": 0.5}, in one run only {"joint/L2Loss": 0.5}
+    )
     frozen = ()  # variables, or "Y1_op/share_W" for a variable in one optimizer
     activations: ClassVar[Dict[str, Any]] = {}  # {"Relu_1": (function, slope)}
     biases: ClassVar[Dict[str, Any]] = {}  # {"Relu_1": initial value of a bias that is trained}

@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict, FrozenSet, Iterable, NamedTuple, Sequenc
 
 from .base import Plain, changed_port
 
-#: Every kind of edit, in the words that a report may use, with what its value says.
+#: Every kind of edit, in the words that a report may use, with the meaning of its value.
 KINDS = {
     # What is fed
     "feed scaled": "factor",
@@ -86,7 +86,7 @@ KINDS = {
     # What no list of known mistakes need contain: an empty diagnosis is right too
     "unlisted": "",
 }
-#: Places, by the names of the article's graph on TensorFlow 1.15.5.
+#: Places, by the names of the graph of the article on TensorFlow 1.15.5.
 PLACES = {
     "X": "the feed X",
     "Y1": "the feed Y1",

@@ -137,7 +137,7 @@ def absolute_second_moment(self, optimizer, name, g):
     return alpha * m / (np.sqrt(v) + np.float32(1e-8))
 
 
-# Schedules of the learning rate; `done` counts all runs of a port
+# Schedules of the learning rate. `done` counts all runs of a port
 
 
 def schedule(factor, places=OPTIMIZERS):

@@ -3,7 +3,7 @@
 import warnings
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # NumPy's about an old TensorFlow's dtypes
+    warnings.simplefilter("ignore")  # from NumPy, about dtypes of an old TensorFlow
     import tensorflow.compat.v1 as tf
 
 
