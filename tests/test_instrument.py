@@ -438,7 +438,7 @@ def test_a_screen_reader_is_given_names_values_and_results(browser, written):
     assert len(by_role["status"]) == 2
     assert all(properties["live"] == "polite" for *_, properties in by_role["status"])
     assert len(by_role["rowheader"]) == 3 * 13
-    assert any(name.endswith(": tf1-mtl compare") for name, *_ in by_role["button"])
+    assert any(": tf1-mtl compare" in name for name, *_ in by_role["button"])
     assert len(by_role["image"]) == 5
     assert all("share_W" in d or "W → Neg" in d for _, d, _ in by_role["image"])
 
