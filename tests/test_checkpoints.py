@@ -130,7 +130,7 @@ def test_falls_back_from_a_damaged_checkpoint(name, damage, copy, uninterrupted)
     assert_same_end(result, uninterrupted)
     (warning,) = result.told
     assert "damaged: model.ckpt-60 (" in warning
-    assert "Continuing from model.ckpt-50: 10 steps are repeated." in warning
+    assert "Taking model.ckpt-50, 10 steps earlier." in warning
 
 
 @pytest.mark.parametrize("damage", [empty, remove, fill_with_garbage])

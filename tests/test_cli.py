@@ -155,7 +155,7 @@ BAD = [
     (("alternat",), "'alternat' is not a command. Did you mean alternate"),
     (("alternate", "--sed", "1"), "unrecognized arguments: --sed 1. Did you mean --seed"),
     (("joint", "--learning", "1"), "unrecognized arguments: --learning"),
-    (("joint", "--save", "3"), "unrecognized arguments: --save"),
+    (("joint", "--learn", "3"), "unrecognized arguments: --learn"),
     ((), "train alternately: a coin picks the task of each step"),
     (("--verison",), "required: COMMAND"),
     (("run",), "required: SCRIPT.py"),

@@ -2,7 +2,7 @@
 
 import math
 import numbers
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 
@@ -14,6 +14,15 @@ SMALLEST_RATE = float(np.finfo(np.float32).tiny)
 LARGEST_RATE = float(np.finfo(np.float32).max)
 
 _FLOAT32 = np.dtype(np.float32)
+
+
+class Rows(NamedTuple):
+    """Rows of a user to predict; a label that is not known is None. X1 and X2 may be the same."""
+
+    X1: np.ndarray  #: float32 [rows1, inputs]
+    Y1: Optional[np.ndarray]  #: float32 [rows1, tasks[0]]
+    X2: np.ndarray  #: float32 [rows2, inputs]
+    Y2: Optional[np.ndarray]  #: float32 [rows2, tasks[1]]
 
 
 class Data(NamedTuple):
@@ -69,19 +78,24 @@ def load_data(path: str, limit_mb: float = LIMIT_MB) -> Data:
     """
     should = "an .npz file with X, Y1, Y2 (same rows), or X1, Y1, X2, Y2"
     where = f"{path}: "
-    try:
-        arrays = read_npz(path, lambda names: _check_names(names, where), limit_mb)
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; should be {should}.") from error
-    except Exception as error:  # a damaged byte may raise anything, from zlib.error to MemoryError
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read ({reason}); should be {should}, numbers only, no pickled "
-            "objects. Write it again with np.savez."
-        ) from error
+    arrays = read_npz(path, should, lambda names: _check_names(names, where), limit_mb)
     return make_data(arrays, where)
+
+
+def load_rows(path: str, limit_mb: float = LIMIT_MB) -> Rows:
+    """Reads rows, with their labels or without, from an .npz file. No pickle is read.
+
+    Args:
+      path: Holds what `load_data` takes; Y1 and Y2 may be missing.
+      limit_mb: Megabytes that the arrays may take.
+
+    Raises:
+      InputError: As `load_data`.
+    """
+    where = f"{path}: "
+    should = "an .npz file with X, or X1 and X2, and perhaps the labels Y1 and Y2"
+    arrays = read_npz(path, should, lambda names: _check_names(names, where, False), limit_mb)
+    return _make_rows(arrays, where)
 
 
 def warnings_about(data: Data) -> List[str]:
@@ -105,16 +119,19 @@ def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
       InputError: An array is missing, foreign, not numbers, not 2-D, empty, not finite, or does
         not fit the others.
     """
-    names = set(arrays)
-    _check_names(names, where)
-    checked = {name: as_float32(where + name, arrays[name]) for name in sorted(names)}
-    one_set = "X" in names
+    _check_names(set(arrays), where)
+    return Data(*_make_rows(arrays, where))
+
+
+def _make_rows(arrays: Dict[str, Any], where: str) -> Any:
+    checked = {name: as_float32(where + name, arrays[name]) for name in sorted(arrays)}
+    one_set = "X" in checked
     X1, X2 = (checked["X"], checked["X"]) if one_set else (checked["X1"], checked["X2"])
     for x_name, x, y_name in (
         ("X" if one_set else "X1", X1, "Y1"),
         ("X" if one_set else "X2", X2, "Y2"),
     ):
-        if len(x) != len(checked[y_name]):
+        if len(x) != len(checked.get(y_name, x)):
             raise InputError(
                 f"{where}{x_name} has {len(x)} rows, but {y_name} has {len(checked[y_name])}; "
                 "each row of one belongs to the same row of the other. Give them the same rows."
@@ -124,18 +141,46 @@ def make_data(arrays: Dict[str, Any], where: str = "") -> Data:
             f"{where}X1 has {X1.shape[1]} columns, but X2 has {X2.shape[1]}; both go through the "
             "same shared layer. Give them the same columns."
         )
-    return Data(X1, checked["Y1"], X2, checked["Y2"])
+    return Rows(X1, checked.get("Y1"), X2, checked.get("Y2"))
 
 
-def _check_names(names: Set[str], where: str) -> None:
-    if names == {"X", "Y1", "Y2"} or names == {"X1", "Y1", "X2", "Y2"}:
+def need_columns(
+    rows: Union[Rows, Data], inputs: int, tasks: Sequence[int], where: str, than: str
+) -> None:
+    """Raises InputError unless rows fit a model.
+
+    Args:
+      rows: What is to go through the model.
+      inputs: Columns that X should have.
+      tasks: Columns that Y1 and Y2 should have.
+      where: Begins the message.
+      than: Names in the message what has these columns.
+    """
+    x_name = "X" if rows.X1 is rows.X2 else "X1"
+    for name, array, columns in (
+        (x_name, rows.X1, inputs),
+        ("Y1", rows.Y1, tasks[0]),
+        ("Y2", rows.Y2, tasks[1]),
+    ):
+        if array is not None and array.shape[1] != columns:
+            raise InputError(
+                f"{where}: {name} has {array.shape[1]} columns, but should have {columns}, as "
+                f"{than}. Give data and weights that belong together."
+            )
+
+
+def _check_names(names: Set[str], where: str, labelled: bool = True) -> None:
+    labels = {"Y1", "Y2"}
+    given = names if labelled else names | labels
+    if given in ({"X"} | labels, {"X1", "X2"} | labels):
         return
     shown = [f"{name:.40}" for name in sorted(names)]
     if len(shown) > 10:
         shown[10:] = [f"{len(shown) - 10} more"]
     raise InputError(
         f"{where}the arrays are {', '.join(shown) or 'none'}, but should be X, Y1, Y2 "
-        "(same rows), or X1, Y1, X2, Y2 (rows for each task). Rename or add arrays."
+        "(same rows), or X1, Y1, X2, Y2 (rows for each task). "
+        f"{'' if labelled else 'Y1 and Y2 may be missing. '}Rename or add arrays."
     )
 
 

@@ -9,6 +9,7 @@ The command line prints any of them in one line and exits with status 2.
 
 import difflib
 import importlib
+import re
 from types import ModuleType
 from typing import Iterable, Sequence
 
@@ -37,6 +38,15 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtra(
             f"{module}: not installed ({error}). Install it with: pip install 'tf1-mtl[{extra}]'"
         ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns what an error of TensorFlow gives as reason, such as "No space left on device"."""
+    text = str(getattr(error, "message", error)).strip()
+    reason = re.search(r"^\S.*; (\w[\w ]+)$", text, re.MULTILINE)
+    if reason:
+        return reason.group(1)
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def printable(text: str) -> str:

@@ -33,6 +33,16 @@ def replacing(path: str) -> Iterator[str]:
             os.remove(temporary)
 
 
+def check_place(path: str) -> None:
+    """Raises InputError unless a file can be written here; call it before long work."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        advice = "It is a file. Choose another." if os.path.exists(folder) else "Make it first."
+        raise InputError(f"{path}: there is no folder {folder!r}. {advice}")
+    if not path or os.path.isdir(path) or not os.access(folder, os.W_OK):
+        raise InputError(f"{path}: cannot be written. Choose another place.")
+
+
 def make_folder(path: str) -> None:
     """Makes a folder, unless it is there.
 

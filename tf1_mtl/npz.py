@@ -1,4 +1,4 @@
-"""Reads an .npz file of unknown origin, and verifies all of it before an array is used. NumPy only.
+"""Writes .npz files, and reads those of unknown origin: verified before use. NumPy only.
 
 `numpy.load` stops at the end of an array, often before the checksum of its member is verified, so
 that a flipped bit can give other numbers. It also takes as much memory as a file asks for.
@@ -10,12 +10,12 @@ import operator
 import struct
 import zipfile
 import zlib
-from typing import Callable, Dict, List, NamedTuple, Set, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Set, Tuple, Union
 
 import numpy as np
 
 from tf1_mtl.errors import InputError
-from tf1_mtl.files import open_regular
+from tf1_mtl.files import open_regular, replacing
 
 #: Megabytes that the arrays of a file may take, unless `read_npz` is given others.
 LIMIT_MB = 1024
@@ -60,20 +60,46 @@ class _Member(NamedTuple):
 
 
 def read_npz(
-    path: str, check_names: Callable[[Set[str]], None], limit_mb: float = LIMIT_MB
+    path: str, should: str, check_names: Callable[[Set[str]], None], limit_mb: float = LIMIT_MB
 ) -> Dict[str, np.ndarray]:
     """Returns the arrays of an .npz file by name, never unpickled.
 
     Args:
       path: A regular file.
-      check_names: Raises an error for names that are not expected, before any array is read.
+      should: Says in an error message what the file should be.
+      check_names: Raises an InputError for names that are not expected, before any array is read.
       limit_mb: Megabytes that the arrays may take as they are and as float32.
 
     Raises:
-      InputError: The arrays are larger than the limit.
-      Exception: The file is not there or is anything else than a whole .npz file. A damaged byte
-        may raise any kind, from OSError to MemoryError.
+      InputError: The file is not there, not a whole .npz file, or larger than the limit.
     """
+    try:
+        return _read(path, check_names, limit_mb)
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; should be {should}.") from error
+    except Exception as error:  # a damaged byte may raise anything, from zlib.error to MemoryError
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read ({reason}); should be {should}, numbers only, no pickled "
+            "objects. Write it again with np.savez."
+        ) from error
+
+
+def write_npz(path: str, arrays: Mapping[str, Any]) -> None:
+    """Writes arrays into an .npz file, which replaces one that is there.
+
+    Raises:
+      InputError: It cannot be written.
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _read(
+    path: str, check_names: Callable[[Set[str]], None], limit_mb: float
+) -> Dict[str, np.ndarray]:
     limit = int(limit_mb * 2**20)
     with open_regular(path) as file:
         data = file.read(limit + 2**20)

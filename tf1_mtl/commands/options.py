@@ -1,13 +1,15 @@
 """Options that several commands take, and the types of their values."""
 
 import argparse
+import os
 import random
 import signal
 import sys
-from typing import Callable, Iterable, Iterator, Optional, TypeVar
+from typing import Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
 from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, Data, load_data, warnings_about
 from tf1_mtl.errors import InputError, printable
+from tf1_mtl.files import check_place
 from tf1_mtl.npz import LIMIT_MB
 from tf1_mtl.stopping import gathered
 
@@ -71,9 +73,9 @@ def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def add_data(parser: argparse.ArgumentParser, help: str) -> None:
+def add_data(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
     """Adds --data and --data-limit."""
-    parser.add_argument("--data", metavar="FILE.npz", help=help)
+    parser.add_argument("--data", metavar="FILE.npz", required=required, help=help)
     parser.add_argument(
         "--data-limit",
         type=count,
@@ -96,6 +98,23 @@ def read_data(args: argparse.Namespace) -> Optional[Data]:
     for sentence in warnings_about(data):
         warn(f"{args.data}: {sentence}")
     return data
+
+
+def check_output(option: str, path: str, inputs: Mapping[str, Optional[str]]) -> None:
+    """Rejects a file to write that cannot be written, or that is read by the same command.
+
+    Args:
+      option: Names the file.
+      path: The file.
+      inputs: The files that are read, by option.
+
+    Raises:
+      InputError: As described.
+    """
+    check_place(path)
+    for other, read in inputs.items():
+        if read is not None and os.path.realpath(read) == os.path.realpath(path):
+            raise InputError(f"{option}: {path} is the file of {other}. Give another name.")
 
 
 def warn(sentence: str) -> None:

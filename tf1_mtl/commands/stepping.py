@@ -1,9 +1,10 @@
 """Options of `tf1-mtl alternate` and `joint`: the step mode, and checkpoints to continue from."""
 
 import argparse
+import contextlib
 import hashlib
 import sys
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, ContextManager, Dict, Iterator
 
 import numpy as np
 
@@ -70,45 +71,52 @@ def choose_seed(args: argparse.Namespace) -> int:
     return options.fresh_seed()
 
 
+def store(args: argparse.Namespace, net: Any, session: Any, seed: int) -> ContextManager[Any]:
+    """Opens the checkpoints of --checkpoint for a `with` block; gives None without it."""
+    if args.checkpoint is None:
+        return contextlib.nullcontext()
+    from tf1_mtl.scale.checkpoints import Store
+
+    return Store(args.checkpoint, net, session, _run(args, seed), options.warn)
+
+
 def steps(
     args: argparse.Namespace,
     net: Any,
     session: Any,
-    seed: int,
+    store: Any,
     rng: np.random.RandomState,
     batches: Callable[[int], Iterator[feeds.Batch]],
 ) -> Iterator[Any]:
     """Trains as the options ask, by `train` or `train_long`."""
-    if args.checkpoint is None:
+    if store is None:
         from tf1_mtl import train
 
         yield from train(net, session, batches(args.steps), args.stepping)
         return
-    from tf1_mtl.scale.checkpoints import Store
     from tf1_mtl.scale.long_run import train_long
 
     save_every = args.save_every or _SAVE_EVERY
-    with Store(args.checkpoint, net, session, _run(args, seed), _tell) as store:
-        long = train_long(net, session, store, rng, batches, args.steps, save_every, args.stepping)
-        first = next(long, None)
+    long = train_long(net, session, store, rng, batches, args.steps, save_every, args.stepping)
+    first = next(long, None)
+    if not args.quiet:
+        if first is None:
+            print(
+                f"{args.checkpoint}: holds step {store.step}, and --steps {args.steps} asks "
+                "for no more. Give a larger --steps to go on.",
+                file=sys.stderr,
+            )
+        else:
+            at = f"from step {first.step} of {args.steps}"
+            print(f"{args.checkpoint}: {at}", file=sys.stderr)
+    if first is not None:
+        yield first
+    try:
+        yield from long
+    except (KeyboardInterrupt, SystemExit):
         if not args.quiet:
-            if first is None:
-                print(
-                    f"{args.checkpoint}: holds step {store.step}, and --steps {args.steps} asks "
-                    "for no more. Give a larger --steps to go on.",
-                    file=sys.stderr,
-                )
-            else:
-                at = f"from step {first.step} of {args.steps}"
-                print(f"{args.checkpoint}: {at}", file=sys.stderr)
-        if first is not None:
-            yield first
-        try:
-            yield from long
-        except (KeyboardInterrupt, SystemExit):
-            if not args.quiet:
-                print(f"{args.checkpoint}: saved at step {store.step}", file=sys.stderr)
-            raise
+            print(f"{args.checkpoint}: saved at step {store.step}", file=sys.stderr)
+        raise
 
 
 def _run(args: argparse.Namespace, seed: int) -> Dict[str, Any]:
@@ -124,7 +132,3 @@ def _run(args: argparse.Namespace, seed: int) -> Dict[str, Any]:
         "learning_rate": args.learning_rate,
         "data": data,
     }
-
-
-def _tell(warning: str) -> None:
-    print(f"tf1-mtl: warning: {warning}", file=sys.stderr)

@@ -9,7 +9,9 @@ import numpy as np
 
 from tf1_mtl import feeds
 from tf1_mtl.commands import options, recorded, stepping
+from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
+from tf1_mtl.weights import NAMES, Weights, save_weights
 
 _DESCRIPTION = (
     "Prints the loss of each step before its update, the sum of squares / 2, one a line. "
@@ -67,6 +69,9 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         "--logdir", metavar="DIR", help="write graph, losses and traces for TensorBoard"
     )
     stepping.add_options(parser)
+    parser.add_argument(
+        "--save", metavar="FILE.npz", help="write the trained weights, for `tf1-mtl predict`"
+    )
     options.add_session_options(parser)
     options.add_json(parser)
     options.add_quiet(parser)
@@ -76,6 +81,8 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
 def run(args: argparse.Namespace) -> int:
     """Runs one training session and prints its losses."""
     stepping.check(args)
+    if args.save is not None:
+        options.check_output("--save", args.save, {"--data": args.data, "--record": args.record})
     seed = stepping.choose_seed(args)
     rng = np.random.RandomState(seed)
     sizes, draw = _sizes_and_draw(args, rng)
@@ -97,13 +104,18 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
     trained = []
-    with recorded.recorded(args, seed=seed, regime=args.name), session:
-        session.run(net.init)
-        for step in _progress(args, _steps(args, net, session, seed, rng, draw)):
-            if args.json or args.plot:
-                trained.append(step)
-            if not args.json:
-                print(step.loss)
+    with session, stepping.store(args, net, session, seed) as store:
+        with recorded.recorded(args, seed=seed, regime=args.name):
+            session.run(net.init)
+            for step in _progress(args, _steps(args, net, session, store, rng, draw)):
+                if args.json or args.plot:
+                    trained.append(step)
+                if not args.json:
+                    print(step.loss)
+        arrays = session.run(list(net.weights.values()))
+        steps = args.steps if store is None else store.step
+        weights = Weights(*arrays)._replace(seed=seed, step=steps)
+    _save(args, weights)
     if args.plot:
         curves.plot(trained, args.plot)
     if args.json:
@@ -141,7 +153,7 @@ def _steps(
     args: argparse.Namespace,
     net: Any,
     session: Any,
-    seed: int,
+    store: Any,
     rng: np.random.RandomState,
     draw: feeds.Draw,
 ) -> Iterator[Any]:
@@ -154,7 +166,19 @@ def _steps(
         from tf1_mtl.teaching.tensorboard import train_logged
 
         return train_logged(net, session, batches(args.steps), args.logdir)
-    return stepping.steps(args, net, session, seed, rng, batches)
+    return stepping.steps(args, net, session, store, rng, batches)
+
+
+def _save(args: argparse.Namespace, weights: Weights) -> None:
+    """Writes what the options ask for."""
+    if args.save is None:
+        return
+    if not all(np.isfinite(getattr(weights, name)).all() for name in NAMES):
+        raise InputError(
+            f"step {weights.step}: the weights are infinite or not a number, so they are not "
+            "saved. Feed smaller numbers or take a smaller learning rate."
+        )
+    save_weights(args.save, weights)
 
 
 def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:

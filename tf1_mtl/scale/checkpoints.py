@@ -28,7 +28,7 @@ except ImportError:  # on Windows
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.errors import InputError
+from tf1_mtl.errors import InputError, reason_of
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.additions import held
 
@@ -141,7 +141,7 @@ class Store:
             _sweep(self.directory)
             raise InputError(
                 f"{self.directory}: cannot write the checkpoint of step {step} "
-                f"({_first_line(error)}). Older checkpoints are unchanged. Free space or repair "
+                f"({reason_of(error)}). Older checkpoints are unchanged. Free space or repair "
                 "the directory, and run the same command again: it continues from there."
             ) from error
         self.step = step
@@ -203,7 +203,7 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
             names = reader.get_variable_to_shape_map()
             tensors = {name: reader.get_tensor(name) for name in names}
         except _DAMAGE as error:
-            damaged.append(f"{os.path.basename(prefix)} ({_first_line(error)})")
+            damaged.append(f"{os.path.basename(prefix)} ({reason_of(error)})")
             continue
         if not {"global_step", "random_state", "run"} <= set(tensors):
             raise InputError(
@@ -216,8 +216,8 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
             continue
         if damaged:
             tell(
-                f"{directory}: damaged: {', '.join(damaged)}. Continuing from "
-                f"{os.path.basename(prefix)}: {steps[-1] - step} steps are repeated."
+                f"{directory}: damaged: {', '.join(damaged)}. Taking "
+                f"{os.path.basename(prefix)}, {steps[-1] - step} steps earlier."
             )
         if not _names_checkpoint(state_file):
             tell(f"{state_file}: missing or damaged. The newest checkpoint was found without it.")
@@ -226,7 +226,7 @@ def newest_intact(directory: str, tell: Callable[[str], None]) -> Optional[Check
         raise InputError(
             f"{directory}: no checkpoint in it is intact: "
             f"{', '.join(damaged) or 'a state file without any'}. Nothing was changed. Put an "
-            "intact one back, or give the run an empty directory to start again."
+            "intact one back, or train from the start in an empty directory."
         )
     return None
 
@@ -337,13 +337,3 @@ def _unpack_random_state(packed: np.ndarray, rng: np.random.RandomState) -> None
     keys, (position, has_gauss) = packed[:624].view(np.uint32), packed[624:626]
     gauss = packed[626:].copy().view(np.float64)[0]
     rng.set_state(("MT19937", keys, int(position), int(has_gauss), float(gauss)))
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(getattr(error, "message", error)).strip()
-    reason = re.search(
-        r"^\S.*; (\w[\w ]+)$", text, re.MULTILINE
-    )  # such as "No space left on device"
-    if reason:
-        return reason.group(1)
-    return text.splitlines()[0] if text else type(error).__name__

@@ -16,8 +16,8 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
-from tf1_mtl.files import replacing
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.npz import write_npz
 from tf1_mtl.scale.checkpoints import Store
 from tf1_mtl.stopping import gathered
 from tf1_mtl.training import Step, train
@@ -90,8 +90,7 @@ def _not_finite(directory: str, step: int, batch: Batch, loss: np.float32) -> In
         if value is not None
     }
     path = os.path.join(directory, f"step-{step}-feed.npz")
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+    write_npz(path, arrays)
     return InputError(
         f"step {step}: the loss of task {batch.task!r} is {loss}, so the run ends here, and "
         f"nothing after the last checkpoint is saved. What was fed is in {path}."

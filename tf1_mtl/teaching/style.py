@@ -10,7 +10,7 @@ import warnings
 from typing import Any, Dict, Iterator, Set
 
 from tf1_mtl.errors import InputError, require
-from tf1_mtl.files import replacing
+from tf1_mtl.files import check_place, replacing
 
 #: Okabe, M. and Ito, K., "Color Universal Design" (2008).
 BLUE = "#0072B2"
@@ -54,12 +54,7 @@ def check_path(path: str) -> None:
     require("matplotlib", "plot")
     if os.path.splitext(path)[1].lower() not in FORMATS:
         raise InputError(f"{path}: the ending should be one of {', '.join(FORMATS)}. Rename it.")
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        advice = "It is a file. Choose another." if os.path.exists(folder) else "Make it first."
-        raise InputError(f"{path}: there is no folder {folder!r}. {advice}")
-    if os.path.isdir(path) or not os.access(folder, os.W_OK):
-        raise InputError(f"{path}: cannot be written. Choose another place.")
+    check_place(path)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Set
 
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.errors import InputError
+from tf1_mtl.errors import InputError, reason_of
 from tf1_mtl.feeds import Batch
 from tf1_mtl.files import make_folder
 from tf1_mtl.graph import MultiTaskGraph
@@ -54,10 +54,9 @@ def _writing(logdir: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # a full disk is an IndexError on 2.21, a RuntimeError elsewhere
-        reason = str(error).strip().split("\n")[0]
         raise InputError(
-            f"{logdir}: the events cannot be written ({reason}). Free space, or give another "
-            "folder."
+            f"{logdir}: the events cannot be written ({reason_of(error)}). Free space, or give "
+            "another folder."
         ) from error
 
 
