@@ -93,8 +93,11 @@ def write_npz(path: str, arrays: Mapping[str, Any]) -> None:
     Raises:
       InputError: It cannot be written.
     """
+    # Not straight into the file: after a full disk, zipfile of Python 3.7 prints a traceback.
+    content = io.BytesIO()
+    np.savez(content, **arrays)
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)
+        file.write(content.getbuffer())
 
 
 def _read(
