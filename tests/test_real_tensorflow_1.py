@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from long_runs import long_run
+from test_export import served_1, served_2
 from test_training import LOSS_ULP, WEIGHT_DISTANCE, run, ulp_distance
 
 from tf1_mtl import build_graph, feeds, open_session, train
+from tf1_mtl.data import Rows
+from tf1_mtl.prediction import Model
+from tf1_mtl.weights import Weights, save_weights
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -37,6 +41,27 @@ with tf.Session(graph=listing.graph) as session, listing.graph.as_default():
     tf.train.Saver(listing.all_variables).restore(session, sys.argv[2])
     variables = {variable.op.name: variable for variable in listing.all_variables}
     np.savez(sys.argv[1], **session.run(variables))
+"""
+
+EXPORT = """
+import sys
+import numpy as np
+from tf1_mtl.prediction import Model
+from tf1_mtl.weights import load_weights
+
+with Model(load_weights(sys.argv[2])) as model:
+    model.export(sys.argv[3])
+np.savez(sys.argv[1])
+"""
+SERVE = """
+import sys
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+with tf.Session(graph=tf.Graph()) as session:
+    signature = tf.saved_model.loader.load(session, ["serve"], sys.argv[2]).signature_def
+    outputs = {name: info.name for name, info in signature["serving_default"].outputs.items()}
+    np.savez(sys.argv[1], **session.run(outputs, {"X:0": np.load(sys.argv[3])["X"]}))
 """
 
 
@@ -92,6 +117,26 @@ def test_a_long_run_s_checkpoint_restores_there_bit_for_bit(real, tmp_path):
     values.pop("random stream")  # read by nobody but us
     ours = {name.replace(".", "/"): value for name, value in values.items()}
     assert_same_bits(real(RESTORE, tmp_path / "run" / "model.ckpt-30"), ours)
+
+
+def test_each_reads_the_export_of_the_other(real, tmp_path):
+    rng = np.random.RandomState(6)
+    weights = Weights(*(rng.rand(*s).astype(np.float32) for s in ((3, 7), (7, 2), (7, 4))))
+    X = rng.rand(5, 3).astype(np.float32)
+    w, x, ours, theirs = (str(tmp_path / name) for name in ("w.npz", "x.npz", "ours", "theirs"))
+    save_weights(w, weights)
+    np.savez(x, X=X)
+    with Model(weights) as model:
+        model.export(ours)
+        expected = model.predict(Rows(X, None, X, None))
+    real(EXPORT, w, theirs)
+    found = [served_1(theirs, X)[0], real(SERVE, ours, x)]
+    if tf.__version__ > "2":
+        found.append(served_2(theirs, X))
+    for outputs in found:
+        assert set(outputs) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(outputs[name], value, rtol=1e-6)
 
 
 def assert_same_bits(theirs, ours):

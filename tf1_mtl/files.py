@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import stat
 from typing import BinaryIO, Iterator
 
@@ -41,6 +42,41 @@ def check_place(path: str) -> None:
         raise InputError(f"{path}: there is no folder {folder!r}. {advice}")
     if not path or os.path.isdir(path) or not os.access(folder, os.W_OK):
         raise InputError(f"{path}: cannot be written. Choose another place.")
+
+
+def check_new_folder(path: str) -> None:
+    """Raises InputError unless a new folder can be made here; an empty one counts as new."""
+    place = os.path.normpath(path) if path else path
+    if os.path.isdir(place) and not os.path.islink(place) and not os.listdir(place):
+        place = os.path.join(place, "new")
+    if os.path.lexists(place):
+        raise InputError(f"{path}: is there already. Remove it, or choose another name.")
+    check_place(place)
+
+
+@contextlib.contextmanager
+def new_folder(path: str) -> Iterator[str]:
+    """Yields the name of a folder to be made and filled, which becomes `path` at the end.
+
+    After an error nothing is left of it.
+
+    Raises:
+      InputError: There is a file or a folder that is not empty, or it cannot be written.
+    """
+    check_new_folder(path)
+    place = os.path.abspath(path)
+    temporary = f"{place}.{os.getpid()}.partial"
+    if os.path.lexists(temporary):
+        raise InputError(f"{path}: cannot be written ({temporary} is in the way). Remove that.")
+    try:
+        yield temporary
+        if os.path.isdir(place):
+            os.rmdir(place)
+        os.rename(temporary, place)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def make_folder(path: str) -> None:

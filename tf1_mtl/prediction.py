@@ -3,8 +3,11 @@
 from typing import Any, Dict, Union
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from tf1_mtl.data import Data, Rows, need_columns
+from tf1_mtl.errors import InputError, reason_of
+from tf1_mtl.files import new_folder
 from tf1_mtl.graph import build_graph
 from tf1_mtl.session import initialize, open_session
 from tf1_mtl.weights import NAMES, Weights
@@ -68,3 +71,41 @@ class Model:
         if rows.X1 is rows.X2 and rows.Y1 is not None and rows.Y2 is not None:
             found["Joint_Loss"] = found["Y1_Loss"] + found["Y2_Loss"]
         return found
+
+    def export(self, path: str) -> None:
+        """Writes a SavedModel, all of it or nothing, that TensorFlow 1 and 2 load.
+
+        Its signature "serving_default" takes X, float32 [rows, inputs], and gives Y1_layer and
+        Y2_layer. The graph in it ends with these layers. The weights are constants of their names,
+        so that no kind of variable and no saver of one version of TensorFlow is needed to load it.
+
+        Args:
+          path: A folder that is not there, or is empty.
+
+        Raises:
+          InputError: There is something already, or it cannot be written.
+        """
+        net = self._net
+        outputs = {"Y1_layer": net.Y1_layer, "Y2_layer": net.Y2_layer}
+        frozen = tf.graph_util.convert_variables_to_constants(
+            self.session, net.graph.as_graph_def(), [tensor.op.name for tensor in outputs.values()]
+        )
+        with tf.Graph().as_default() as graph, tf.Session(graph=graph) as session:
+            tf.import_graph_def(frozen, name="")
+            signature = tf.saved_model.predict_signature_def(
+                {"X": graph.get_tensor_by_name(net.X.name)},
+                {name: graph.get_tensor_by_name(tensor.name) for name, tensor in outputs.items()},
+            )
+            with new_folder(path) as folder:
+                try:
+                    builder = tf.saved_model.Builder(folder)
+                    # Attributes at their defaults are left out: older versions may not know them.
+                    builder.add_meta_graph_and_variables(
+                        session, ["serve"], {"serving_default": signature}, strip_default_attrs=True
+                    )
+                    builder.save()
+                except (tf.errors.OpError, IndexError, RuntimeError) as error:
+                    raise InputError(
+                        f"{path}: cannot be written ({reason_of(error)}). Free space, or choose "
+                        "another place."
+                    ) from error

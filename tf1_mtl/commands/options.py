@@ -9,7 +9,7 @@ from typing import Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
 from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, Data, load_data, warnings_about
 from tf1_mtl.errors import InputError, printable
-from tf1_mtl.files import check_place
+from tf1_mtl.files import check_new_folder, check_place
 from tf1_mtl.npz import LIMIT_MB
 from tf1_mtl.stopping import gathered
 
@@ -115,6 +115,19 @@ def check_output(option: str, path: str, inputs: Mapping[str, Optional[str]]) ->
     for other, read in inputs.items():
         if read is not None and os.path.realpath(read) == os.path.realpath(path):
             raise InputError(f"{option}: {path} is the file of {other}. Give another name.")
+
+
+def check_export(args: argparse.Namespace) -> None:
+    """Rejects a folder of --export that is there, or that another option is to write.
+
+    Raises:
+      InputError: As described.
+    """
+    check_new_folder(args.export)
+    for option in ("save", "record", "plot", "logdir", "checkpoint"):
+        other = getattr(args, option)
+        if other is not None and os.path.realpath(other) == os.path.realpath(args.export):
+            raise InputError(f"--export: {args.export} is also that of --{option}. Choose another.")
 
 
 def warn(sentence: str) -> None:

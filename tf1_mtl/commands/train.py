@@ -72,6 +72,9 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
     parser.add_argument(
         "--save", metavar="FILE.npz", help="write the trained weights, for `tf1-mtl predict`"
     )
+    parser.add_argument(
+        "--export", metavar="DIR", help="write a SavedModel of the trained model into a new folder"
+    )
     options.add_session_options(parser)
     options.add_json(parser)
     options.add_quiet(parser)
@@ -83,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     stepping.check(args)
     if args.save is not None:
         options.check_output("--save", args.save, {"--data": args.data, "--record": args.record})
+    if args.export is not None:
+        options.check_export(args)
     seed = stepping.choose_seed(args)
     rng = np.random.RandomState(seed)
     sizes, draw = _sizes_and_draw(args, rng)
@@ -170,15 +175,22 @@ def _steps(
 
 
 def _save(args: argparse.Namespace, weights: Weights) -> None:
-    """Writes what the options ask for."""
-    if args.save is None:
+    """Writes what --save and --export ask for."""
+    if args.save is None and args.export is None:
         return
     if not all(np.isfinite(getattr(weights, name)).all() for name in NAMES):
         raise InputError(
             f"step {weights.step}: the weights are infinite or not a number, so they are not "
             "saved. Feed smaller numbers or take a smaller learning rate."
         )
-    save_weights(args.save, weights)
+    if args.save is not None:
+        save_weights(args.save, weights)
+    if args.export is not None:
+        with quiet(args.verbose):
+            from tf1_mtl.prediction import Model
+
+            with Model(weights, "cpu") as model:
+                model.export(args.export)
 
 
 def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:

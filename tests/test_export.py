@@ -1,0 +1,129 @@
+"""--export leaves a SavedModel that TensorFlow 1 and 2 load and that predicts the same bits."""
+
+import os
+import resource
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from test_predict import arrays_of, run
+
+ARGS = ("alternate", "--seed", 7, "--steps", 5, "--quiet")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a file, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.npz").write_text("not read")
+    return tmp_path
+
+
+def served_1(path, X):
+    """What the loader of TensorFlow 1 gives."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        meta_graph = tf.saved_model.loader.load(session, ["serve"], path)
+        signature = meta_graph.signature_def["serving_default"]
+        assert signature.method_name == "tensorflow/serving/predict"
+        outputs = {name: info.name for name, info in signature.outputs.items()}
+        names = [node.name for node in meta_graph.graph_def.node]
+        return session.run(outputs, {signature.inputs["X"].name: X}), names
+
+
+def served_2(path, X):
+    """What `tf.saved_model.load` of TensorFlow 2 gives, in a process that runs eagerly."""
+    import tensorflow
+
+    with tensorflow.init_scope():
+        serve = tensorflow.saved_model.load(path).signatures["serving_default"]
+        return {name: value.numpy() for name, value in serve(X=tensorflow.constant(X)).items()}
+
+
+@pytest.fixture
+def exported(capsys, folder):
+    """The arrays that predict gives for 6 rows, and the losses that the training printed."""
+    status, out, err = run(capsys, *ARGS, "--save", "w.npz", "--export", "model")
+    assert (status, err) == (0, "")
+    assert sorted(os.listdir(".")) == ["data.npz", "model", "w.npz"]
+    np.savez("x.npz", X=np.random.RandomState(0).rand(6, 10).astype(np.float32))
+    predict = ("predict", "--weights", "w.npz", "--data", "x.npz", "-o", "out.npz")
+    assert run(capsys, *predict)[0] == 0
+    return arrays_of("out.npz"), out
+
+
+def assert_served(found, expected):
+    assert set(found) == {"Y1_layer", "Y2_layer"}
+    for name, value in found.items():
+        assert value.dtype == np.float32
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_the_loader_of_tensorflow_1_reads_it(capsys, exported):
+    expected, out = exported
+    found, names = served_1("model", arrays_of("x.npz")["X"])
+    assert_served(found, expected)
+    assert {"X", "share_W", "share_Y1", "share_Y2"} < set(names)
+    assert not [name for name in names if "Adam" in name or "gradients" in name]
+    assert run(capsys, *ARGS)[1] == out  # the losses without --save and --export
+
+
+@pytest.mark.skipif(tf.__version__ < "2", reason="TensorFlow 1 has no eager loader")
+def test_tensorflow_2_loads_it(exported):
+    assert_served(served_2("model", arrays_of("x.npz")["X"]), exported[0])
+
+
+def test_a_checkpointed_run_that_has_ended_is_exported(capsys, exported):
+    args = (*ARGS, "--checkpoint", "run")
+    assert run(capsys, *args)[0] == 0
+    os.mkdir("empty")
+    assert run(capsys, *args, "--export", "empty")[:2] == (0, "")
+    assert_served(served_1("empty", arrays_of("x.npz")["X"])[0], exported[0])
+
+
+BAD = [
+    (("--export", "full"), "full: is there already. Remove it, or choose another name."),
+    (("--export", "data.npz"), "data.npz: is there already."),
+    (("--export", "link"), "link: is there already."),
+    (("--export", "no/model"), "no/model: there is no folder 'no'. Make it first."),
+    (("--export", "data.npz/model"), "there is no folder 'data.npz'. It is a file."),
+    (("--export", ""), ": cannot be written. Choose another place."),
+    (("--export", "a", "--checkpoint", "./a"), "a is also that of --checkpoint. Choose another"),
+    (("--export", "a", "--logdir", "a"), "a is also that of --logdir. Choose another."),
+    (("--export", "a", "--save", "a"), "a is also that of --save. Choose another."),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD, ids=[" ".join(args) for args, _ in BAD])
+def test_bad_places(capsys, folder, args, message):
+    os.mkdir("full")
+    (folder / "full" / "mine").write_text("mine")
+    os.symlink("nowhere", "link")
+    before = sorted(os.listdir("."))
+    status, out, err = run(capsys, "joint", "--seed", 1, *args)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert sorted(os.listdir(".")) == before
+    assert os.listdir("full") == ["mine"]
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere"
+)
+def test_a_place_without_permission(capsys, folder):
+    os.mkdir("locked", 0o555)
+    status, out, err = run(capsys, "joint", "--export", "locked/model")
+    assert (status, out) == (2, "")
+    assert "locked/model: cannot be written" in err
+
+
+def test_a_full_disk(capsys, folder):
+    """A limit on file size stands for the full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        status, _, err = run(capsys, "joint", "--seed", 1, "--export", "model")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 2
+    assert "model: cannot be written (" in err
+    assert sorted(os.listdir(".")) == ["data.npz"]
