@@ -1,6 +1,7 @@
 """--export leaves a SavedModel that TensorFlow 1 and 2 load and that predicts the same bits."""
 
 import os
+import re
 import resource
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from test_predict import arrays_of, run
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ARGS = ("alternate", "--seed", 7, "--steps", 5, "--quiet")
 
 
@@ -70,6 +72,17 @@ def test_the_loader_of_tensorflow_1_reads_it(capsys, exported):
 @pytest.mark.skipif(tf.__version__ < "2", reason="TensorFlow 1 has no eager loader")
 def test_tensorflow_2_loads_it(exported):
     assert_served(served_2("model", arrays_of("x.npz")["X"]), exported[0])
+
+
+@pytest.mark.parametrize("call", ["tf.saved_model.load(", "tf.saved_model.loader.load("])
+def test_the_examples_of_the_documents(capsys, exported, call):
+    with open(os.path.join(ROOT, "docs", "training.md"), encoding="utf-8") as file:
+        blocks = re.findall(r"^```python\n(.*?)^```$", file.read(), re.DOTALL | re.MULTILINE)
+    (code,) = (block for block in blocks if call in block)
+    if call == "tf.saved_model.load(" and tf.__version__ < "2":
+        pytest.skip("TensorFlow 1 has no eager loader")
+    exec(compile(code, "example.py", "exec"), {})
+    assert capsys.readouterr().out == "(3, 20) (3, 20)\n"
 
 
 def test_a_checkpointed_run_that_has_ended_is_exported(capsys, exported):
