@@ -16,7 +16,7 @@ import tokenize
 
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.walk import VARIABLES
+from tf1_mtl.graph_reader import VARIABLES
 
 FOLDER = pathlib.Path(__file__).parent.parent / "legacy_examples"
 PATHS = sorted(FOLDER.glob("*.py"), key=lambda path: int(path.name.split("_")[0]))

@@ -7,9 +7,9 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import InputError, build_graph, cli
+from tf1_mtl.graph_reader import needed
 from tf1_mtl.teaching import explain
 from tf1_mtl.teaching.anatomy import cpu_config, trace
-from tf1_mtl.walk import needed
 
 
 def listing_with_default_variables():

@@ -14,8 +14,8 @@ import tensorflow.compat.v1 as tf
 from graph_versions import node_differences
 
 from tf1_mtl import build_graph, feeds, open_session, train
+from tf1_mtl.graph_reader import needed
 from tf1_mtl.teaching import explain
-from tf1_mtl.walk import needed
 
 
 def session_of(lesson):

@@ -18,13 +18,12 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl import build_graph, cli, feeds, open_session, teaching, train
+from tf1_mtl.graph_reader import needed, structure
 from tf1_mtl.teaching import explain
 from tf1_mtl.teaching.chinese import PHRASES
 from tf1_mtl.teaching.first_graph import build_first_graph
-from tf1_mtl.teaching.groups import structure
 from tf1_mtl.teaching.page import build, instrument, lessons
 from tf1_mtl.teaching.page.lessons import ClaimError
-from tf1_mtl.walk import needed
 
 needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"

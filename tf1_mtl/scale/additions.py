@@ -14,8 +14,8 @@ from typing import Mapping, Tuple
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.graph_reader import VARIABLES, needed
 from tf1_mtl.training import fetches
-from tf1_mtl.walk import VARIABLES, needed
 
 
 def copy_step(

@@ -23,10 +23,10 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import Batch
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.graph_reader import needed, variable_read
 from tf1_mtl.scale.additions import is_built
 from tf1_mtl.scale.chunks import Chunk, chunk_length, in_chunks
 from tf1_mtl.training import Step, fetches
-from tf1_mtl.walk import needed, variable_read
 
 #: The tasks, in the order of the rows of their optimizers.
 _TASKS = ("joint", "Y1", "Y2")

@@ -6,8 +6,6 @@ switched off for it, so that the nodes are those of the graph as it is written.
 """
 
 import contextlib
-import difflib
-import itertools
 import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -16,17 +14,12 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.graph import build_graph
-from tf1_mtl.teaching import groups
+from tf1_mtl.graph_reader import PLACEHOLDERS
 from tf1_mtl.teaching.explanation import Explanation
-from tf1_mtl.walk import PLACEHOLDERS, VARIABLES, accesses, needed, variable_of
+from tf1_mtl.teaching.planning import AnyGraph, Element, Names, plan
 
-#: A graph, or a NamedTuple of handles with a field "graph", such as MultiTaskGraph.
-AnyGraph = Union[tf.Graph, Tuple[Any, ...]]
-Element = Union[tf.Operation, tf.Tensor]
 Feeds = Union[Mapping[Any, Any], Iterable[Any]]
 Values = List[Tuple[tf.Variable, np.ndarray]]  # TensorFlow 2 variables cannot be dictionary keys
-
-_VALUE = "/Read/ReadVariableOp"  # after the name of a resource variable: the read that is fetched
 
 
 def explain(
@@ -60,101 +53,20 @@ def explain(
     names = Names(graph)
     if session is not None and session.graph is not names.graph:
         raise InputError("session: of another graph. Open it on the graph to be explained.")
-    elements = [names.find(fetch) for fetch in _as_list(fetches)]
+    elements = names.find_all(fetches)
     feed_dict = _feed_dict(names, feeds)
-    ops = names.graph.get_operations()
-
-    planned = needed(elements, feed_dict)
-    # The placeholders that the fetches need, whether they are fed here or not.
-    inside = [tensor for tensor in feed_dict if tensor.op.type not in PLACEHOLDERS]
-    must = needed([e if isinstance(e, tf.Operation) else e.op for e in elements], inside)
-    placeholders = [op for op in ops if op.type in PLACEHOLDERS]
-    touches = [access for op in ops if op in planned for access in accesses(op)]
-    reads = {access.variable for access in touches if access.reads}
-    reads.update(filter(None, (variable_of(e) for e in elements if isinstance(e, tf.Tensor))))
-    written_by: Dict[str, Tuple[str, ...]] = {}
-    for access in touches:
-        if access.writes:
-            by = written_by.get(access.variable.name, ())
-            written_by[access.variable.name] = (*by, access.op.name)
-
     values = variable_values(names.graph, session)
     measured = run_traced(names.graph, values, elements, feed_dict, as_written=True)
     optimized = run_traced(names.graph, values, elements, feed_dict, as_written=False)
     removed = None
     if measured.nodes is not None and optimized.nodes is not None:
         removed = tuple(name for name in measured.nodes if name not in optimized.nodes)
-    return Explanation(
-        fetches=tuple(names.spoken(element) for element in elements),
-        feeds=tuple(names.spoken(tensor) for tensor in feed_dict),
-        planned=tuple(op.name for op in ops if op in planned),
+    return plan(names, elements, feed_dict)._replace(
         measured=measured.nodes,
         error=measured.error,
-        must_feed=tuple(op.name for op in placeholders if op in must),
-        not_needed=tuple(op.name for op in placeholders if op not in must),
-        variables=tuple(op.name for op in ops if op.type in VARIABLES),
-        reads=tuple(op.name for op in ops if op in reads),
-        writes=tuple(op.name for op in ops if op.name in written_by),
-        written_by=written_by,
-        unordered=_unordered(names.graph, written_by, feed_dict),
         changed=measured.changed,
-        groups=groups.group(names.graph, names.article),
         removed_by_optimizer=removed,
     )
-
-
-class Names:
-    """Finds the elements of a graph by their names in the graph, or in the article."""
-
-    def __init__(self, graph: AnyGraph) -> None:
-        self.fields: Dict[str, Any] = {}
-        self.graph: tf.Graph = getattr(graph, "graph", graph)
-        if graph is not self.graph:
-            self.fields = {k: v for k, v in graph._asdict().items() if k != "graph"}  # type: ignore
-        #: {"Adam_1": "Y1_op", "L2Loss": "Y1_Loss", ...}. Variables keep their names.
-        self.article: Dict[str, str] = {
-            getattr(element, "op", element).name: name
-            for name, element in self.fields.items()
-            if isinstance(element, (tf.Tensor, tf.Operation))
-        }
-
-    def find(self, name: Any) -> Element:
-        """Returns the operation or tensor of a name, or the tensor of the value of a variable.
-
-        Args:
-          name: A name, or what TensorFlow can fetch.
-
-        Raises:
-          InputError: The name is not in the graph. The message lists near names.
-        """
-        wanted = self.fields.get(name, name) if isinstance(name, str) else name
-        try:
-            element = self.graph.as_graph_element(wanted)
-            op = getattr(element, "op", element)
-            return self._value(op) if op.type in VARIABLES else element
-        except (KeyError, ValueError, TypeError) as error:
-            nodes = (op.name for op in self.graph.get_operations())
-            known = list(dict.fromkeys([*self.fields, *nodes]))
-            near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
-            hint = f"Near: {', '.join(near)}" if near else f"There are {', '.join(known[:10])}, ..."
-            raise InputError(
-                f"{name!r}: not in the graph, but should be an operation, a tensor or a name "
-                f"of one. {hint}."
-            ) from error
-
-    def spoken(self, element: Element) -> str:
-        """Returns the name of an element in the article, or its own name if it is not there."""
-        op = element if isinstance(element, tf.Operation) else element.op
-        if op.name.endswith(_VALUE) and op.type == "ReadVariableOp":
-            return op.name[: -len(_VALUE)]
-        own = element.name if len(op.outputs) > 1 else op.name
-        return self.article.get(op.name, own)
-
-    def _value(self, variable: tf.Operation) -> tf.Tensor:
-        """Returns what `session.run(variable)` fetches."""
-        if variable.type != "VarHandleOp":
-            return variable.outputs[0]
-        return self.graph.as_graph_element(variable.name + _VALUE + ":0")
 
 
 class Traced(NamedTuple):
@@ -247,26 +159,6 @@ def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
     return values
 
 
-def _unordered(
-    graph: tf.Graph, written_by: Mapping[str, Tuple[str, ...]], fed: Iterable[tf.Tensor]
-) -> Dict[str, Tuple[str, ...]]:
-    """Returns the variables with writers that may run in any order, and those writers."""
-    several = {name: ops for name, ops in written_by.items() if len(ops) > 1}
-    before = {
-        name: {op.name for op in needed([graph.get_operation_by_name(name)], fed)}
-        for ops in several.values()
-        for name in ops
-    }
-    return {
-        variable: ops
-        for variable, ops in several.items()
-        if any(
-            one not in before[other] and other not in before[one]
-            for one, other in itertools.combinations(ops, 2)
-        )
-    }
-
-
 def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:
     if feeds is None:
         feeds = [op.outputs[0] for op in names.graph.get_operations() if op.type in PLACEHOLDERS]
@@ -290,13 +182,6 @@ def _made_up(rng: np.random.RandomState, tensor: tf.Tensor) -> Any:
         raise InputError(f"feeds: {tensor.name} is {dtype.name}. Give its value: {{name: value}}.")
     scale = 10 if dtype.is_floating else 0
     return np.asarray(rng.rand(*shape) * scale, dtype.as_numpy_dtype)
-
-
-def _as_list(one_or_more: Any) -> List[Any]:
-    items = list(one_or_more) if isinstance(one_or_more, (list, tuple)) else [one_or_more]
-    if not items:
-        raise InputError("fetches: none, but a run needs at least one. Give one.")
-    return items
 
 
 def _sentence(error: tf.errors.OpError) -> str:

@@ -8,11 +8,18 @@ updates), or a chain of ops. An op whose only input is the box before it joins t
 import textwrap
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-import tensorflow.compat.v1 as tf
-
-from tf1_mtl.teaching.anatomy import AnyGraph, Names
-from tf1_mtl.teaching.groups import Optimizer, Structure, structure
-from tf1_mtl.walk import PLACEHOLDERS, READS, VARIABLES, needed
+from tf1_mtl.graph_reader import (
+    PLACEHOLDERS,
+    READS,
+    VARIABLES,
+    Operation,
+    Optimizer,
+    Structure,
+    needed,
+    shape_of,
+    structure,
+)
+from tf1_mtl.teaching.planning import AnyGraph, Names
 
 _SOURCES = (*PLACEHOLDERS, *VARIABLES)
 #: The number of letters that fit on a line of a box.
@@ -84,12 +91,12 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
 
 
 def _chains(
-    forward: Sequence[tf.Operation], parts: Structure
-) -> Tuple[List[List[tf.Operation]], Dict[tf.Operation, int]]:
+    forward: Sequence[Operation], parts: Structure
+) -> Tuple[List[List[Operation]], Dict[Operation, int]]:
     """Returns the ops of each box, and the number of the box of each op."""
-    chains: List[List[tf.Operation]] = []
-    home: Dict[tf.Operation, int] = {}
-    users: Dict[tf.Operation, set] = {}
+    chains: List[List[Operation]] = []
+    home: Dict[Operation, int] = {}
+    users: Dict[Operation, set] = {}
     for op in forward:
         for tensor in op.inputs:
             users.setdefault(tensor.op, set()).add(op)
@@ -109,9 +116,7 @@ def _chains(
     return chains, home
 
 
-def _forward_box(
-    names: Names, chain: Sequence[tf.Operation], optimizers: Sequence[Optimizer]
-) -> Box:
+def _forward_box(names: Names, chain: Sequence[Operation], optimizers: Sequence[Optimizer]) -> Box:
     last = chain[-1]
     title = names.article.get(last.name, last.name)
     nodes = tuple(op.name for op in chain)
@@ -138,17 +143,14 @@ def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
     return Box("optimizer", title, tuple(lines), tuple(op.name for op in ops), 0, 0.0)
 
 
-def _shape(op: tf.Operation) -> str:
+def _shape(op: Operation) -> str:
     """Returns the shape of the output of an op, or of the value of a variable."""
     if not op.outputs:
         return "no output"  # such as tf.Assert, which TensorFlow adds to some losses
-    is_variable = op.type in VARIABLES
-    shape = tf.TensorShape(op.get_attr("shape")) if is_variable else op.outputs[0].shape
-    if shape.ndims is None:
-        return "[...]"
-    if shape.ndims == 0:
-        return "scalar"
-    return "[" + ", ".join("any" if size is None else str(size) for size in shape.as_list()) + "]"
+    shape = shape_of(op)
+    if not shape:
+        return "scalar" if shape == [] else "[...]"
+    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
 
 
 def _wrap(verb: str, names: Sequence[str]) -> List[str]:

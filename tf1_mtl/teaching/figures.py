@@ -6,10 +6,10 @@ from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.teaching import style
-from tf1_mtl.teaching.anatomy import AnyGraph
 from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, diagram
 from tf1_mtl.teaching.explanation import Explanation
+from tf1_mtl.teaching.planning import AnyGraph
 
 # Lengths in inches, so that a row of four boxes is 8 inches wide. Sizes of text in points.
 _PITCH, _BOX_WIDTH, _MARGIN = 1.98, 1.8, 0.12

@@ -1,6 +1,6 @@
 """Gathers the data of section "try": the edges of the graph, and the parts of the drawing.
 
-walk.js goes backward along these edges, as `walk.needed` does. Answers are not prepared here.
+walk.js goes backward along these edges, as `graph_reader.needed` does. Answers are not prepared here.
 """
 
 from typing import Any, Dict, List
@@ -9,10 +9,10 @@ import numpy as np
 
 from tf1_mtl.baseline import load_golden
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.graph_reader import accesses
 from tf1_mtl.teaching import Explanation, explain
 from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.diagram import diagram
-from tf1_mtl.walk import accesses
 
 FETCHES = ("Y1_op", "Y1_Loss", "Y2_op", "Y2_Loss", "Optimiser", "Joint_Loss", "init")
 FEEDS = ("X", "Y1", "Y2")
