@@ -46,6 +46,7 @@ _LOOKS_ONLY = {"ReadVariableOp", "ResourceGather", "ResourceGatherNd"}
 _OVERWRITES = {"Assign", "AssignVariableOp"}
 _TOUCHES_NO_VALUE = {"IsVariableInitialized", "VarIsInitializedOp", "VariableShape"}
 _PASSES_ON = {"Enter", "Exit", "Identity", "Merge", "NextIteration", "Switch"}
+_SIZES = {"OnesLike", "Rank", "Shape", "ShapeN", "Size", "ZerosLike"}
 _REDUCTIONS = {"All", "Any", "Max", "Mean", "Min", "Prod", "Sum"}
 #: A part of the forward graph with more nodes is divided by name scope, into so many parts.
 _LARGE, _MOST_SCOPES = 60, 8
@@ -153,7 +154,9 @@ class ReadableGraph:
         return self._ops[name]
 
     def as_graph_element(self, name: Any) -> Any:
-        """Returns the operation or tensor of a name; raises KeyError, ValueError or TypeError."""
+        """Returns the operation or tensor of a name, or raises KeyError or IndexError."""
+        if not isinstance(name, str):
+            return name
         op, colon, index = name.partition(":")
         return self._ops[op].outputs[int(index)] if colon and index.isdigit() else self._ops[name]
 
@@ -357,8 +360,8 @@ def group(graph: Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
     Returns:
       Node names by group, both in the order of the graph: "placeholders"; "shared layer", what
       several tasks need; "task 1 (Y1)" and so on, what one task needs ("model" in a graph of one
-      task); "losses"; "gradients of ..."; "optimizer ..."; "initialization"; "other". A large part
-      is divided by name scope: "model, encoder/" and so on.
+      task); "losses"; "gradients of ..."; "optimizer ..."; "initialization"; "other". A large
+      task or shared layer is divided by name scope: "model, encoder/" and so on.
     """
     parts = structure(graph)
 
@@ -397,7 +400,8 @@ def group(graph: Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
     groups: Dict[str, List[str]] = {title: [] for title in [*order, "initialization", "other"]}
     for op in graph.get_operations():
         groups[place.get(op, "other")].append(op.name)
-    parted = (_by_scope(title, nodes) for title, nodes in groups.items())
+    forward = {"shared layer", *titles}
+    parted = (_by_scope(t, nodes) if t in forward else {t: nodes} for t, nodes in groups.items())
     return {title: tuple(nodes) for part in parted for title, nodes in part.items() if nodes}
 
 
@@ -508,9 +512,11 @@ def _tasks(ops: Sequence[Operation], ends: Sequence[Operation]) -> Tuple[Task, .
     def is_loss(op: Operation) -> bool:
         if len(op.outputs) != 1 or shape_of(op) != []:
             return False
-        types = {before.type for before in needed([op])}
+        types = {before.type for before in needed([op], sizes)}
         return not types.isdisjoint(VARIABLES) and not types.isdisjoint(PLACEHOLDERS)
 
+    # Numbers that depend on the sizes of data alone are not losses.
+    sizes = [tensor for op in ops if op.type in _SIZES for tensor in op.outputs]
     on_the_way = needed(ends)
     found = [op for op in ops if op in on_the_way and is_loss(op)] or list(dict.fromkeys(ends))
     nodes = {op: needed([op]) for op in found}

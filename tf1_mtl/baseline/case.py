@@ -138,16 +138,10 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
       InputError: There is no such golden or file, it is not a recording, or no session in it can be
         checked.
     """
-    is_name = golden in golden_names()
-    recording = load_golden(golden) if is_name else load_recording(golden)
-    name = golden if is_name else os.path.basename(golden)
+    name = golden if golden in golden_names() else os.path.basename(golden)
+    recording = _recording(golden)
     cases = []
-    for number, session in sorted(recording.sessions.items()):
-        if session.graph is None:
-            raise InputError(
-                f"{golden}: holds no graph, since an earlier tf1_mtl recorded it; should hold the "
-                "graph of each session that trains. Record it again with --record."
-            )
+    for number in sorted(recording.sessions):
         steps = recording.steps(number)
         if steps:
             label = name if len(recording.sessions) == 1 else f"{name}, session {number}"
@@ -156,11 +150,40 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
                 case = _case(golden, label, recording, number)
             cases.append(case._replace(recorded_by=str(version)))
     if not cases:
-        raise InputError(
-            f"{golden}: no session in it trains; should be a recording of a script that does. "
-            "Record one with tf1-mtl run SCRIPT.py --record FILE.npz."
-        )
+        raise InputError(_does_not_train(golden))
     return tuple(cases)
+
+
+def graphs_of(golden: str) -> Tuple[RecordedGraph, ...]:
+    """Return the graphs of a golden or a recording, one for each session that trains.
+
+    Args:
+      golden: One of `golden_names()`, or the path of a recording.
+
+    Raises:
+      InputError: There is no such golden or file, it is not a recording, or it does not train.
+    """
+    sessions = sorted(_recording(golden).sessions.items())
+    if not sessions:
+        raise InputError(_does_not_train(golden))
+    return tuple(session.graph for _, session in sessions if session.graph is not None)
+
+
+def _recording(golden: str) -> Recording:
+    recording = load_golden(golden) if golden in golden_names() else load_recording(golden)
+    if any(session.graph is None for session in recording.sessions.values()):
+        raise InputError(
+            f"{golden}: holds no graph, since an earlier tf1_mtl recorded it; should hold the "
+            "graph of each session that trains. Record it again with --record."
+        )
+    return recording
+
+
+def _does_not_train(golden: str) -> str:
+    return (
+        f"{golden}: no session in it trains; should be a recording of a script that does. "
+        "Record one with tf1-mtl run --record FILE.npz SCRIPT.py."
+    )
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import functools
 import itertools
 import threading
 import weakref
-from typing import Any, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import tensorflow.compat.v1 as tf
 
@@ -64,24 +64,32 @@ def recording(path: str, limit_mb: float = LIMIT_MB, **manifest: Any) -> Iterato
     try:
         writer = Writer(path, {"recorded_by": recorded_by(tf.__version__), **manifest})
         recorder = Recorder(writer, limit_mb)
-        home = _home_of_run()
-        run, make_callable = home.run, home.make_callable
-        home.run, home.make_callable = recorder.wrapped(run), _recorded_callable
         try:
-            yield recorder
+            with wrapped_run(recorder.wrapped):
+                yield recorder
         finally:
-            home.run, home.make_callable = run, make_callable
             writer.close()
     finally:
         _one_at_a_time.release()
 
 
-def _home_of_run() -> Any:
-    """Returns the class that defines `run` for all kinds of sessions."""
-    return next(kind for kind in tf.Session.__mro__ if "run" in vars(kind))
+@contextlib.contextmanager
+def wrapped_run(wrap: Callable[[Any], Any]) -> Iterator[None]:
+    """Replaces `Session.run` of all kinds of sessions inside the `with` block.
+
+    Args:
+      wrap: Takes the method and returns what stands in its place.
+    """
+    home: Any = next(kind for kind in tf.Session.__mro__ if "run" in vars(kind))
+    run, make_callable = home.run, home.make_callable
+    home.run, home.make_callable = wrap(run), _callable_of_run
+    try:
+        yield
+    finally:
+        home.run, home.make_callable = run, make_callable
 
 
-def _recorded_callable(
+def _callable_of_run(
     session: Any, fetches: Any, feed_list: Any = None, accept_options: bool = False
 ) -> Any:
     """Replaces `make_callable`, so that its callable goes through `run`."""

@@ -1,10 +1,12 @@
-"""`tf1-mtl explain`: what one run of the graph of the article needs, reads, writes and runs."""
+"""`tf1-mtl explain`: what one run of a graph needs, reads, writes and runs."""
 
 import argparse
 import json
+import sys
 from typing import Any
 
-from tf1_mtl.commands import options
+from tf1_mtl.commands import options, source
+from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
 
 
@@ -14,14 +16,16 @@ def add_to(subparsers: Any) -> None:
         "explain",
         help="what one session.run needs, reads, writes and runs",
         description="Explains session.run of these fetches on the graph of the article. What it "
-        "needs is planned from the graph, measured in a real run, and compared. The exit status is "
-        "1 if that run fails, for example because --without leaves out what it needs.",
+        "needs is planned from the graph, measured in a real run, and compared. Of a script or a "
+        "recording it is planned only. The exit status is 1 if the run fails, for example because "
+        "--without leaves out what it needs.",
     )
     parser.add_argument(
         "fetches",
         nargs="+",
         metavar="NAME",
-        help="a name in the article (Y1_op, Y1_Loss, ...) or in the graph (Adam_1, ...)",
+        help="a name in the article (Y1_op, Y1_Loss, ...) or in the graph (Adam_1, L2Loss:0, ...), "
+        "or a global variable of the script",
     )
     parser.add_argument(
         "--without",
@@ -30,6 +34,7 @@ def add_to(subparsers: Any) -> None:
         metavar="NAME",
         help="a placeholder that is not fed (may be repeated)",
     )
+    source.add_options(parser)
     options.add_json(parser)
     options.add_variables(parser)
     options.add_verbose(parser)
@@ -38,20 +43,41 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explains one run."""
+    if source.is_given(args):
+        return _plan(args)
     with quiet(args.verbose):
         import numpy as np
 
-        from tf1_mtl import InputError, build_graph
+        from tf1_mtl import build_graph
         from tf1_mtl.teaching import explain
+        from tf1_mtl.teaching.planning import Names
 
         net = build_graph(np.random.RandomState(0), variables=args.variables)
-        placeholders = ("X", "Y1", "Y2")
-        for name in args.without:
-            if name not in placeholders:
-                raise InputError(
-                    f"--without: {name!r}, but should be a placeholder: {', '.join(placeholders)}."
-                )
-        feeds = [name for name in placeholders if name not in args.without]
+        feeds = Names(net).placeholders(args.without)
         explanation = explain(args.fetches, feeds=feeds, graph=net)
-    print(json.dumps(explanation.as_json()) if args.json else explanation)
+    return _print(explanation, args.json, sys.stdout)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    """Explains one run of a script or of a recording from the graph alone."""
+    if args.variables != "ref":
+        raise InputError("--variables: is for the graph of the article. Leave it out.")
+    out = sys.stdout if args.script is None else source.own_stdout()
+    names = source.names_of(args, args.fetches)
+    from tf1_mtl.teaching.planning import plan
+
+    fed = names.placeholders(args.without)
+    explanation = plan(names, names.find_all(args.fetches), fed)
+    needed = [name for name in explanation.must_feed if name not in explanation.feeds]
+    if needed:
+        explanation = explanation._replace(error=f"{', '.join(needed)} must be fed, but is not.")
+    status = _print(explanation, args.json, out)
+    if args.script is not None:
+        out.flush()
+        sys.exit(status)  # not a return: the script may have closed sys.stdout
+    return status
+
+
+def _print(explanation: Any, as_json: bool, out: Any) -> int:
+    print(json.dumps(explanation.as_json()) if as_json else explanation, file=out)
     return 0 if explanation.error is None else 1

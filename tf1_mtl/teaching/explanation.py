@@ -6,6 +6,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 Names = Tuple[str, ...]
 
 _WIDTH = 96
+#: So many names of one kind are printed, and if a graph has more nodes than that, so many.
+_MOST, _LARGE, _FEW = 40, 400, 6
 
 
 class Explanation(NamedTuple):
@@ -14,9 +16,9 @@ class Explanation(NamedTuple):
     fetches: Names  #: under the names of the article, if it has them
     feeds: Names
     planned: Names  #: the nodes that must run, read off the graph
-    measured: Optional[Names]  #: the nodes in the trace of the run, or None if it failed
+    measured: Optional[Names]  #: the nodes in the trace; None if nothing ran, or it failed
     error: Optional[str]  #: the message of TensorFlow if the run failed
-    must_feed: Names  #: placeholders that the fetches need
+    must_feed: Names  #: placeholders that the fetches need, as the article calls them
     not_needed: Names  #: placeholders that the fetches do not need, fed or not
     variables: Names  #: all variables of the graph
     reads: Names  #: variables whose value is used
@@ -28,6 +30,11 @@ class Explanation(NamedTuple):
     removed_by_optimizer: Optional[Names]  #: measured nodes that a default session does not run
 
     @property
+    def is_plan(self) -> bool:
+        """Returns True if nothing was run."""
+        return self.measured is None and self.error is None
+
+    @property
     def agrees(self) -> bool:
         """Returns True if planned and measured are the same nodes."""
         return self.measured == self.planned
@@ -36,7 +43,7 @@ class Explanation(NamedTuple):
         """Returns everything for `json.dumps`, with counts of the nodes of each group."""
         return {
             **self._asdict(),
-            "agrees": self.agrees,
+            "agrees": None if self.is_plan else self.agrees,
             "rewritten": self.rewritten,
             "groups": dict(self._counts()),
         }
@@ -72,26 +79,33 @@ class Explanation(NamedTuple):
 
     def __str__(self) -> str:
         lines = [f"session.run([{', '.join(self.fetches)}])", ""]
-        lines += _listed("fed", self.feeds)
-        lines += _listed("must be fed", self.must_feed)
-        lines += _listed("need not be fed", self.not_needed)
-        lines += _listed("reads", self.reads)
-        for number, (op, variables) in enumerate(self._written().items()):
-            text = f"{'' if number else 'writes':20}{op}: {', '.join(variables)}"
-            lines += _wrapped(text, " " * 22)
+        lines += self._listed("fed", self.feeds)
+        lines += self._listed("must be fed", self.must_feed)
+        lines += self._listed("need not be fed", self.not_needed)
+        lines += self._listed("reads", self.reads)
+        written = list(self._written().items())
+        for number, (op, variables) in enumerate(written[: self._most]):
+            first = f"{'' if number else 'writes':20}"
+            lines += _wrapped(f"{op}: {self._cut(variables)}", " " * 22, first)
+        if len(written) > self._most:
+            lines.append(f"{'':20}... and {len(written) - self._most} more operations")
         if self.changed is not None:
             touched = {*self.changed, *self.rewritten}
             if self.changed or not self.rewritten:
-                lines += _listed("changed", self.changed)
+                lines += self._listed("changed", self.changed)
             if self.rewritten:
-                lines += _listed("written, same value", self.rewritten)
+                lines += self._listed("written, same value", self.rewritten)
             same = [name for name in self.variables if name not in touched]
-            lines += _listed("the same bits after", same)
+            lines += self._listed("the same bits after", same)
+        elif self.is_plan:
+            touched = {*self.reads, *self.writes}
+            untouched = [name for name in self.variables if name not in touched]
+            lines += self._listed("not touched", untouched)
         lines += ["", *self._table(), ""]
         for title, nodes in self.groups.items():
             running = [node for node in nodes if node in self.planned]
             if running:
-                lines += _wrapped(f"{title}: {', '.join(running)}", "  ")
+                lines += _wrapped(f"{title}: {self._cut(running)}", "  ")
         return "\n".join([*lines, "", *self._verdict()])
 
     def _table(self) -> List[str]:
@@ -99,15 +113,19 @@ class Explanation(NamedTuple):
         every = {"planned": len(self.planned), "measured": len(self.measured or ()), "nodes": total}
         counts = [*self._counts(), ("all", every)]
         width = max(len(title) for title, _ in counts) + 2
-        lines = [f"{'nodes that run':{width}}{'planned':>9}{'measured':>10}{'in the graph':>14}"]
+        heads = "" if self.is_plan else f"{'measured':>10}"
+        lines = [f"{'nodes that run':{width}}{'planned':>9}{heads}{'in the graph':>14}"]
         for title, count in counts:
             ran = "-" if self.error is not None else count["measured"]
-            lines.append(f"{title:{width}}{count['planned']:>9}{ran:>10}{count['nodes']:>14}")
+            ran = "" if self.is_plan else f"{ran:>10}"
+            lines.append(f"{title:{width}}{count['planned']:>9}{ran}{count['nodes']:>14}")
         return lines
 
     def _verdict(self) -> List[str]:
         if self.error is not None:
             return [*self._warning(), f"The run fails: {self.error}"]
+        if self.is_plan:
+            return [*self._warning(), "Planned from the graph. Nothing was run."]
         removed = self.removed_by_optimizer or ()
         lines = self._warning()
         lines += ["Planned and measured are the same nodes. What is fed does not run."]
@@ -129,7 +147,7 @@ class Explanation(NamedTuple):
         return [
             *_wrapped(
                 f"Warning: several operations of this run write one variable, and their order is "
-                f"undefined: {', '.join(counts)}. The result depends on which of them TensorFlow "
+                f"undefined: {self._cut(counts)}. The result depends on which of them TensorFlow "
                 "runs first. Fetch them in runs of their own, or order them with "
                 "tf.control_dependencies.",
                 "",
@@ -137,12 +155,25 @@ class Explanation(NamedTuple):
             "",
         ]
 
+    def _listed(self, title: str, names: Sequence[str]) -> List[str]:
+        return _wrapped(self._cut(names) or "none", " " * 20, f"{title:20}")
 
-def _listed(title: str, names: Sequence[str]) -> List[str]:
-    return _wrapped(f"{title:20}{', '.join(names) or 'none'}", " " * 20)
+    def _cut(self, names: Sequence[str]) -> str:
+        """Returns the names, or the first of many; JSON has them all."""
+        rest = len(names) - self._most
+        return ", ".join([*names[: self._most], f"... and {rest} more"] if rest > 0 else names)
+
+    @property
+    def _most(self) -> int:
+        return _MOST if sum(map(len, self.groups.values())) <= _LARGE else _FEW
 
 
-def _wrapped(text: str, indent: str) -> List[str]:
+def _wrapped(text: str, indent: str, first: str = "") -> List[str]:
     return textwrap.wrap(
-        text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )

@@ -117,7 +117,7 @@ class _State:
         ran = _ran(explanation)
         self.used = not set(ran).isdisjoint(box.nodes)
         if box.kind == "placeholder":
-            self.used = box.nodes[0] in explanation.must_feed
+            self.used = box.title in explanation.must_feed
             return "must be fed" if self.used else "need not be fed"
         if box.kind == "variable":
             self.written = box.nodes[0] in explanation.writes

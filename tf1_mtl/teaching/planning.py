@@ -5,7 +5,7 @@ TensorFlow is not imported here: a recorded graph is planned as well.
 
 import difflib
 import itertools
-from typing import Any, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.graph_reader import (
@@ -57,8 +57,8 @@ def plan(names: "Names", elements: Sequence[Element], feeds: Iterable[Tensor]) -
         planned=tuple(op.name for op in ops if op in planned),
         measured=None,
         error=None,
-        must_feed=tuple(op.name for op in placeholders if op in must),
-        not_needed=tuple(op.name for op in placeholders if op not in must),
+        must_feed=tuple(names.spoken(op) for op in placeholders if op in must),
+        not_needed=tuple(names.spoken(op) for op in placeholders if op not in must),
         variables=tuple(op.name for op in ops if op.type in VARIABLES),
         reads=tuple(op.name for op in ops if op in reads),
         writes=tuple(op.name for op in ops if op.name in written_by),
@@ -73,9 +73,15 @@ def plan(names: "Names", elements: Sequence[Element], feeds: Iterable[Tensor]) -
 class Names:
     """The elements of a graph by name: names of the graph and, if it is ours, of the article."""
 
-    def __init__(self, graph: AnyGraph) -> None:
-        self.fields: Dict[str, Any] = {}
+    def __init__(self, graph: AnyGraph, fields: Optional[Mapping[str, Any]] = None) -> None:
+        """Collects the names.
+
+        Args:
+          graph: A graph, or a NamedTuple of its handles.
+          fields: Elements of the graph by other names; None takes those of the NamedTuple.
+        """
         self.graph: Graph = getattr(graph, "graph", graph)
+        self.fields: Dict[str, Any] = dict(fields or {})
         if graph is not self.graph:
             self.fields = {k: v for k, v in graph._asdict().items() if k != "graph"}
         ops = {name: getattr(element, "op", element) for name, element in self.fields.items()}
@@ -107,15 +113,33 @@ class Names:
             element = self.graph.as_graph_element(wanted)
             op = getattr(element, "op", element)
             return self._value(op) if op.type in VARIABLES else element
-        except (KeyError, ValueError, TypeError) as error:
+        except (LookupError, ValueError, TypeError) as error:
             nodes = (op.name for op in self.graph.get_operations())
             known = list(dict.fromkeys([*self.fields, *nodes]))
             near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
-            hint = f"Near: {', '.join(near)}" if near else f"There are {', '.join(known[:10])}, ..."
+            hint = f"Near: {', '.join(near)}" if near else f"Some are {', '.join(known[:10])}"
             raise InputError(
                 f"{name!r}: not in the graph, but should be an operation, a tensor or a name "
                 f"of one. {hint}."
             ) from error
+
+    def placeholders(self, without: Iterable[str] = ()) -> List[Tensor]:
+        """Returns the placeholders, all but some.
+
+        Args:
+          without: Names of placeholders.
+
+        Raises:
+          InputError: One is not a placeholder of the graph.
+        """
+        ops = [op for op in self.graph.get_operations() if op.type in PLACEHOLDERS]
+        left_out = [self.find(name) for name in without]
+        for name, element in zip(without, left_out):
+            if getattr(element, "op", element) not in ops:
+                known = ", ".join(self.spoken(op) for op in ops[:20]) or "(there are none)"
+                raise InputError(f"{name!r}: should be a placeholder: {known}. Choose one.")
+        outside = {getattr(element, "op", element) for element in left_out}
+        return [op.outputs[0] for op in ops if op not in outside]
 
     def spoken(self, element: Element) -> str:
         """Returns the name that the article gives an element, or else its own name."""

@@ -1,0 +1,333 @@
+"""`explain` and `draw` on graphs of scripts and of recordings, large ones too."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import build_graph, cli
+from tf1_mtl.baseline.graph_def import recorded_graph
+from tf1_mtl.graph_reader import ReadableGraph, accesses, group, needed
+from tf1_mtl.teaching import explain
+from tf1_mtl.teaching.planning import Names, plan
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RECORDINGS = os.path.join(HERE, "truth", "scripts-1.15.5")
+
+LAYERS = """
+import numpy as np
+import tensorflow as tf
+
+
+def layer(x, size):
+    W = tf.get_variable("kernel", initializer=np.ones((8, size), np.float32))
+    b = tf.get_variable("bias", initializer=np.zeros(size, np.float32))
+    return tf.nn.relu(tf.nn.bias_add(tf.matmul(x, W), b))
+
+
+pixels = tf.placeholder(tf.float32, [None, 8])
+x = pixels
+for block in range(6):
+    with tf.variable_scope("encoder/block_%d" % block):
+        before = x
+        for number in range(3):
+            with tf.variable_scope("a_layer_with_a_long_name_%d" % number):
+                x = layer(x, 8)
+        x = x + before
+losses = []
+for task in ("digit", "colour", "orientation_of_the_object"):
+    label = tf.placeholder(tf.float32, [None, 4], name=task)
+    with tf.variable_scope("head_of_%s" % task):
+        y = x
+        for number in range(3):
+            with tf.variable_scope("dense_%d" % number):
+                y = layer(y, 8 if number < 2 else 4)
+        losses.append(tf.reduce_mean(tf.square(y - label), name="loss"))
+total = tf.add_n(losses)
+train_all = tf.train.AdamOptimizer().minimize(total)
+train_digit = tf.train.MomentumOptimizer(0.1, 0.9).minimize(losses[0], name="train_digit")
+saver = tf.train.Saver()
+"""
+SESSION = """
+print("the script prints")
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    feeds = {pixels: [[1.0] * 8]}
+    feeds.update({name + ":0": [[0.5] * 4] for name in ("digit", "colour")})
+    session.run(train_digit, feeds)
+    print("it trained")
+"""
+
+
+def explained(*args, **options):
+    """`tf1-mtl explain` in a process of its own, since a script lasts for the rest of one."""
+    return subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", "explain", *map(str, args)],
+        capture_output=True,
+        text=True,
+        **options
+    )  # fmt: skip
+
+
+@pytest.fixture
+def script(tmp_path):
+    def write(text, name="script.py"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+# --- one reader
+
+
+def large_graph():
+    graph = tf.Graph()
+    with graph.as_default():
+        exec(compile(LAYERS.replace("import tensorflow as tf", ""), "layers", "exec"), {"tf": tf})
+    return graph
+
+
+@pytest.mark.parametrize("which", ["ref", "resource", "large"])
+def test_a_recorded_graph_reads_as_the_graph_itself(which):
+    graph = large_graph() if which == "large" else build_graph(variables=which).graph
+    read = ReadableGraph(recorded_graph(graph, tf))
+    assert group(read, {}) == group(graph, {})
+    ops = graph.get_operations()
+    assert [op.name for op in read.get_operations()] == [op.name for op in ops]
+    for op, other in zip(ops, read.get_operations()):
+        for one, two in zip(accesses(op), accesses(other)):
+            assert (one.variable.name, *one[2:]) == (two.variable.name, *two[2:]), op.name
+        assert len(list(accesses(op))) == len(list(accesses(other))), op.name
+    last = [op for op in ops if op.type == "NoOp"][-1].name
+    fetched = [graph.get_operation_by_name(last)], [read.get_operation_by_name(last)]
+    assert [{op.name for op in needed(one)} for one in fetched[:1]] == [
+        {op.name for op in needed(one)} for one in fetched[1:]
+    ]
+
+
+@pytest.mark.parametrize("fetches", [["Y1_op", "Y2_op", "Optimiser"], ["init"], ["share_W:0"]])
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+def test_a_plan_is_the_explanation_without_what_is_measured(fetches, variables):
+    net = build_graph(np.random.RandomState(0), variables=variables)
+    whole = explain(fetches, graph=net)
+    names = Names(net)
+    planned = plan(names, names.find_all(fetches), names.placeholders())
+    unmeasured = {"measured": None, "changed": None, "removed_by_optimizer": None}
+    assert planned == whole._replace(**unmeasured)
+    assert planned.is_plan and not whole.is_plan
+    assert json.loads(json.dumps(planned.as_json()))["agrees"] is None
+
+
+def test_large_parts_are_divided_by_scope():
+    groups = group(large_graph(), {})
+    blocks = [f"shared layer, encoder/block_{number}/" for number in range(6)]
+    assert [title for title in groups if title.startswith("shared layer")] == blocks
+    assert "task 3 (orientation_of_the_object)" in groups
+    assert len(groups) <= 20
+    assert sum(map(len, groups.values())) == len(large_graph().get_operations())
+
+
+# --- recordings
+
+
+def test_a_recording_of_the_article_speaks_its_names(capsys):
+    assert (
+        cli.main(["explain", "--golden", "alternate", "Y1_op", "Y1_Loss", "--without", "Y2"]) == 0
+    )
+    text = capsys.readouterr().out
+    assert text.startswith("session.run([Y1_op, Y1_Loss])\n\nfed                 X, Y1\n")
+    assert "\nnot touched         share_Y2, beta1_power," in text
+    assert ["optimizer", "Y1_op", "19", "23"] in [line.split() for line in text.splitlines()]
+    assert "measured" not in text
+    assert text.endswith("Planned from the graph. Nothing was run.\n")
+    assert cli.main(["explain", "--golden", "joint", "share_W:0", "L2Loss_1", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["fetches"] == ["share_W", "Y2_Loss"]
+    assert result["reads"] == ["share_W", "share_Y2"]
+
+
+@pytest.mark.parametrize("name", sorted(os.listdir(RECORDINGS)))
+def test_every_recorded_script_is_planned(name, capsys):
+    path = os.path.join(RECORDINGS, name)
+    assert cli.main(["explain", "--golden", path, "init", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert set(result["writes"]) <= set(result["variables"])
+    assert len(result["writes"]) > 0 and result["must_feed"] == []
+    assert sum(part["nodes"] for part in result["groups"].values()) > 50
+    assert any(title.startswith("optimizer ") for title in result["groups"])
+
+
+def test_what_is_needed_but_not_fed(capsys):
+    path = os.path.join(RECORDINGS, "three_tasks.npz")
+    args = ["explain", "--golden", path, "train_value", "--without", "targets"]
+    assert cli.main(args) == 1
+    assert capsys.readouterr().out.endswith("The run fails: targets must be fed, but is not.\n")
+    assert cli.main([*args, "--without", "shared_W"]) == 2
+    error = capsys.readouterr().err
+    assert "'shared_W': should be a placeholder: X, targets, labels, classes" in error
+
+
+NO_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = None
+from tf1_mtl import cli
+status = cli.main(sys.argv[1:])
+assert sys.modules["tensorflow"] is None
+assert not [name for name in sys.modules if name.startswith("tensorflow.")]
+sys.exit(status)
+"""
+
+
+def test_a_recording_needs_no_tensorflow():
+    path = os.path.join(RECORDINGS, "clipping_and_decay.npz")
+    args = [sys.executable, "-c", NO_TENSORFLOW, "explain", "--golden", path, "init"]
+    done = subprocess.run(args, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"session.run([init])\n")
+
+
+@pytest.mark.parametrize(
+    "args,message",
+    [
+        (["--golden", "nowhere.npz", "init"], "nowhere.npz: "),
+        (["--golden", "alternate", "Y1_opp"], "alternate: 'Y1_opp': not in the graph"),
+        (["--golden", "alternate", "L2Loss:1"], "'L2Loss:1': not in the graph"),
+        (["--golden", "alternate", "L2Loss:x"], "'L2Loss:x': not in the graph"),
+        (["--golden", "alternate", ""], "'': not in the graph"),
+        (["--golden", "alternate", "init", "--variables", "resource"], "--variables: is for"),
+        (["--golden", "alternate", "--script", "x.py", "init"], "not allowed with"),
+        (["--script", "nowhere.py", "init"], "nowhere.py: no such file"),
+        (["--script", HERE, "init"], "a directory, but should be a Python script"),
+        (["--script-args", "-x", "init"], "--script-args: "),
+        (["--golden", __file__, "init"], "not a recording"),
+    ],
+)
+def test_bad_input(args, message, capsys):
+    try:
+        status = cli.main(["explain", *args])
+    except SystemExit as end:
+        status = end.code
+    captured = capsys.readouterr()
+    assert (status, captured.out) == (2, "")
+    assert message in captured.err and "Traceback" not in captured.err
+
+
+# --- scripts
+
+
+def test_a_script_stops_before_it_trains(script):
+    path = script(LAYERS + SESSION)
+    done = explained("--script", path, "train_digit", "total", "pixels")
+    assert done.returncode == 0, done.stderr
+    # The name of a global variable stands for the name that TensorFlow made.
+    assert done.stdout.startswith("session.run([train_digit, total, pixels])\n\nfed   ")
+    lines = done.stdout.splitlines()
+    feeds = "must be fed         pixels, digit, colour, orientation_of_the_object"
+    assert feeds in lines
+    assert ["optimizer", "train_all", "0"] in [line.split()[:3] for line in lines]
+    assert len(lines) < 130 and max(map(len, lines)) < 130
+    assert done.stderr == "the script prints\n"
+
+
+def test_the_output_of_a_script_stays_apart(script):
+    noise = """
+import atexit, os
+atexit.register(print, "at exit")
+os.system("echo a child")
+"""
+    done = explained("--script", script(noise + LAYERS + SESSION), "train_digit", "--json")
+    assert json.loads(done.stdout)["fetches"] == ["train_digit"]
+    assert done.stderr.split("\n") == ["a child", "the script prints", "at exit", ""]
+
+
+def test_a_name_that_another_graph_has(script):
+    first = """
+import tensorflow as tf
+with tf.Graph().as_default(), tf.Session() as session:
+    w = tf.Variable(1.0, name="w")
+    step = tf.train.GradientDescentOptimizer(0.1).minimize(w * w, name="first")
+    session.run(tf.global_variables_initializer())
+    session.run(step)
+    print("trained first")
+"""
+    path = script(first + first.replace("first", "second"))
+    done = explained("--script", path, "second")
+    assert (done.returncode, done.stdout.split("\n")[0]) == (0, "session.run([second])")
+    assert "'second': not in the graph" in done.stderr and "The script goes on" in done.stderr
+    assert "trained first" in done.stderr and "trained second" not in done.stderr
+    done = explained("--script", path, "frist")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith(f"tf1-mtl: {path}: 'frist': not in the graph")
+    assert "Near: first" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_script_that_does_not_train(script):
+    done = explained("--script", script(LAYERS), "head_of_digit/loss:0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("session.run([head_of_digit/loss])")
+    done = explained("--script", script("print('hello')"), "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'x': not in the graph" in done.stderr
+
+
+def test_a_script_that_fails(script):
+    done = explained("--script", script("import tensorflow\n1 / 0"), "x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "ZeroDivisionError" in done.stderr
+    assert "ended with status 1 before it trained" in done.stderr.splitlines()[-1]
+
+
+def test_the_arguments_of_a_script(script):
+    text = "import sys\nassert sys.argv[1:] == ['--name', 'two words']\n" + LAYERS
+    done = explained("--script", script(text), "--script-args", "--name 'two words'", "total")
+    assert done.returncode == 0, done.stderr
+    done = explained("--script", script(text), "--script-args", "'", "total")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Close the quote" in done.stderr
+
+
+@pytest.mark.parametrize("way", ["threads", "monitored", "catches"])
+def test_scripts_of_every_kind_are_stopped(script, way):
+    model = """
+import threading
+import tensorflow as tf
+w = tf.get_variable("w", [], initializer=tf.ones_initializer())
+step = tf.train.GradientDescentOptimizer(0.1).minimize(w * w)
+"""
+    ways = {
+        "monitored": """
+with tf.train.MonitoredSession() as session:
+    while not session.should_stop():
+        session.run(step)
+""",
+        "threads": """
+session = tf.Session()
+session.run(tf.global_variables_initializer())
+def work():
+    while True:
+        session.run(step)
+threads = [threading.Thread(target=work) for _ in range(3)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+""",
+        "catches": """
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    try:
+        session.run(step)
+    except Exception:
+        print("caught")
+    finally:
+        print("finally")
+""",
+    }
+    done = explained("--script", script(model + ways[way]), "step", timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("session.run([step])")
+    assert "w" in done.stdout.split("writes")[1].splitlines()[0]
+    assert "caught" not in done.stderr and "Traceback" not in done.stderr
