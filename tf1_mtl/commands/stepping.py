@@ -43,18 +43,22 @@ def check(args: argparse.Namespace) -> None:
     """Rejects options that cannot be combined.
 
     Raises:
-      InputError: --record or --logdir is given with another step mode or with checkpoints, or
-        --save-every without checkpoints.
+      InputError: --record or --logdir is given with another step mode, --record with checkpoints,
+        or --save-every without checkpoints.
     """
     if args.save_every and not args.checkpoint:
         raise InputError("--save-every: nothing is saved without --checkpoint DIR. Give it too.")
     for option in ("record", "logdir"):
-        if getattr(args, option) and (args.stepping != "session" or args.checkpoint):
+        if getattr(args, option) and args.stepping != "session":
             raise InputError(
-                f"--{option}: watches each session.run of a whole run, but --stepping "
-                f"{args.stepping}{' with --checkpoint' if args.checkpoint else ''} is not that. "
-                f"Leave out one or the other."
+                f"--{option}: watches each session.run, but --stepping {args.stepping} is not "
+                "that. Leave out one or the other."
             )
+    if args.record and args.checkpoint:
+        raise InputError(
+            "--record: keeps a whole run, but a run with --checkpoint may be a part of one. Leave "
+            "out one or the other."
+        )
 
 
 def choose_seed(args: argparse.Namespace) -> int:

@@ -1,7 +1,9 @@
 """`tf1-mtl alternate` and `tf1-mtl joint`: the two training sessions of the article."""
 
 import argparse
+import functools
 import json
+import os
 import sys
 from typing import Any, Dict, Iterator, Tuple
 
@@ -10,6 +12,7 @@ import numpy as np
 from tf1_mtl import feeds
 from tf1_mtl.commands import options, recorded, stepping
 from tf1_mtl.errors import InputError
+from tf1_mtl.files import make_folder
 from tf1_mtl.quiet import quiet
 from tf1_mtl.weights import NAMES, Weights, save_weights
 
@@ -66,7 +69,9 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
     recorded.add_options(parser)
     options.add_plot(parser, "losses")
     parser.add_argument(
-        "--logdir", metavar="DIR", help="write graph, losses and traces for TensorBoard"
+        "--logdir",
+        metavar="DIR",
+        help="write graph, losses and traces for TensorBoard into a folder of this run in DIR",
     )
     stepping.add_options(parser)
     parser.add_argument(
@@ -112,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     with session, stepping.store(args, net, session, seed) as store:
         with recorded.recorded(args, seed=seed, regime=args.name):
             session.run(net.init)
-            for step in _progress(args, _steps(args, net, session, store, rng, draw)):
+            for step in _progress(args, _steps(args, net, session, store, seed, rng, draw)):
                 if args.json or args.plot:
                     trained.append(step)
                 if not args.json:
@@ -159,6 +164,7 @@ def _steps(
     net: Any,
     session: Any,
     store: Any,
+    seed: int,
     rng: np.random.RandomState,
     draw: feeds.Draw,
 ) -> Iterator[Any]:
@@ -167,11 +173,19 @@ def _steps(
             return feeds.joint(draw, count)
         return feeds.alternate(draw, rng, count)
 
-    if args.logdir is not None:
-        from tf1_mtl.teaching.tensorboard import train_logged
+    def steps(session_or_recorder: Any) -> Iterator[Any]:
+        return stepping.steps(args, net, session_or_recorder, store, rng, batches)
 
-        return train_logged(net, session, batches(args.steps), args.logdir)
-    return stepping.steps(args, net, session, store, rng, batches)
+    if args.logdir is None:
+        return steps(session)
+    from tf1_mtl.teaching import tensorboard
+
+    name = f"{args.name}-seed{seed}"
+    if args.checkpoint is not None:
+        name += f"-{os.path.basename(os.path.abspath(args.checkpoint))}"
+    make_folder(args.logdir)
+    folder = functools.partial(tensorboard.run_folder, args.logdir, name)
+    return tensorboard.logged(net, session, steps, folder)
 
 
 def _save(args: argparse.Namespace, weights: Weights) -> None:
