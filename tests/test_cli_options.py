@@ -71,7 +71,7 @@ def test_plot(capsys, tmp_path):
 def test_logdir(capsys, tmp_path):
     args = ("alternate", "--seed", 3, "--steps", 6)
     assert losses(capsys, *args, "--logdir", tmp_path / "log") == losses(capsys, *args)
-    assert len(glob.glob(str(tmp_path / "log" / "events*"))) == 1
+    assert len(glob.glob(str(tmp_path / "log" / "alternate-seed3" / "events*"))) == 1
 
 
 @pytest.mark.parametrize("stepping", ["prepared", "in-graph"])
@@ -95,7 +95,8 @@ def test_a_checkpointed_run_goes_on_where_it_stopped(capsys, tmp_path):
     ("args", "message"),
     [
         (("--record", "{}/r.npz", "--stepping", "prepared"), "--record: watches each session.run"),
-        (("--logdir", "{}/log", "--checkpoint", "{}/run"), "--logdir: watches each session.run"),
+        (("--logdir", "{}/log", "--stepping", "in-graph"), "--logdir: watches each session.run"),
+        (("--record", "{}/r.npz", "--checkpoint", "{}/run"), "--record: keeps a whole run"),
         (("--record", "{}/none/r.npz"), "r.npz"),
         (("--checkpoint", "{}/file"), "file"),
         (("--logdir", "{}/file"), "file"),

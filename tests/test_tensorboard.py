@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl import InputError, build_graph, feeds, open_session, train
+from tf1_mtl import InputError, build_graph, cli, feeds, open_session, train
 from tf1_mtl.teaching.tensorboard import train_logged
 
 
@@ -46,13 +46,31 @@ def test_the_numbers_are_those_of_the_run_without_it(run):
     assert (steps, values) == trained(variables)
 
 
-def test_the_graph_is_the_articles(run):
+def test_the_graph_is_shown_under_readable_scopes(run):
     variables, _, _, written = run
     (definition,) = [e.graph_def for e in written if e.WhichOneof("what") == "graph_def"]
-    graph = tf.GraphDef.FromString(definition)
-    assert [node.name for node in graph.node] == [
-        op.name for op in build_graph(variables=variables).graph.get_operations()
-    ]
+    shown = tf.GraphDef.FromString(definition)
+    graph = build_graph(variables=variables).graph
+    # The same graph, each node behind its scope.
+    own = {}
+    for node, op in zip(shown.node, graph.get_operations()):
+        assert node.op == op.type
+        assert node.name == op.name or node.name.endswith("/" + op.name)
+        own[node.name] = op.name
+    for node, op in zip(shown.node, graph.get_operations()):
+        inputs = [own[name.lstrip("^").split(":")[0]] for name in node.input]
+        before = [tensor.op.name for tensor in op.inputs]
+        assert inputs[: len(before)] == before
+        assert sorted(inputs[len(before) :]) == sorted(one.name for one in op.control_inputs)
+        beside = ["loc:@" + own[text.decode()[5:]] for text in node.attr["_class"].list.s]
+        assert beside == [text.decode() for text in op.node_def.attr["_class"].list.s]
+    assert {name.split("/")[0] for name in own} == {
+        *("X", "Y1", "Y2", "shared_layer", "task_1_Y1", "task_2_Y2", "losses", "initialization"),
+        *("gradients_of_Joint_Loss", "gradients_of_Y1_Loss", "gradients_of_Y2_Loss"),
+        *("optimizer_Optimiser", "optimizer_Y1_op", "optimizer_Y2_op"),
+    }
+    with tf.Graph().as_default():
+        tf.import_graph_def(shown, name="")  # it is whole
 
 
 def test_the_losses_by_task_and_step(run):
@@ -85,9 +103,11 @@ def test_one_trace_of_each_kind(run):
         stats = [node for device in metadata.step_stats.dev_stats for node in device.node_stats]
         ran[task] = {node.node_name for node in stats}
         assert all(node.all_start_micros > 0 for node in stats)
-    assert "MatMul_2" not in ran["Y1"]
-    assert "MatMul_1" not in ran["Y2"]
-    assert {"MatMul", "MatMul_1", "MatMul_2", "add"} < ran["joint"]
+    # Under the names of the graph that is shown.
+    tasks = {"task_1_Y1/MatMul_1", "task_2_Y2/MatMul_2"}
+    assert tasks & ran["Y1"] == {"task_1_Y1/MatMul_1"}
+    assert tasks & ran["Y2"] == {"task_2_Y2/MatMul_2"}
+    assert {*tasks, "shared_layer/MatMul", "losses/add"} < ran["joint"]
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):
@@ -107,6 +127,44 @@ def test_the_file_is_whole_when_the_run_breaks_off(tmp_path):
         session.run(net.init)
         list(train_logged(net, session, [good, bad], str(tmp_path)))
     assert [e.step for e in events(str(tmp_path)) if e.summary.value] == [0]
+
+
+def logged(folder, *args):
+    """Runs a command with --logdir, and returns (graphs, restarts, steps) of each file, by run."""
+    args = ["joint", "--quiet", "--logdir", os.path.join(folder, "log"), *args]
+    assert cli.main(args) == 0
+    found = {}
+    for name in os.listdir(os.path.join(folder, "log")):
+        run = os.path.join(folder, "log", name)
+        for file in sorted(os.listdir(run)):
+            written = list(tf.train.summary_iterator(os.path.join(run, file)))
+            graphs = sum(event.WhichOneof("what") == "graph_def" for event in written)
+            starts = [e.step for e in written if e.session_log.status == tf.SessionLog.START]
+            steps = [event.step for event in written if event.summary.value]
+            found.setdefault(name, []).append((graphs, starts, steps))
+    return found
+
+
+def test_each_run_has_a_folder(tmp_path):
+    seed = ["--steps", "2", "--seed"]
+    first = [(1, [], [0, 1])]
+    assert logged(str(tmp_path), *seed, "7") == {"joint-seed7": first}
+    assert logged(str(tmp_path), *seed, "8") == {"joint-seed7": first, "joint-seed8": first}
+    names = {"joint-seed7": first, "joint-seed7-2": first, "joint-seed8": first}
+    assert logged(str(tmp_path), *seed, "7") == names
+
+
+def test_a_run_that_continues_stays_in_its_folder(tmp_path):
+    run = ["--checkpoint", str(tmp_path / "long"), "--save-every", "2"]
+    assert logged(str(tmp_path), *run, "--steps", "3", "--seed", "7") == {
+        "joint-seed7-long": [(1, [], [0, 1, 2])]
+    }
+    # A kill after step 2 was saved leaves events of a step that is made again.
+    for path in (tmp_path / "long").glob("model.ckpt-3*"):
+        path.unlink()
+    whole = {"joint-seed7-long": [(1, [], [0, 1, 2]), (0, [2], [2, 3, 4])]}
+    assert logged(str(tmp_path), *run, "--steps", "5") == whole
+    assert logged(str(tmp_path), *run, "--steps", "5") == whole  # nothing is left to do
 
 
 FULL_DISK = """

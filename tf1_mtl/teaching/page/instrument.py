@@ -1,6 +1,7 @@
 """Gathers the data of section "try": the edges of the graph, and the parts of the drawing.
 
-walk.js goes backward along these edges, as `graph_reader.needed` does. Answers are not prepared here.
+walk.js goes backward along these edges, as `graph_reader.needed` does. No answer is
+prepared here.
 """
 
 from typing import Any, Dict, List
