@@ -4,11 +4,14 @@ import importlib.util
 import itertools
 import os
 import re
+import subprocess
+import sys
 
 import lesson_pictures
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from test_other_graphs import RECORDINGS, large_graph
 
 from tf1_mtl import InputError, build_graph, cli
 from tf1_mtl.teaching import explain, figures, style
@@ -42,6 +45,19 @@ def many_tasks(names=("digit", "loop", "colour"), use_resource=False):
         tf.train.MomentumOptimizer(0.1, 0.9).minimize(total, name="train_all")
         tf.train.Saver()
         tf.summary.scalar("summary", total)
+    return graph
+
+
+def unscoped_graph():
+    """A long graph without name scopes, with many placeholders and optimizers."""
+    with tf.Graph().as_default() as graph:
+        layer = tf.placeholder(tf.float32, [None, 4])
+        for _ in range(60):
+            weight = tf.Variable(np.ones((4, 4), np.float32))
+            layer = tf.nn.relu(tf.matmul(layer, weight) + tf.placeholder(tf.float32, []))
+        loss = tf.reduce_mean(layer)
+        for _ in range(12):
+            tf.train.GradientDescentOptimizer(0.1).minimize(loss, var_list=[weight])
     return graph
 
 
@@ -167,6 +183,8 @@ PICTURES = {
     "a joint run": lambda: (build_graph(), ["Optimiser", "Joint_Loss"]),
     "half a layer": lambda: (build_graph(), ["MatMul_1"]),
     "many tasks": lambda: (many_tasks(), ["train_loop"]),
+    "large": lambda: (large_graph(), ["train_digit"]),
+    "no scopes": lambda: (unscoped_graph(), ["Mean"]),
     "long names": lambda: (many_tasks(["short", "a_name_of_more_than_thirty_letters"]), ["total"]),
 }
 
@@ -202,6 +220,67 @@ def test_nothing_overlaps_and_nothing_is_cut(picture):
             assert box.y0 <= text.y0 and text.y1 <= box.y1
             inside += 1
     assert inside > len(boxes)
+
+
+def test_a_large_graph_is_folded_by_scope():
+    picture = diagram(large_graph())
+    titles = [box.title for box in picture.boxes]
+    blocks = [f"encoder/block_{number}/" for number in range(6)]
+    assert [title for title in titles if "block" in title] == blocks
+    assert 20 < len(titles) <= 26
+    block = picture.boxes[titles.index("encoder/block_3/")]
+    assert block.kind == "part" and block.lines[-1] == "variables: 6"
+    (left_out,) = picture.left_out
+    folded, boxes, rest = map(int, re.findall(r"\d+", left_out))
+    assert boxes == len(titles) - 2  # without the optimizers
+    drawn = {node for box in picture.boxes for node in box.nodes}
+    assert rest + len(drawn) == len(large_graph().get_operations()) and 100 < folded < len(drawn)
+    assert diagram(many_tasks()).left_out == ()
+
+
+def test_many_optimizers_and_placeholders_are_folded():
+    picture = diagram(unscoped_graph())
+    kinds = [box.kind for box in picture.boxes]
+    assert (kinds.count("optimizer"), kinds.count("placeholder")) == (8, 0)
+    assert len(kinds) <= 32
+    assert picture.left_out[1] == "not drawn: 4 of the optimizers"
+    starts = [(edge.start, edge.end) for edge in picture.edges]
+    assert len(starts) == len(set(starts)) and all(start < end for start, end in starts)
+
+
+@needs_matplotlib
+def test_a_large_picture_says_what_is_left_out(tmp_path):
+    path = tmp_path / "x.svg"
+    graph = large_graph()
+    figures.draw(str(path), graph, explanation=explain("train_digit", graph=graph))
+    texts = svg_texts(path)
+    assert any(text.startswith("folded: ") for text in texts)
+    assert "… : the beginning of a long name is left out" in texts
+    assert texts.count("WRITTEN variables: 6") == 6 and "does not run" in texts
+    assert max(map(len, texts[:-4])) < 40
+    figures.draw(str(path), graph, language="zh")
+    assert [text for text in svg_texts(path) if re.match("folded|and |variables", text)] == []
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("name", ["alternate", *sorted(os.listdir(RECORDINGS))])
+def test_every_recording_is_drawn(name, tmp_path):
+    path = tmp_path / "x.svg"
+    golden = name if name == "alternate" else os.path.join(RECORDINGS, name)
+    assert cli.main(["draw", "--golden", golden, "--fetch", "init", "-o", str(path)]) == 0
+    texts = svg_texts(path)
+    assert name in texts and "session.run([init])" in texts
+    assert any(text.startswith("WRITTEN") for text in texts)
+
+
+@needs_matplotlib
+def test_a_script_is_drawn(tmp_path):
+    script = os.path.join(ROOT, "tests", "training_scripts", "several_losses.py")
+    path = tmp_path / "x.svg"
+    command = [sys.executable, "-m", "tf1_mtl", "draw", "--script", script, "-o", str(path)]
+    done = subprocess.run(command, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    assert "several_losses.py" in svg_texts(path)
 
 
 @needs_matplotlib
@@ -317,6 +396,11 @@ def test_the_command_refuses(capsys, tmp_path):
     assert "Near: Y1_op" in capsys.readouterr().err
     assert cli.main(["draw", "first", "--fetch", "Y1_op", "-o", path]) == 2
     assert cli.main(["draw", "-o", str(tmp_path / "x.bmp")]) == 2
+    assert cli.main(["draw", "--golden", "joint", "--fetch", "Y1_opp", "-o", path]) == 2
+    assert "joint: 'Y1_opp': not in the graph" in capsys.readouterr().err
+    assert cli.main(["draw", "whole", "--golden", "joint", "-o", path]) == 2
+    assert "whole: is a figure of the article" in capsys.readouterr().err
+    assert cli.main(["draw", "--golden", str(tmp_path / "none.npz"), "-o", path]) == 2
     assert list(tmp_path.iterdir()) == []
 
 

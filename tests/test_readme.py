@@ -82,8 +82,8 @@ def name_of(example):
 def printed_by(command, shown):
     """What a command or a piece of Python prints."""
     out, err = io.StringIO(), io.StringIO()
-    scripts = ("tf1-mtl run ", "tf1-mtl explain --script", "python ")
-    if command.startswith(scripts):  # they change their process for good
+    if command.startswith(("tf1-mtl run ", "python ")) or " --script " in command:
+        # They change their process for good.
         parts = [sys.executable, *shlex.split(command.replace("tf1-mtl", "python -m tf1_mtl"))[1:]]
         environment = {**os.environ, "PYTHONPATH": ROOT}
         ran = subprocess.run(parts, capture_output=True, text=True, env=environment)

@@ -390,6 +390,8 @@ def group(graph: Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
         title = f"optimizer {names.get(optimizer.name, optimizer.name)}"
         order.append(title)
         place.update(dict.fromkeys(optimizer.nodes, title))
+        for op in needed(optimizer.updates):
+            place.setdefault(op, title)  # what is done to gradients, such as clipping
     for op, variable in parts.family.items():
         place[op] = place.get(variable, "other") if _is_value(op) else "initialization"
     for op in graph.get_operations():
@@ -465,13 +467,14 @@ def _optimizers(
         if RULES.fullmatch(op.type) and "/update_" in op.name:
             updates.setdefault(op.name.split("/update_")[0], []).append(op)
     targets = {op: variable_of(op.inputs[0]) for applied in updates.values() for op in applied}
+    all_trained = set(targets.values())
     found = []
     for name, applied in updates.items():
         scope = [op for op in ops if op.name == name or op.name.startswith(name + "/")]
         written = {a.variable for op in scope for a in accesses(op) if a.writes}
         # A step counter, an integer, belongs to the user.
-        numbers = {variable for variable in written if _holds_floats(variable)}
-        own = [op for op in ops if op in numbers and op not in targets.values()]
+        own = {variable for variable in written if _holds_floats(variable)} - all_trained
+        trained = {targets[op] for op in applied}
         # If an update needs several gradients, the outermost were computed last.
         before = needed(applied)
         losses = [part.loss for part in gradients if not before.isdisjoint(part.nodes)]
@@ -480,8 +483,8 @@ def _optimizers(
                 name=name,
                 loss=losses[-1] if losses else None,
                 updates=tuple(applied),
-                trained=tuple(op for op in ops if op in {targets[a] for a in applied}),
-                own=tuple(own),
+                trained=tuple(op for op in ops if op in trained),
+                own=tuple(op for op in ops if op in own),
                 nodes=(*scope, *(op for op in family if family[op] in own)),
             )
         )
@@ -501,7 +504,8 @@ def _sinks(
         users = {user for tensor in op.outputs for user in tensor.consumers()}
         if not users <= behind or not any(map(_is_floating, op.outputs)):
             return False
-        return any(before.type in VARIABLES for before in needed([op]))
+        before = needed([op])
+        return before.isdisjoint(behind) and any(other.type in VARIABLES for other in before)
 
     return [op for op in ops if is_sink(op)]
 

@@ -1,9 +1,11 @@
-"""`tf1-mtl draw`: draws the graphs of the article, and what one run executes."""
+"""`tf1-mtl draw`: draws a graph, of the article or another, and what one run executes."""
 
 import argparse
+import os
+import sys
 from typing import Any
 
-from tf1_mtl.commands import options
+from tf1_mtl.commands import options, source
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.quiet import quiet
 
@@ -21,17 +23,17 @@ def add_to(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "draw",
-        help="draw the graphs of the article, and what one run executes",
+        help="draw a graph, and what one run executes",
         description="Draws a graph of the article, as TensorFlow really holds it, into a PNG or "
-        "SVG file. With --fetch it makes a run, and highlights what the run executed.",
+        "SVG file. With --fetch it makes a run, and highlights what the run executed. Of a script "
+        "or a recording the run is planned only, and a large graph is folded.",
     )
     parser.add_argument(
         "figure",
         nargs="?",
         choices=tuple(_FIGURES),
-        default="whole",
         help="the graph to draw: the first one, the shared layer, alternate or joint training, "
-        "or the whole graph of the article (default: %(default)s)",
+        "or the whole graph of the article (default: whole)",
     )
     parser.add_argument(
         "--fetch",
@@ -45,21 +47,26 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
     )
+    source.add_options(parser)
     options.add_verbose(parser)
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Draws one picture."""
-    title, only = _FIGURES[args.figure]
     require("matplotlib", "plot")
+    from tf1_mtl.teaching import style
+
+    style.check_path(args.output)
+    if source.is_given(args):
+        return _draw_other(args)
+    title, only = _FIGURES[args.figure or "whole"]
     with quiet(args.verbose):
         import numpy as np
 
         from tf1_mtl import build_graph
-        from tf1_mtl.teaching import explain, figures, first_graph, style
+        from tf1_mtl.teaching import explain, figures, first_graph
 
-        style.check_path(args.output)
         graph: Any = first_graph.build_first_graph()
         if args.figure != "first":
             graph = build_graph(np.random.RandomState(0))
@@ -70,4 +77,24 @@ def run(args: argparse.Namespace) -> int:
             if explanation.error is not None:
                 raise InputError(f"--fetch: the run fails: {explanation.error}. Fetch another.")
         figures.draw(args.output, graph, only, explanation, title, args.lang)
+    return 0
+
+
+def _draw_other(args: argparse.Namespace) -> int:
+    """Draws the graph of a script or of a recording."""
+    if args.figure is not None:
+        raise InputError(f"{args.figure}: is a figure of the article. Leave it out.")
+    if args.script is not None:
+        source.own_stdout().close()
+    names = source.names_of(args, args.fetch or ())
+    from tf1_mtl.teaching import figures
+    from tf1_mtl.teaching.planning import plan
+
+    title, explanation = os.path.basename(args.script or args.golden), None
+    if args.fetch:
+        explanation = plan(names, names.find_all(args.fetch), names.placeholders())
+        title = f"{title}\n{figures.run_title(explanation)}"
+    figures.draw(args.output, names, None, explanation, title, args.lang)
+    if args.script is not None:
+        sys.exit()  # not a return: the script may have closed sys.stdout
     return 0

@@ -2,11 +2,25 @@
 
 A box is a placeholder, a variable (with its reads), an optimizer (with its gradients, slots and
 updates), or a chain of ops. An op whose only input is the box before it joins that box, so that
-`relu(matmul(X, W))` is one layer.
+`relu(matmul(X, W))` is one layer. In a large graph, neighbouring boxes are folded into parts, those
+of one name scope first.
 """
 
+import collections
+import itertools
 import textwrap
-from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import (
+    Any,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 from tf1_mtl.graph_reader import (
     PLACEHOLDERS,
@@ -14,6 +28,7 @@ from tf1_mtl.graph_reader import (
     VARIABLES,
     Operation,
     Optimizer,
+    RecordedOperation,
     Structure,
     needed,
     shape_of,
@@ -24,6 +39,11 @@ from tf1_mtl.teaching.planning import AnyGraph, Names
 _SOURCES = (*PLACEHOLDERS, *VARIABLES)
 #: The number of letters that fit on a line of a box.
 LETTERS = 25
+#: A graph with more than _LARGE boxes is folded into _MOST, with so many of them placeholders, and
+#: with so many optimizers beside them.
+_LARGE, _MOST, _MOST_PLACEHOLDERS, _MOST_OPTIMIZERS = 40, 24, 8, 8
+#: The number of names that are listed in a box.
+_MOST_NAMES = 4
 #: The number of rounds in which each box moves towards its neighbours.
 _SWEEPS = 12
 
@@ -31,7 +51,7 @@ _SWEEPS = 12
 class Box(NamedTuple):
     """Describes one box."""
 
-    kind: str  #: "placeholder", "variable", "ops" or "optimizer"
+    kind: str  #: "placeholder", "variable", "ops", "part" (several of these folded) or "optimizer"
     title: str
     lines: Tuple[str, ...]
     nodes: Tuple[str, ...]  #: the box runs if one of these runs (its text names only some)
@@ -54,17 +74,19 @@ class Diagram(NamedTuple):
 
     boxes: Tuple[Box, ...]
     edges: Tuple[Edge, ...]
+    left_out: Tuple[str, ...] = ()  #: what is folded or not drawn, in sentences
 
 
 def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
     """Returns the boxes and arrows of a graph.
 
     Args:
-      graph: Any v1 graph, or a NamedTuple of its handles, whose field names the boxes get.
+      graph: Any v1 graph, its `Names`, or a NamedTuple of its handles, whose field names the boxes
+        get.
       only: Fetches. Only what they need is drawn, and the losses of their optimizers. None draws
         the whole graph.
     """
-    names = Names(graph)
+    names = graph if isinstance(graph, Names) else Names(graph)
     parts = structure(names.graph)
     shown = set(names.graph.get_operations())
     if only is not None:
@@ -73,21 +95,37 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
     # The step of an optimizer does not compute the loss that it minimizes, but is drawn with it.
     shown |= needed([o.loss for o in optimizers if o.loss is not None])
     chains, home = _chains([op for op in parts.forward if op in shown], parts)
-    boxes = [_forward_box(names, chain, optimizers) for chain in chains]
+    folded = _folded(chains, home)
+    part_of = {chain: number for number, part in enumerate(folded) for chain in part}
+    home = {op: part_of[number] for op, number in home.items()}
+    parted = [[chains[number] for number in part] for part in folded]
+    boxes = [_forward_box(names, part, optimizers) for part in parted]
     links: Dict[Tuple[int, int], Edge] = {}
-    for number, chain in enumerate(chains):
-        for op in chain:
+    for number, part in enumerate(parted):
+        for op in itertools.chain(*part):
             for tensor in op.inputs:
-                start = home.get(tensor.op)
-                if start not in (None, number):
-                    links[start, number] = Edge(start, number, False, (op.name,), ())
-    for optimizer in optimizers:
+                start = home.get(tensor.op, number)
+                if start < number:  # the way back of a loop is not drawn
+                    nodes = links[start, number].nodes if (start, number) in links else ()
+                    links[start, number] = Edge(start, number, False, (*nodes, op.name), ())
+    for optimizer in optimizers[:_MOST_OPTIMIZERS]:
         number = len(boxes)
         boxes.append(_optimizer_box(names, optimizer))
         if optimizer.loss in home:
             start = home[optimizer.loss]
             links[start, number] = Edge(start, number, True, boxes[number].nodes, ())
-    return _arrange(boxes, list(links.values()))
+    picture = _arrange(boxes, list(links.values()))
+    if len(folded) == len(chains) and len(optimizers) <= _MOST_OPTIMIZERS:
+        return picture
+    inside = sum(map(len, itertools.chain(*parted)))
+    rest = len(shown) - len({node for box in boxes for node in box.nodes})
+    left_out = [
+        f"folded: {inside} operations, into {len(folded)} boxes; not drawn: {rest} nodes, such as "
+        "constants, gradients, initializers and savers"
+    ]
+    if len(optimizers) > _MOST_OPTIMIZERS:
+        left_out.append(f"not drawn: {len(optimizers) - _MOST_OPTIMIZERS} of the optimizers")
+    return picture._replace(left_out=tuple(left_out))
 
 
 def _chains(
@@ -116,7 +154,57 @@ def _chains(
     return chains, home
 
 
-def _forward_box(names: Names, chain: Sequence[Operation], optimizers: Sequence[Optimizer]) -> Box:
+def _folded(
+    chains: Sequence[Sequence[Operation]], home: Mapping[Operation, int]
+) -> List[List[int]]:
+    """Returns the numbers of the chains in each box; in a large graph, a box has several.
+
+    Only neighbours in the order of the graph are folded, so that every arrow still leads on.
+    """
+    numbers = range(len(chains))
+    if len(chains) <= _LARGE:
+        return [[number] for number in numbers]
+    fixed = [number for number in numbers if chains[number][0].type in PLACEHOLDERS]
+    fixed = fixed if len(fixed) <= _MOST_PLACEHOLDERS else []
+    # A placeholder or variable goes with what uses it first.
+    user: Dict[int, int] = {}
+    for op, number in home.items():
+        for start in {home[tensor.op] for tensor in op.inputs if tensor.op in home} - {number}:
+            if start not in fixed and chains[start][0].type in _SOURCES:
+                user[start] = min(number, user.get(start, number))
+    parts: Dict[int, List[int]] = {}
+    for number in numbers:
+        if number not in fixed:
+            parts.setdefault(user.get(number, number), []).append(number)
+    ordered = [parts[number] for number in sorted(parts)]
+    scopes = [chains[part[-1]][-1].name.split("/")[:-1] for part in ordered]
+
+    def reluctance(left: int) -> Tuple[int, int]:
+        """Returns smaller numbers for a deeper scope of the two, then for smaller parts."""
+        return -len(_common(scopes[left : left + 2])), len(ordered[left]) + len(ordered[left + 1])
+
+    def is_one(left: int) -> bool:
+        """Returns True for two parts of one scope that are begun."""
+        several = min(len(ordered[left]), len(ordered[left + 1])) > 1
+        return several and scopes[left] == scopes[left + 1] != []
+
+    while True:
+        candidates: Sequence[int] = range(len(ordered) - 1)
+        if len(fixed) + len(ordered) <= _MOST:
+            candidates = [left for left in candidates if is_one(left)]
+        if not candidates:
+            return [[number] for number in fixed] + ordered
+        left = min(candidates, key=reluctance)
+        scopes[left : left + 2] = [_common(scopes[left : left + 2])]
+        ordered[left : left + 2] = [ordered[left] + ordered[left + 1]]
+
+
+def _forward_box(
+    names: Names, part: Sequence[Sequence[Operation]], optimizers: Sequence[Optimizer]
+) -> Box:
+    if len(part) > 1:
+        return _part_box(names, list(itertools.chain(*part)))
+    chain = part[0]
     last = chain[-1]
     title = names.article.get(last.name, last.name)
     nodes = tuple(op.name for op in chain)
@@ -126,8 +214,29 @@ def _forward_box(names: Names, chain: Sequence[Operation], optimizers: Sequence[
         by = [names.article.get(o.name, o.name) for o in optimizers if last in o.trained]
         lines = [f"variable {_shape(last)}", *(_wrap("trained by", by) if by else [])]
         return Box("variable", title, tuple(lines), nodes, 0, 0.0)
-    lines = [*_wrap(" → ".join(op.type for op in chain), []), _shape(last)]
+    lines = [*_wrap(" → ".join(op.type for op in chain), []), *filter(None, [_shape(last)])]
     return Box("ops", title, tuple(lines), nodes, 0, 0.0)
+
+
+def _common(scopes: Sequence[Sequence[str]]) -> List[str]:
+    """Returns the beginning that all scopes share."""
+    levels = itertools.takewhile(lambda level: len(set(level)) == 1, zip(*scopes))
+    return [level[0] for level in levels]
+
+
+def _part_box(names: Names, ops: Sequence[Operation]) -> Box:
+    computing = [op for op in ops if op.type not in (*_SOURCES, *READS)] or ops
+    scope = "/".join(_common([op.name.split("/")[:-1] for op in computing]))
+    last = names.article.get(computing[-1].name, computing[-1].name)
+    kinds = collections.Counter(op.type for op in computing).most_common()
+    counts = [kind if count == 1 else f"{count}\u00a0{kind}" for kind, count in kinds[:3]]
+    lines = ["and what leads to it:"] if not scope and len(computing) > 1 else []
+    lines += textwrap.wrap(", ".join([*counts, "..."][: len(kinds)]), LETTERS)
+    held = sum(op.type in VARIABLES for op in ops)
+    if held:
+        lines.append(f"variables: {held}")
+    title = f"{scope}/" if scope and len(computing) > 1 else last
+    return Box("part", title, tuple(lines), tuple(op.name for op in ops), 0, 0.0)
 
 
 def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
@@ -148,13 +257,23 @@ def _shape(op: Operation) -> str:
     if not op.outputs:
         return "no output"  # such as tf.Assert, which TensorFlow adds to some losses
     shape = shape_of(op)
+    if shape is None and isinstance(op, RecordedOperation):
+        return ""  # a recording does not have it
     if not shape:
         return "scalar" if shape == [] else "[...]"
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
 
 
 def _wrap(verb: str, names: Sequence[str]) -> List[str]:
-    return textwrap.wrap(f"{verb} {', '.join(names)}", LETTERS)
+    short = [cut(name, LETTERS - 1) for name in names[:_MOST_NAMES]]
+    if len(names) > _MOST_NAMES:
+        short.append(f"+{len(names) - _MOST_NAMES}")
+    return textwrap.wrap(f"{verb} {', '.join(short)}", LETTERS, break_on_hyphens=False)
+
+
+def cut(text: str, letters: int) -> str:
+    """Returns the end of a long text, behind an ellipsis."""
+    return text if len(text) <= letters else "…" + text[-letters + 1 :]
 
 
 def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
@@ -196,7 +315,8 @@ def _rows(boxes: Sequence[Box], edges: Sequence[Edge]) -> List[int]:
     """
     rows = [0] * len(boxes)
     for number in range(len(boxes)):  # in the order of the graph, so inputs come first
-        before = [e.start for e in edges if e.end == number and boxes[e.start].kind == "ops"]
+        before = [e.start for e in edges if e.end == number]
+        before = [start for start in before if boxes[start].kind in ("ops", "part")]
         rows[number] = max((rows[start] + 1 for start in before), default=0)
     for number, box in enumerate(boxes):
         if box.kind in ("placeholder", "variable"):

@@ -7,7 +7,7 @@ from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.teaching import style
 from tf1_mtl.teaching.chinese import in_language
-from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, diagram
+from tf1_mtl.teaching.diagram import LETTERS, Box, Diagram, Edge, cut, diagram
 from tf1_mtl.teaching.explanation import Explanation
 from tf1_mtl.teaching.planning import AnyGraph
 
@@ -15,14 +15,16 @@ from tf1_mtl.teaching.planning import AnyGraph
 _PITCH, _BOX_WIDTH, _MARGIN = 1.98, 1.8, 0.12
 _GAP, _HEAD, _LINE, _PADDING = 0.42, 0.14, 0.155, 0.08
 _TITLE_SIZE, _TEXT_SIZE = 10.0, 8.5
+_MOST_LETTERS = 26  # of a title; it is smaller the longer it is
 
 _FILL = {
     "placeholder": "#CFE7F6",
     "variable": "#FBE3B0",
     "ops": "#F4E1EC",
+    "part": "#E4E0F2",
     "optimizer": "#BFE5D8",
 }
-_ROUNDING = {"placeholder": 0.22, "variable": 0.0, "ops": 0.08, "optimizer": 0.0}
+_ROUNDING = {"placeholder": 0.22, "variable": 0.0, "ops": 0.08, "part": 0.08, "optimizer": 0.0}
 _Place = Tuple[float, int]
 _INK, _GREY, _PALE = "#1a1a1a", "#666666", "#f5f5f5"
 
@@ -123,8 +125,14 @@ class _State:
             self.written = box.nodes[0] in explanation.writes
             return _what_happened(box.nodes[0], explanation, self.used)
         rest = [node for node in box.nodes if node not in ran]
+        written = set(box.nodes).intersection(explanation.writes)
+        if box.kind == "part" and written:
+            self.written = True
+            return f"WRITTEN variables: {len(written)}"
         if not self.used:
             return "does not run"
+        if box.kind == "part" and rest:
+            return f"runs: {len(box.nodes) - len(rest)} of {len(box.nodes)}"
         return f"not run: {', '.join(rest)}" if box.kind == "ops" and rest else ""
 
     @property
@@ -200,14 +208,14 @@ def _draw_box(axes: Any, name: str, state: _State, middle: float) -> None:
             gid=f"{name}-shape",
         )
     )
-    ink = _INK if state.used else _GREY
+    ink, title = _INK if state.used else _GREY, cut(box.title, _MOST_LETTERS)
     y = middle - state.height / 2 + _PADDING + _LINE * 0.65
     lines = [(f"{name}-line{number}", line) for number, line in enumerate(state.lines)]
     if state.happened:
         lines.append((f"{name}-state", state.happened))
     axes.text(
-        centre, y, box.title, ha="center", va="center", color=ink, weight="bold",
-        size=_fitting(box.title, _TITLE_SIZE, 19), gid=f"{name}-title",
+        centre, y, title, ha="center", va="center", color=ink, weight="bold",
+        size=_fitting(title, _TITLE_SIZE, 19), gid=f"{name}-title",
     )  # fmt: skip
     for number, (gid, text) in enumerate(lines):
         y_line = y + _LINE * (number + 1.1)
@@ -273,7 +281,9 @@ def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
         lines.append(
             "filled: runs; grey and dotted: does not run; thick border: written by this run"
         )
-    return lines
+    if any(cut(box.title, _MOST_LETTERS) != box.title for box in picture.boxes):
+        lines.append("… : the beginning of a long name is left out")
+    return [*lines, *picture.left_out]
 
 
 def run_title(explanation: Explanation) -> str:
