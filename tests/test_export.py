@@ -100,9 +100,10 @@ BAD = [
     (("--export", "no/model"), "no/model: there is no folder 'no'. Make it first."),
     (("--export", "data.npz/model"), "there is no folder 'data.npz'. It is a file."),
     (("--export", ""), ": cannot be written. Choose another place."),
-    (("--export", "a", "--checkpoint", "./a"), "a is also that of --checkpoint. Choose another"),
-    (("--export", "a", "--logdir", "a"), "a is also that of --logdir. Choose another."),
-    (("--export", "a", "--save", "a"), "a is also that of --save. Choose another."),
+    (("--export", "a", "--checkpoint", "./a/b"), "but --checkpoint writes into it. Choose"),
+    (("--export", "a", "--logdir", "a"), "but --logdir writes into it. Choose another."),
+    (("--export", "./a/", "--save", "a"), "but --save writes into it. Choose another."),
+    (("--export", "gs://a/b"), "gs://a/b: there is no folder 'gs://a'. Make it first."),
 ]
 
 

@@ -205,7 +205,7 @@ BAD = [
     (("predict", "--weights", "no.npz", "--data", "data.npz"), "no.npz: no such file; should be"),
     (("predict", "--weights", "w.npz", "--data", "no.npz"), "no.npz: no such file; should be"),
     (("predict", "--weights", "empty", "--data", "data.npz"), "empty: a directory without check"),
-    (("predict", "--weights", "data.npz", "--data", "data.npz"), "share_W, share_Y1, share_Y2 is"),
+    (("predict", "--weights", "data.npz", "--data", "data.npz"), "share_W, share_Y1, share_Y2 are"),
     (("predict", "--weights", "w.npz", "--data", "w.npz"), "but should be X, Y1, Y2 (same rows)"),
     (("predict", "--weights", "w.npz", "--data", "data.npz", "-o", "w.npz"), "file of --weights"),
     (("predict", "--weights", "w.npz", "--data", "data.npz", "-o", "no/x"), "no folder 'no'"),

@@ -46,7 +46,7 @@ def check_place(path: str) -> None:
 
 def check_new_folder(path: str) -> None:
     """Raises InputError unless a new folder can be made here; an empty one counts as new."""
-    place = os.path.normpath(path) if path else path
+    place = path.rstrip(os.sep) or path
     if os.path.isdir(place) and not os.path.islink(place) and not os.listdir(place):
         place = os.path.join(place, "new")
     if os.path.lexists(place):

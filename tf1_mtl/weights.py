@@ -101,7 +101,8 @@ def _check_names(names: Set[str], where: str) -> None:
     missing = sorted(set(NAMES) - names)
     foreign = sorted(f"{name:.40}" for name in names - {*NAMES, *_NUMBERS, "sizes"})
     if missing or foreign:
-        problem = f"{', '.join(missing)} is missing" if missing else f"{foreign[0]!r} is foreign"
+        lack = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        problem = lack if missing else f"{foreign[0]!r} is foreign"
         raise InputError(
             f"{where}{problem}, but the arrays should be {', '.join(NAMES)}, and perhaps sizes, "
             "seed and step. Give a file that --save wrote."

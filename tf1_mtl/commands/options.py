@@ -118,16 +118,20 @@ def check_output(option: str, path: str, inputs: Mapping[str, Optional[str]]) ->
 
 
 def check_export(args: argparse.Namespace) -> None:
-    """Rejects a folder of --export that is there, or that another option is to write.
+    """Rejects a folder of --export that is there, or into which another option writes.
 
     Raises:
       InputError: As described.
     """
     check_new_folder(args.export)
+    place = os.path.realpath(args.export)
     for option in ("save", "record", "plot", "logdir", "checkpoint"):
         other = getattr(args, option)
-        if other is not None and os.path.realpath(other) == os.path.realpath(args.export):
-            raise InputError(f"--export: {args.export} is also that of --{option}. Choose another.")
+        if other is not None and f"{os.path.realpath(other)}{os.sep}".startswith(place + os.sep):
+            raise InputError(
+                f"--export: {args.export} is a new folder of its own, but --{option} writes into "
+                "it. Choose another."
+            )
 
 
 def warn(sentence: str) -> None:
