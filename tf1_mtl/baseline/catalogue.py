@@ -54,6 +54,7 @@ WORDS: Dict[str, str] = {
     "gradients accumulate": "the gradients of {places} add up from step to step",
     "gradients stale": "{places} applies the gradients of the run before",
     "gradients after an update": "the other gradients are taken after {places} moved",
+    "gradients through moved weights": "the gradients flow through {places} after the update",
     "L2 in the gradient": "{value} times the weight is added to the gradient of {places}",
     "weight decay": "{places} decays by {value} of the rate (decoupled, as in AdamW)",
     "learning rate": "the learning rate of {places} is {value}",

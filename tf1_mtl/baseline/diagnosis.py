@@ -23,6 +23,7 @@ from tf1_mtl.baseline.forward_search import (
     Atom,
     Forward,
     ForwardSearch,
+    groups_of,
     places_of,
     substitute_atom,
 )
@@ -33,6 +34,7 @@ from tf1_mtl.baseline.simulation import (
     Model,
     Parts,
     Trace,
+    model_of,
     replay,
     replay_parts,
     tolerance_of,
@@ -346,6 +348,11 @@ class _Search:
             for slope in catalogue.SLOPES_AT_ZERO:
                 yield _slope_atom("slope at zero", group, slope)
             yield _straight_atom(group)
+        passed = tuple(
+            n for n in case.weights if edits.with_moved_weights(model_of(case), [n]).moved
+        )
+        for group in groups_of(passed):
+            yield _moved_atom(group)
         for task in case.tasks:
             for other in case.tasks:
                 if task != other:
@@ -605,6 +612,13 @@ def _derivative_atom(edit: Edit, below: Callable[[Any, Any], Any]) -> Atom:
         return model._replace(graph=graph)
 
     return Atom(edit, apply)
+
+
+def _moved_atom(names: Tuple[str, ...]) -> Atom:
+    return Atom(
+        Edit("gradients through moved weights", names),
+        lambda model: edits.with_moved_weights(model, names),
+    )
 
 
 def _stop_atom(name: str, tasks: Tuple[str, ...]) -> Atom:

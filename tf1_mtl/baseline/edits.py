@@ -7,7 +7,7 @@ for each loss: `gradients`, `gradients_1`.
 
 import itertools
 import re
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
@@ -75,8 +75,10 @@ def elementwise(
 
 def with_nodes(graph: RecordedGraph, changed: Iterable[Node]) -> RecordedGraph:
     """Return a graph in which these nodes replace those of their names, or are new."""
-    nodes = dict(graph.nodes)
-    nodes.update({node.name: node for node in changed})
+    given = {node.name: node for node in changed}
+    nodes = {**graph.nodes, **given}
+    if id(graph.nodes) in _INDEXES:
+        _keep(_INDEXES[id(graph.nodes)].changed(nodes, given))
     return graph._replace(nodes=nodes)
 
 
@@ -95,9 +97,32 @@ _SCOPE = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)(.+?)_grad/")
 class _Index(NamedTuple):
     """What edits look up in a graph."""
 
-    nodes: Any  #: of the graph, so that their identity stays taken
+    nodes: Mapping[str, Node]  #: of the graph, so that their identity stays taken
     scopes: Dict[str, Dict[str, List[str]]]  #: by forward operation and prefix
     users: Dict[str, List[Tuple[str, str]]]  #: by node: who takes which tensor of it
+
+    def changed(self, nodes: Mapping[str, Node], given: Mapping[str, Node]) -> "_Index":
+        """Return the index of a graph with some other nodes.
+
+        Args:
+          nodes: All nodes of that graph.
+          given: Those that are new, or replace others.
+        """
+        scopes, users = dict(self.scopes), dict(self.users)
+        for name, node in given.items():
+            replaced = self.nodes.get(name)
+            match = None if replaced else _SCOPE.match(name)
+            if match:
+                prefix, forward = match.groups()
+                scopes[forward] = dict(scopes.get(forward, {}))
+                scopes[forward][prefix] = [*scopes[forward].get(prefix, []), name]
+            for tensor in replaced.data_inputs if replaced else ():
+                source = node_and_output(tensor)[0]
+                users[source] = [user for user in users[source] if user[0] != name]
+            for tensor in node.data_inputs:
+                source = node_and_output(tensor)[0]
+                users[source] = [*users.get(source, []), (name, canonical(tensor))]
+        return _Index(nodes, scopes, users)
 
 
 _INDEXES: Dict[int, _Index] = {}
@@ -105,23 +130,15 @@ _INDEXES: Dict[int, _Index] = {}
 
 def _index(graph: RecordedGraph) -> _Index:
     """Return the index of a graph, made once while the graph is in use."""
-    found = _INDEXES.get(id(graph.nodes))
-    if found is None:
-        if len(_INDEXES) > 100:
-            _INDEXES.clear()
-        scopes: Dict[str, Dict[str, List[str]]] = {}
-        users: Dict[str, List[Tuple[str, str]]] = {}
-        for node in graph.nodes.values():
-            match = _SCOPE.match(node.name)
-            if match:
-                scopes.setdefault(match.group(2), {}).setdefault(match.group(1), []).append(
-                    node.name
-                )
-            for tensor in node.data_inputs:
-                source = node_and_output(tensor)[0]
-                users.setdefault(source, []).append((node.name, canonical(tensor)))
-        found = _INDEXES[id(graph.nodes)] = _Index(graph.nodes, scopes, users)
-    return found
+    if id(graph.nodes) not in _INDEXES:
+        _keep(_Index({}, {}, {}).changed(graph.nodes, graph.nodes))
+    return _INDEXES[id(graph.nodes)]
+
+
+def _keep(index: _Index) -> None:
+    if len(_INDEXES) > 1000:
+        _INDEXES.clear()
+    _INDEXES[id(index.nodes)] = index
 
 
 def gradient_scopes(graph: RecordedGraph, name: str) -> List[GradientScope]:
@@ -300,6 +317,31 @@ def stop_gradient(graph: RecordedGraph, name: str, prefixes: Set[str]) -> Record
             if any(user.startswith(scope.prefix) for user, _ in users.get(source, ())):
                 changed += _wrapped(graph, source, lambda x: x * 0.0)
     return with_nodes(graph, changed)
+
+
+def with_moved_weights(model: Any, names: Iterable[str]) -> Any:
+    """Take gradients that flow through weights from the weights after their update.
+
+    Args:
+      model: A `simulation.Model`.
+      names: Weights, by their names in the port.
+    """
+    graph, moved = model.graph, dict(model.moved)
+    changed = []
+    for name in names:
+        after = f"{name} after its update"
+        for product in [n for n, node in graph.nodes.items() if node.op in PRODUCTS]:
+            weight = graph.nodes[product].data_inputs[1]
+            if variable_of(graph.nodes, weight) != model.case.weights.get(name):
+                continue
+            for scope in gradient_scopes(graph, product):
+                for inner in map(graph.nodes.__getitem__, scope.nodes):
+                    if weight in inner.inputs and inner.op in (*PRODUCTS, *_BACKWARD_PRODUCTS):
+                        inputs = tuple(after if x == weight else x for x in inner.inputs)
+                        changed.append(inner._replace(inputs=inputs))
+                        moved[after] = name
+        changed.append(Node(after, "Placeholder", (), {"dtype": "float32"}))
+    return model._replace(graph=with_nodes(graph, changed), moved=moved)
 
 
 def with_penalty(model: Any, names: Iterable[str], factor: float, resting: bool = False) -> Any:

@@ -327,6 +327,8 @@ class ForwardSearch:
         self._plans: Dict[Any, Plan] = {}
         self._models: Dict[Any, Model] = {}
         self._right_losses: Dict[Any, float] = {}
+        self._known: Dict[Any, Tuple[bool, bool]] = {}
+        self._atoms: Dict[str, List[Atom]] = {}
         self.first_steps_only = False  #: whether only the first step of each run is explained
 
     def model(self, atoms: Tuple[Atom, ...], case: Case) -> Model:
@@ -362,12 +364,12 @@ class ForwardSearch:
 
     def predicted(self, forward: Forward, task: str, samples: Sequence[Sample]) -> np.ndarray:
         """Return the losses of a model for the samples; NaN where it cannot be evaluated."""
-        return np.array(list(self._predictions(forward, task, samples)))
+        return np.array([loss for loss, _ in self._predictions(forward, task, samples)])
 
     def _predictions(
         self, forward: Forward, task: str, samples: Sequence[Sample]
-    ) -> Iterator[float]:
-        """Yield the loss of a model for each sample."""
+    ) -> Iterator[Tuple[float, float]]:
+        """Yield the loss of a model for each sample, and the error of what it trains unseen."""
         self.check_time()
         hidden = any(atom.is_hidden for atom in forward.atoms)
         models: Dict[int, Any] = {}
@@ -375,15 +377,15 @@ class ForwardSearch:
             run = self.runs[sample.run]
             if sample.run not in models:
                 model = self.model(forward.atoms, run.case)
-                models[sample.run] = Trace(model, run) if hidden else model
+                models[sample.run] = Trace(model, run, bounds=True) if hidden else model
             try:
                 if hidden:
-                    value = float(value_of(models[sample.run].step(sample.at).loss))
+                    loss = models[sample.run].step(sample.at).loss
+                    yield float(value_of(loss)), 3 * float(np.max(eb.error_of(loss)))
                 else:
-                    value = self._loss(models[sample.run], run, task, sample)
+                    yield self._loss(models[sample.run], run, task, sample), 0.0
             except DoesNotFit:
-                value = np.nan
-            yield value
+                yield np.nan, 0.0
 
     def _loss(self, model: Model, run: PortRun, task: str, sample: Sample) -> float:
         feeds = model.feeds(sample.at)
@@ -529,15 +531,16 @@ class ForwardSearch:
         return bool(samples) and all(
             abs(sample.observed - predicted)
             <= slack
+            + error
             + (sample.sharp if predicted == self._right_loss(task, sample) else sample.tolerance)
-            for sample, predicted in zip(samples, predictions)
+            for sample, (predicted, error) in zip(samples, predictions)
         )
 
     def _right_loss(self, task: str, sample: Sample) -> float:
         """Return the loss of a right port."""
         key = task, sample.run, sample.at, sample.at_after
         if key not in self._right_losses:
-            self._right_losses[key] = next(self._predictions(Forward(), task, [sample]))
+            self._right_losses[key] = self.predicted(Forward(), task, [sample])[0]
         return self._right_losses[key]
 
     def _with_atoms(
@@ -552,15 +555,27 @@ class ForwardSearch:
         few, with_factor = self._few(samples), []
         for atoms in candidates:
             extended = forward._replace(atoms=(*forward.atoms, *atoms))
-            predicted = self.predicted(extended, task, few)
-            if not _may_fit(predicted, _with_slack(extended, few)):
-                continue
-            if self._fits(extended, task, samples):
+            may_fit, fits = self._compared(extended, task, samples, few)
+            if fits:
                 yield extended
-            elif factors:
+            elif may_fit and factors:
                 with_factor.append(extended)
         for extended in with_factor:
             yield from self._scaled(extended, task, samples)
+
+    def _compared(
+        self, forward: Forward, task: str, samples: Sequence[Sample], few: Sequence[Sample]
+    ) -> Tuple[bool, bool]:
+        """Return whether a model explains samples but for a factor, and whether it explains them.
+
+        The quicker searches come first, and the others ask the same once more.
+        """
+        key = forward.atoms, task, tuple(samples)
+        if key not in self._known:
+            predicted = self.predicted(forward, task, few)
+            may_fit = _may_fit(predicted, _with_slack(forward, few))
+            self._known[key] = may_fit, may_fit and self._fits(forward, task, samples)
+        return self._known[key]
 
     def _few(self, samples: Sequence[Sample]) -> List[Sample]:
         """Return some samples of one run, which a factor of the loss must fit alike."""
@@ -708,7 +723,7 @@ class ForwardSearch:
         rest = np.array([s.observed for s in samples]) - self.predicted(forward, task, samples)
         if not np.isfinite(rest).all():
             return []
-        groups = [(group, False) for group in _groups(self.places(task).weights)]
+        groups = [(group, False) for group in groups_of(self.places(task).weights)]
         fitting = []
         for group, resting in (*groups, (tuple(self.tasks[task].weights), True)):
             squares = np.array([self._squares(group, sample) for sample in samples])
@@ -778,7 +793,7 @@ class ForwardSearch:
         for name in places.feeds:
             yield functools.partial(scaled_feed, (name,)), 1e-3, 1e3, signs
             yield functools.partial(shifted_feed, (name,)), 1e-3, 1e3, signs
-        for group in _groups(places.activations):
+        for group in groups_of(places.activations):
             yield functools.partial(leaky_atom, group), 1e-3, 0.99, signs
 
     def places(self, task: str) -> "Places":
@@ -787,13 +802,18 @@ class ForwardSearch:
 
     def atoms(self, task: str) -> List[Atom]:
         """Return all known edits of what a task computes, the likeliest first."""
+        if task not in self._atoms:
+            self._atoms[task] = self._all_atoms(task)
+        return self._atoms[task]
+
+    def _all_atoms(self, task: str) -> List[Atom]:
         places, case = self.places(task), self.tasks[task]
         found: List[Atom] = []
         for other in case.tasks:
             if other != task and case.tasks[other].loss:
                 found.append(substitute_atom(task, other, True, True))
                 found.append(substitute_atom(task, other, False, True))
-        groups = _groups(places.activations)
+        groups = groups_of(places.activations)
         for activation in catalogue.ACTIVATIONS:
             for group in groups:
                 ops = {catalogue.ACTIVATION_OPS.get(case.graph.nodes[n].op, "") for n in group}
@@ -816,7 +836,7 @@ class ForwardSearch:
         found += [earlier_atom(which, tuple(case.feeds)) for which in catalogue.EARLIER]
         found.append(stale_atom())
         for name in catalogue.PRODUCT_PRECISIONS:
-            found += [product_atom(group, name) for group in _groups(places.products)]
+            found += [product_atom(group, name) for group in groups_of(places.products)]
         return found
 
 
@@ -854,7 +874,7 @@ def places_of(case: Case, task: str) -> Places:
     return Places(activations, losses, products, feeds, labels, weights)
 
 
-def _groups(places: Sequence[str]) -> List[Tuple[str, ...]]:
+def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
     """Return each place alone, all of them, and the pairs of a few."""
     found: List[Tuple[str, ...]] = [(place,) for place in places]
     if 2 < len(places) <= 4:

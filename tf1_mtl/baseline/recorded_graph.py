@@ -78,6 +78,7 @@ class RecordedGraph(NamedTuple):
         return f"RecordedGraph({len(self.nodes)} nodes, {len(self.functions)} functions)"
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def node_and_output(tensor: str) -> Tuple[str, int]:
     """Returns the node and the output index that a tensor name means.
 
@@ -88,6 +89,7 @@ def node_and_output(tensor: str) -> Tuple[str, int]:
     return name, int(index or 0)
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def canonical(tensor: str) -> str:
     """Returns the name of a tensor in the form of a GraphDef: "X" for "X:0"."""
     return tensor[:-2] if tensor.endswith(":0") else tensor

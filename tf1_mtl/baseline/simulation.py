@@ -94,6 +94,7 @@ class Model(NamedTuple):
     trains: Mapping[str, str] = {}  #: by task: the task whose losses it trains on instead
     returns: Mapping[str, str] = {}  #: by task: the task whose loss it returns instead
     is_stale: bool = False  #: whether a run is evaluated at the weights of the run before
+    moved: Mapping[str, str] = {}  #: placeholders of weights after their update, with their names
 
     def source(self, index: int) -> int:
         """Return the run whose weights a run is evaluated at."""
@@ -168,6 +169,8 @@ class Trace:
         self, index: int, weights: Mapping[str, Any], task: str = ""
     ) -> Tuple[Traced, Dict[str, Any]]:
         case, feeds = self.model.case, self.model.feeds(index)
+        for placeholder, name in self.model.moved.items():
+            feeds[placeholder] = self.run.after[index][name]
         own = task or case.steps[index].task
         trained = task or self.model.trains.get(own, own)
         returned = task or self.model.returns.get(own, trained)
