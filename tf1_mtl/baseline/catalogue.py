@@ -51,6 +51,7 @@ WORDS: Dict[str, str] = {
     "clipped by value": "the gradients of {places} are clipped to [-{value}, {value}]",
     "clipped by norm": "each gradient of {places} is clipped to the norm {value}",
     "clipped by global norm": "the gradients of {places} are clipped to the global norm {value}",
+    "clipping missing": "the gradients of {places} are not clipped as the graph clips them",
     "gradients accumulate": "the gradients of {places} add up from step to step",
     "gradients stale": "{places} applies the gradients of the run before",
     "gradients after an update": "the other gradients are taken after {places} moved",
@@ -455,9 +456,7 @@ PIECES: List[Piece] = [
     Piece((("nesterov", None),), rule=rules.momentum(None, True), needs=("Momentum",)),
     Piece(
         (("other optimizer", "rmsprop, not centered"),),
-        rule=rules.rms_prop(None, True, None),
-        cells=1,
-        start=1.0,
+        rule=rules.rms_prop_not_centered,
         needs=("CenteredRMSProp",),
     ),
     Piece(
@@ -482,8 +481,10 @@ PIECES: List[Piece] = [
     _optimizer("adagrad from zero", rules.adagrad_of_pytorch, 1),
     _optimizer("adamax", rules.adamax, 2, **_BETAS),
     _optimizer("adam", rules.adam(), 2, **_BETAS),
-    Piece((("gradients accumulate", None),), (rules.accumulated,)),
-    Piece((("gradients accumulate", None),), (rules.accumulated_by_task,)),
+    *(
+        Piece((("gradients accumulate", None),), (change,), state={"is_dense": True})
+        for change in (rules.accumulated, rules.accumulated_by_task)
+    ),
     Piece((("gradients stale", None),), (rules.stale,)),
     _state("variable updated late", None, late=True),
     *(

@@ -7,6 +7,7 @@ bounds. Where nothing fits, the diagnosis holds measurements.
 """
 
 import contextlib
+import functools
 import itertools
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -254,6 +255,12 @@ class _Search:
         helpful: Dict[Atom, int] = {}
         for atom in self._backward(runs):
             extended = forward._replace(atoms=(*forward.atoms, atom))
+            if atom.edit.kind == "clipping missing":  # the port may clip in another way
+                search = self._search(runs, extended, tolerances)
+                accepted = self._with_backward(runs, extended, search)
+                accepted = accepted or self._first_accepted(runs, extended, search.fitted())
+                if accepted is not None:
+                    return accepted
             if not self._helps(few, extended, forward):
                 continue
             try:
@@ -353,6 +360,7 @@ class _Search:
         )
         for group in groups_of(passed):
             yield _moved_atom(group)
+        yield from _clipping_atoms(case)
         for task in case.tasks:
             for other in case.tasks:
                 if task != other:
@@ -614,6 +622,22 @@ def _derivative_atom(edit: Edit, below: Callable[[Any, Any], Any]) -> Atom:
     return Atom(edit, apply)
 
 
+def _clipping_atoms(case: Case) -> Iterator[Atom]:
+    """Yield edits of gradients that a graph clips after its backward pass."""
+    clipped = [
+        name
+        for task in case.tasks
+        for name, update in edits.updates_of(case, case.graph, task).items()
+        if edits.raw_gradient(case.graph, update) != update.node.data_inputs[update.gradient]
+    ]
+    for group in groups_of(tuple(dict.fromkeys(clipped)))[::-1]:
+        edit = Edit("clipping missing", group)
+        yield Atom(edit, functools.partial(edits.without_clipping, names=group))
+        edit = Edit("gradient missing", group)
+        change = functools.partial(edits.with_gradients, names=group, function=lambda g, w: g * 0.0)
+        yield Atom(edit, change)
+
+
 def _moved_atom(names: Tuple[str, ...]) -> Atom:
     return Atom(
         Edit("gradients through moved weights", names),
@@ -714,6 +738,8 @@ def _parts_fit(
 def _named(runs: Sequence[PortRun], found: Sequence[Edit]) -> Tuple[Edit, ...]:
     """Return edits in the words of the catalogue, each once at all its places."""
     case = max((run.case for run in runs), key=lambda case: len(case.tasks))
+    if any(edit.kind.startswith("clipped by") for edit in found):
+        found = [edit for edit in found if edit.kind != "clipping missing"]
     merged: Dict[Tuple[str, Any], Dict[str, None]] = {}
     for edit in found:
         if edit.kind == "reported loss scaled":

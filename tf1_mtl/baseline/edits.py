@@ -91,6 +91,7 @@ class GradientScope(NamedTuple):
     entering: Tuple[str, ...]  #: tensors of gradients that the scope takes from outside
 
 
+_GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)")
 _SCOPE = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)(.+?)_grad/")
 
 
@@ -260,8 +261,7 @@ def times(name: str, factor: float, tensor: str) -> Node:
 
 def prefixes_of(graph: RecordedGraph, operations: Iterable[str]) -> Set[str]:
     """Return the prefixes of the gradient operations that training operations need."""
-    pattern = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)")
-    found = (pattern.match(name) for name in needed_nodes(graph.nodes, operations))
+    found = (_GRADIENTS.match(name) for name in needed_nodes(graph.nodes, operations))
     return {match.group(1) for match in found if match}
 
 
@@ -366,14 +366,76 @@ def with_penalty(model: Any, names: Iterable[str], factor: float, resting: bool 
         reads = [case.weights[name] for name in (names if resting else penalized)]
         changed.append(edited(loss, _penalized(factor), task.loss, *reads))
         tasks[task.name] = task._replace(loss=loss)
-        for name in penalized:
-            node, at = changes[name].node, changes[name].gradient
-            gradient = f"{node.name}/gradient with a {of}"
-            inputs = list(node.inputs)
-            changed.append(edited(gradient, _plus(factor), inputs[at], node.data_inputs[0]))
-            inputs[at] = gradient
-            changed.append(node._replace(inputs=tuple(inputs)))
-    return model._replace(case=case._replace(tasks=tasks), graph=with_nodes(graph, changed))
+    model = with_gradients(model, names, lambda g, w: g + w * factor)
+    case, graph = case._replace(tasks=tasks), with_nodes(model.graph, changed)
+    return model._replace(case=case, graph=graph)
+
+
+def with_gradients(model: Any, names: Iterable[str], function: Callable[[Any, Any], Any]) -> Any:
+    """Change gradients as they come out of the backward pass, before a graph clips them.
+
+    Args:
+      model: A `simulation.Model`.
+      names: Weights, by their names in the port.
+      function: From the gradient and the weight to the changed gradient.
+    """
+    graph = model.graph
+    for update in _updates_of_all(model, names):
+        tensor = raw_gradient(graph, update)
+        weight = update.node.data_inputs[0]
+        name = node_and_output(tensor)[0]
+        if tensor != name:  # one of several outputs
+            name = f"{update.node.name}/edited gradient"
+            inputs = list(update.node.inputs)
+            inputs[update.gradient] = name
+            changed = [
+                edited(name, function, tensor, weight),
+                update.node._replace(inputs=tuple(inputs)),
+            ]
+        else:
+            changed = _wrapped(graph, name, function, weight)
+        graph = with_nodes(graph, changed)
+    return model._replace(graph=graph)
+
+
+def without_clipping(model: Any, names: Iterable[str]) -> Any:
+    """Apply gradients as they come out of the backward pass.
+
+    Args:
+      model: A `simulation.Model`.
+      names: Weights, by their names in the port.
+    """
+    changed = []
+    for update in _updates_of_all(model, names):
+        inputs = list(update.node.inputs)
+        inputs[update.gradient] = raw_gradient(model.graph, update)
+        changed.append(update.node._replace(inputs=tuple(inputs)))
+    return model._replace(graph=with_nodes(model.graph, changed))
+
+
+def _updates_of_all(model: Any, names: Iterable[str]) -> List[Update]:
+    """Return the updates of some weights in all tasks, one for each gradient."""
+    names, found = set(names), {}
+    for task in model.case.tasks:
+        for name, update in updates_of(model.case, model.graph, task).items():
+            if name in names:
+                found[raw_gradient(model.graph, update)] = update
+    return list(found.values())
+
+
+def raw_gradient(graph: RecordedGraph, update: Update) -> str:
+    """Return the tensor that an update applies, as it comes out of the backward pass."""
+    applied = canonical(update.node.data_inputs[update.gradient])
+    waiting, seen = [applied], set()
+    while waiting:
+        tensor = waiting.pop(0)
+        name = node_and_output(tensor)[0]
+        if _GRADIENTS.match(name):
+            return tensor
+        if name not in seen:
+            seen.add(name)
+            waiting += map(canonical, graph.nodes[name].data_inputs)
+    return applied
 
 
 def _penalized(factor: float) -> Callable[..., Any]:
@@ -383,10 +445,6 @@ def _penalized(factor: float) -> Callable[..., Any]:
         return loss
 
     return penalized
-
-
-def _plus(factor: float) -> Callable[[Any, Any], Any]:
-    return lambda g, w: g + w * factor
 
 
 def with_bias(model: Any, name: str, start: float, program: Optional[Any] = None) -> Any:

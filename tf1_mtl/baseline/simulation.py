@@ -66,6 +66,13 @@ class Update(NamedTuple):
     def is_sparse(self) -> bool:
         return "Sparse" in self.node.op or "Scatter" in self.node.op
 
+    @property
+    def hyper(self) -> List[int]:
+        """Return the indices of the hyper-parameters among the data inputs."""
+        indices = self.gradient + 1 if self.is_sparse else self.gradient
+        others = range(len(self.cells), len(self.node.data_inputs))
+        return [i for i in others if i not in (self.gradient, indices)]
+
 
 def updates_of(case: Case, graph: RecordedGraph, task: str) -> Dict[str, Update]:
     """Return the updates of a task by the weight that they change."""
@@ -278,6 +285,7 @@ class Program(NamedTuple):
     borrows: str = ""  #: the task whose gradients move weights that the run does not train
     late: bool = False  #: an update takes effect one run later
     rounding: Optional[Callable[[np.ndarray], np.ndarray]] = None  #: of weights; not replayed
+    is_dense: bool = False  #: whether sparse gradients become arrays before they are changed
     zeros: bool = False  #: weights that a run does not train get zeros as gradient
 
 
@@ -371,6 +379,10 @@ class _Replay:
         self.runs[task], self.task_before = number + 1, task
         if variable in gradients:
             gradient = gradients[variable]
+            if program.is_dense and updates[variable].is_sparse:
+                update = updates[variable]
+                indices = traced.inputs[variable][update.gradient + 1]
+                gradient = _dense(gradient, indices, weight)
             for change in program.changes:
                 gradient = None if gradient is None else change(now, gradient)
         elif program.zeros:
@@ -400,16 +412,16 @@ class _Replay:
             program = Program()
         inputs = list(self.traced.inputs.get(now.variable, ()))
         names = HYPER.get(rule_of(update.node), ())
-        at = [
-            i
-            for i in range(len(update.cells), len(update.node.data_inputs))
-            if i != update.gradient
-        ]
+        at = update.hyper
         hyper = dict(zip(names, (inputs[i] for i in at))) if inputs else self._some_hyper(now)
         hyper.update(program.hyper)
         self._set_powers(program, now, hyper, count)
         owner = program.slots.get("*", program.slots.get(now.task, now.task))
         cells = self._cells(program, update, now.weight, owner)
+        if program.is_dense and update.is_sparse:
+            update = update._replace(node=update.node._replace(op=_dense_operation(update.node)))
+            del inputs[update.gradient + 1 : update.gradient + 2]
+            at = [i if i < update.gradient else i - 1 for i in at]
         if program.rule:
             if update.is_sparse and inputs:
                 gradient = _dense(gradient, inputs[update.gradient + 1], now.weight)
@@ -462,8 +474,8 @@ class _Replay:
         """Return the hyper-parameters of another weight of the same run."""
         for name, inputs in self.traced.inputs.items():
             update = self.trace.updates(now.task)[name]
-            at = [i for i in range(len(update.cells), len(inputs)) if i != update.gradient]
-            return dict(zip(HYPER.get(rule_of(update.node), ()), (inputs[i] for i in at)))
+            names = HYPER.get(rule_of(update.node), ())
+            return dict(zip(names, (inputs[i] for i in update.hyper)))
         return {}
 
     def _cells(self, program: Program, update: Update, weight: Any, owner: str) -> List[Any]:
@@ -542,6 +554,14 @@ def _dense(gradient: Any, indices: Any, weight: Any) -> Any:
         error = spread(gradient.error) + eb.gamma(len(places)) * size
         return ErrorBounded(spread(gradient.value), error)
     return spread(gradient)
+
+
+def _dense_operation(node: Node) -> str:
+    """Return the update operation for arrays with the rule of one for sparse gradients."""
+    name = node.op.replace("Sparse", "")
+    if name not in OPERATIONS:
+        raise DoesNotFit
+    return name
 
 
 def _right(task: str) -> Program:

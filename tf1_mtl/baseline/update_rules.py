@@ -231,6 +231,15 @@ def rms_prop(rho: Optional[float], inside: bool, epsilon: Optional[float]) -> Ru
     return rule
 
 
+def rms_prop_not_centered(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
+    """Apply RMSProp with the slots of the centered one, without the mean of gradients."""
+    weight, _, square, moment = cells
+    square.value = eb.average(square.value, g * g, 1.0 - hyper["rho"])
+    step = g * _rate(hyper) / eb.sqrt(square.value + hyper["epsilon"])
+    moment.value = moment.value * hyper["momentum"] + step
+    weight.value = weight.value - moment.value
+
+
 def adagrad(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     weight, squares = cells[:2]
     squares.value = squares.value + g * g
