@@ -36,7 +36,6 @@ NOT_NAMED = {
     "bfloat16-rate",
     "jax_optax-Bfloat16",
     "jax_optax-JnpMaximumAdam",
-    "keras3-Typical",
     "mean-decay-schedule",
     "penalty-leaky-epsilon",
     "pytorch-Autocast",
@@ -106,7 +105,9 @@ def test_the_collection_is_large_and_covers_every_kind():
     ids = collections.Counter(entry.id for entry in WRONG + CORRECT)
     assert set(ids.values()) == {1} and set(ids) >= SAMPLE
     assert len(WRONG) >= 150 and len(CORRECT) >= 20
-    assert {e.kind for entry in WRONG for answer in entry.answers for e in answer} == set(KINDS)
+    kinds = {e.kind for entry in WRONG for answer in entry.answers for e in answer}
+    # The article clips nothing; the other one is in `test_deviations.py`.
+    assert kinds == set(KINDS) - {"clipping missing", "gradients through moved weights"}
     several = [entry for entry in WRONG if min(map(len, entry.answers)) > 1]
     assert len(several) >= 25
     assert sum(entry.framework != "numpy" for entry in WRONG) >= 30

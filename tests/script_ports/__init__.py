@@ -128,12 +128,12 @@ _CLIPPING = tuple(
         (
             "ClippedOneByOne",
             "each gradient is clipped by its own norm",
-            ((at("clipped by norm", "W1", "b1", "W2", "b2", value=0.8),),),
+            ((at("clipped by norm", "train", value=0.8),),),
         ),
         (
             "NotClipped",
             "gradients are not clipped",
-            ((at("clipped by global norm", "train", value=float("inf")),),),
+            ((at("clipping missing", "W1", "b1", "W2", "b2"),),),
         ),
         (
             "SmoothDecay",
@@ -172,7 +172,7 @@ _CLIPPING = tuple(
             "the second layer has no bias gradient; momentum is 0.95",
             (
                 (
-                    at("variable frozen", "b2"),
+                    at("gradient missing", "b2"),
                     at("other optimizer", "train", value="momentum 0.95"),
                 ),
             ),

@@ -26,6 +26,7 @@ from tf1_mtl.baseline.forward_search import (
     ForwardSearch,
     groups_of,
     places_of,
+    subsets,
     substitute_atom,
 )
 from tf1_mtl.baseline.port_run import PortRun
@@ -348,10 +349,7 @@ class _Search:
                 activations.update(dict.fromkeys(places.activations))
                 products.update(dict.fromkeys(places.products))
         names = [n for n in activations if case.graph.nodes[n].op == "Relu"]
-        groups = [
-            tuple(c) for k in range(len(names), 0, -1) for c in itertools.combinations(names, k)
-        ][:16]
-        for group in groups:
+        for group in subsets(names):
             for slope in catalogue.SLOPES_AT_ZERO:
                 yield _slope_atom("slope at zero", group, slope)
             yield _straight_atom(group)

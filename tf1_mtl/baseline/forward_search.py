@@ -424,7 +424,7 @@ class ForwardSearch:
         for task in tasks:
             activations.update(dict.fromkeys(self.places(task).activations))
         names = list(activations)
-        groups = [g for k in range(len(names), 0, -1) for g in itertools.combinations(names, k)]
+        groups = subsets(names)
         self.first_steps_only = True
         try:
             bases = list(itertools.islice(self._search(tasks, Forward(), ONE), 4))
@@ -432,7 +432,7 @@ class ForwardSearch:
             self.first_steps_only = False
         for start in catalogue.BIAS_STARTS:
             for rule in catalogue.BIAS_RULES:
-                for group in groups[:16]:
+                for group in groups:
                     for base in bases if start == 0 else (Forward(),):
                         atoms = (bias_atom(group, start, rule), *base.atoms)
                         forward = base._replace(atoms=atoms)
@@ -872,6 +872,13 @@ def places_of(case: Case, task: str) -> Places:
     labels = tuple(n for n in case.feeds if n in floats)
     weights = tuple(n for n, v in case.weights.items() if v in nodes)
     return Places(activations, losses, products, feeds, labels, weights)
+
+
+def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
+    """Return all names together, then fewer; at most 16 groups."""
+    sizes = range(len(names), 0, -1)
+    found = itertools.chain.from_iterable(itertools.combinations(names, k) for k in sizes)
+    return list(itertools.islice(found, 16))
 
 
 def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
