@@ -2,10 +2,12 @@
 
 import collections
 import importlib.util
+from typing import Any, ClassVar, Dict
 
 import numpy as np
 import pytest
 from wrong_ports import CORRECT, KINDS, WRONG, edit, named_rightly, names
+from wrong_ports.base import Plain
 
 from tf1_mtl.baseline import check, check_case, golden_names
 
@@ -40,9 +42,7 @@ NOT_NAMED = {
     "penalty-leaky-epsilon",
     "pytorch-Autocast",
     "pytorch-OneAdamZeros",
-    "pytorch-RandomBias",
     "pytorch-StepFirst",
-    "pytorch-Typical",
     "tensorflow2-Float16",
 }
 #: The extra `ports` is installed as a whole or not at all.
@@ -83,6 +83,31 @@ def test_wrong_ports_fail_and_are_named(entry):
         assert named_rightly(entry, names(report)), report
     else:  # the message states what is wrong, and nothing is searched
         assert report.first.stage == "dtype and shape", report
+
+
+def test_biases_that_start_at_random_numbers_are_found():
+    """No two such ports do the same, and no model has their numbers."""
+
+    class Unseeded(Plain):
+        biases: ClassVar[Dict[str, Any]] = {"Relu": 0.0, "Relu_2": 0.0}
+
+        def __init__(self, *weights):
+            super().__init__(*weights)
+            for name, value in self.w.items():
+                if name.startswith("bias"):
+                    drawn = np.random.default_rng().uniform(-0.3, 0.3, value.shape)
+                    self.w[name] = drawn.astype(np.float32)
+
+        def loss(self, name, output, label):
+            loss, slope = super().loss(name, output, label)
+            return loss * np.float32(3), slope * np.float32(3)
+
+    report = check(Unseeded, SHORT)
+    assert report.ids == ("not-repeatable", "bias-added", "loss-scaled")
+    biases, scaled = report.diagnosis.edits
+    assert set(biases.places) == {"Relu", "Relu_2"}
+    assert scaled.value == pytest.approx(3) and set(scaled.places) == {"L2Loss", "L2Loss_1"}
+    assert "unknown values" in str(report)
 
 
 def test_nine_in_ten_are_named():

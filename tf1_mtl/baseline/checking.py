@@ -26,6 +26,7 @@ from tf1_mtl.baseline import report
 from tf1_mtl.baseline.case import Case, cases_of
 from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
 from tf1_mtl.baseline.goldens import golden_names
+from tf1_mtl.baseline.hidden_biases import biased_activations, diagnose_with_biases
 from tf1_mtl.baseline.judge import Divergence, Judgement, judge, repeats
 from tf1_mtl.baseline.port_run import Port, PortRun, WrongDtype, run_port
 from tf1_mtl.baseline.stages import LONG_RUN, STAGES
@@ -92,9 +93,8 @@ class Report(NamedTuple):
     def ids(self) -> Tuple[str, ...]:
         """Return the identifiers of what the port does otherwise."""
         dtypes = {f"weights-{wrong.obtained}": None for wrong in self.dtypes}
-        if not self.is_repeatable:
-            return (*dtypes, "not-repeatable")
-        return (*dtypes, *(self.diagnosis.ids if self.diagnosis else ()))
+        repeats = () if self.is_repeatable else ("not-repeatable",)
+        return (*dtypes, *repeats, *(self.diagnosis.ids if self.diagnosis else ()))
 
     def __str__(self) -> str:
         return report.text(self)
@@ -137,7 +137,7 @@ def check(
     results = tuple(_result(run, count) for run in runs)
     done(total, total)  # a port that broke has made fewer
     is_repeatable = _repeatable(port, runs, results)
-    diagnosis = _diagnosis(runs, results) if is_repeatable else None
+    diagnosis = _diagnosis(port, runs, results, is_repeatable)
     return Report(results, is_repeatable, tuple(_notes(runs, results)), diagnosis)
 
 
@@ -174,14 +174,21 @@ def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResul
     return all(repeats(other, first) for other in again)
 
 
-def _diagnosis(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> Optional[Diagnosis]:
-    """Return what a port does otherwise; None where there is nothing to search."""
+def _diagnosis(
+    port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult], is_repeatable: bool
+) -> Optional[Diagnosis]:
+    """Return what a port does otherwise; None where nothing can be searched."""
     stages = [result.divergence.stage for result in results if result.divergence]
     if not stages or any(run.wrong for run in runs):
         return None
     if set(stages) == {LONG_RUN}:
-        return Diagnosis(is_drift=True)
-    return diagnose(runs)
+        return Diagnosis(is_drift=True) if is_repeatable else None
+    cases = [run.case for run in runs]
+    biased = biased_activations(port, cases)
+    found = diagnose(runs, share=0.5 if biased else 1.0) if is_repeatable else None
+    if biased and (found is None or found.is_unknown):
+        return diagnose_with_biases(port, cases, biased) or found
+    return found
 
 
 def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:

@@ -55,6 +55,12 @@ class Diagnosis(NamedTuple):
     edits: Tuple[Edit, ...] = ()  #: together they explain all that the port did
     measured: Tuple[str, ...] = ()  #: sentences, where no edits are known
     is_drift: bool = False  #: whether each step by itself is right, so that nothing can be searched
+    note: str = ""  #: how the edits were found, where that is unusual
+
+    @property
+    def is_unknown(self) -> bool:
+        """Return whether nothing explains what the port did."""
+        return not (self.edits or self.is_drift)
 
     @property
     def ids(self) -> Tuple[str, ...]:
@@ -75,6 +81,7 @@ class Diagnosis(NamedTuple):
             return (
                 "diagnosis: the recorded graph does the same with",
                 *(f"  {kind}: {sentence(edit)}" for kind, edit in zip(self.ids, self.edits)),
+                *([f"  {self.note}"] if self.note else ()),
             )
         found = "; measured:" if self.measured else "."
         return (
@@ -96,14 +103,17 @@ def _listed(places: Sequence[str]) -> str:
     return " and ".join([", ".join(places[:-1]), places[-1]] if len(places) > 1 else places)
 
 
-def diagnose(runs: Sequence[PortRun]) -> Diagnosis:
+def diagnose(runs: Sequence[PortRun], share: float = 1.0, factors_show: bool = True) -> Diagnosis:
     """Return what explains all that a port did.
 
     Args:
       runs: What the port did in each case. Every return had the right shape.
+      share: Of the time limit.
+      factors_show: Whether the gradients are small enough for a factor of the loss to show in the
+        updates of Adam. If not, a factor is one of the loss, not of what is returned alone.
     """
     with np.errstate(all="ignore"):
-        return _Search(runs).diagnosis()
+        return _Search(runs, share, factors_show).diagnosis()
 
 
 class OutOfTime(Exception):
@@ -113,12 +123,13 @@ class OutOfTime(Exception):
 class _Search:
     """The state of a diagnosis."""
 
-    def __init__(self, runs: Sequence[PortRun]) -> None:
+    def __init__(self, runs: Sequence[PortRun], share: float, factors_show: bool) -> None:
+        self.factors_show = factors_show
         cut = [_cut(run) for run in _with_all_tasks(runs)]
         cut = [run for run in cut if run.after]
         short = [run for run in cut if len(run.case.steps) <= 2 * STEPS]
         self.all, self.runs = cut, sorted(short or cut, key=lambda run: len(run.after))
-        self.until = time.process_time() + SECONDS
+        self.until = time.process_time() + share * SECONDS
         self._shown: Tuple[Edit, ...] = ()  # what is wrong before the first step
         self._base: Any = None
         self._base_wrong = 0
@@ -238,7 +249,7 @@ class _Search:
         self, runs: Sequence[PortRun], forward: Forward, tolerances: Sequence[Any]
     ) -> Optional[Tuple[Edit, ...]]:
         """Return the edits where factors of losses are returned, and not trained on."""
-        reported = _as_reported(forward)
+        reported = _as_reported(forward) if self.factors_show else None
         if reported is None or self._search(runs, reported, tolerances).wrong:
             return None
         return self._accepted(runs, reported, Updates({}, ()), forward)
