@@ -37,11 +37,9 @@ NOT_NAMED = {
     "absolute-task-2-no-correction-Y1-bias-shared",
     "bfloat16-rate",
     "jax_optax-Bfloat16",
-    "jax_optax-JnpMaximumAdam",
     "mean-decay-schedule",
     "penalty-leaky-epsilon",
     "pytorch-Autocast",
-    "pytorch-OneAdamZeros",
     "pytorch-StepFirst",
     "tensorflow2-Float16",
 }

@@ -590,14 +590,9 @@ def sharing(tasks: Sequence[str]) -> List[Tuple[Tuple[str, ...], Piece]]:
             (group, _state("slots shared", None, slots=owner)),
             (group, _state("powers shared", None, powers=owner)),
         ]
-    everything = {"slots": {"*": "all"}, "zeros": True}
-    found.append(
-        (
-            tuple(tasks),
-            Piece(
-                (("slots shared", None), ("trains more", None)),
-                state={**everything, "powers": {"*": "all"}},
-            ),
-        )
-    )
+    everything = {"slots": {"*": "all"}, "powers": {"*": "all"}, "zeros": True}
+    for counts_updates in (False, True):
+        state = {**everything, "counts_updates": counts_updates}
+        edits = (("slots shared", None), ("trains more", None))
+        found.append((tuple(tasks), Piece(edits, state=state)))
     return found

@@ -265,12 +265,19 @@ class _Search:
         wrong = len(search.wrong)
         few = self._telling(runs, search)
         helpful: Dict[Atom, int] = {}
-        for atom in self._backward(runs):
+        atoms = list(self._backward(runs))
+        relus = max(
+            (len(a.edit.places) for a in atoms if a.edit.kind == "slope at zero"), default=0
+        )
+        for atom in atoms:
             extended = forward._replace(atoms=(*forward.atoms, atom))
-            if atom.edit.kind == "clipping missing":  # the port may clip in another way
+            kind, places = atom.edit.kind, atom.edit.places
+            # Beside another optimizer neither makes an update right.
+            if kind == "clipping missing" or (kind == "slope at zero" and len(places) == relus):
                 search = self._search(runs, extended, tolerances)
                 accepted = self._with_backward(runs, extended, search)
-                accepted = accepted or self._first_accepted(runs, extended, search.fitted())
+                if accepted is None and kind == "clipping missing":
+                    accepted = self._first_accepted(runs, extended, search.fitted())
                 if accepted is not None:
                     return accepted
             if not self._helps(few, extended, forward):

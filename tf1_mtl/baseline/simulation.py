@@ -286,7 +286,9 @@ class Program(NamedTuple):
     late: bool = False  #: an update takes effect one run later
     rounding: Optional[Callable[[np.ndarray], np.ndarray]] = None  #: of weights; not replayed
     is_dense: bool = False  #: whether sparse gradients become arrays before they are changed
-    zeros: bool = False  #: weights that a run does not train get zeros as gradient
+    #: Whether weights that a run does not train get zeros as gradient; with `counts_updates` once
+    #: they have had another.
+    zeros: bool = False
 
 
 class Moved(NamedTuple):
@@ -374,7 +376,8 @@ class _Replay:
                 self.counts.pop(counter, None)
         rests = bool(program.rests and program.rests(now))
         count = self.counts.get(counter, 0)
-        if not rests and (variable in gradients or not program.counts_updates):
+        has_zeros = program.zeros and (bool(self.state) or not program.counts_updates)
+        if not rests and (variable in gradients or has_zeros or not program.counts_updates):
             self.counts[counter] = count = count + 1
         self.runs[task], self.task_before = number + 1, task
         if variable in gradients:
@@ -385,7 +388,7 @@ class _Replay:
                 gradient = _dense(gradient, indices, weight)
             for change in program.changes:
                 gradient = None if gradient is None else change(now, gradient)
-        elif program.zeros:
+        elif has_zeros:
             gradient = value_of(weight) * 0.0
         elif program.borrows and variable in trace.updates_as(program.borrows):
             borrowed = trace.at(index, trace.run.before[index], program.borrows)
