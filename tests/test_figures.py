@@ -15,7 +15,7 @@ from test_other_graphs import RECORDINGS, large_graph
 
 from tf1_mtl import InputError, build_graph, cli
 from tf1_mtl.teaching import explain, figures, style
-from tf1_mtl.teaching.diagram import diagram
+from tf1_mtl.teaching.diagram import cut, diagram
 from tf1_mtl.teaching.first_graph import build_first_graph
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -189,6 +189,19 @@ PICTURES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a/b", "a/b"),
+        ("encoder/block_3/a_long_name_of_a_layer/", "encoder/block_3/…_a_layer/"),
+        ("one_name_without_any_scope_in_it", "…e_without_any_scope_in_it"),
+        ("of/many/short/scopes/in/a/row/here", "…hort/scopes/in/a/row/here"),
+    ],
+)
+def test_long_names_keep_what_tells_them_apart(name, shown):
+    assert cut(name, 26) == shown
+
+
 @needs_matplotlib
 @pytest.mark.parametrize("picture", PICTURES)
 def test_nothing_overlaps_and_nothing_is_cut(picture):
@@ -255,7 +268,7 @@ def test_a_large_picture_says_what_is_left_out(tmp_path):
     figures.draw(str(path), graph, explanation=explain("train_digit", graph=graph))
     texts = svg_texts(path)
     assert any(text.startswith("folded: ") for text in texts)
-    assert "… : the beginning of a long name is left out" in texts
+    assert "… : a part of a long name is left out" in texts
     assert texts.count("WRITTEN variables: 6") == 6 and "does not run" in texts
     assert max(map(len, texts[:-4])) < 40
     figures.draw(str(path), graph, language="zh")

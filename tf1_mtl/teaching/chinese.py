@@ -34,7 +34,7 @@ PHRASES: Tuple[Tuple[str, str], ...] = (
     (r"variables: (\d+)", r"变量：\1 个"),
     (r"WRITTEN variables: (\d+)", r"被写入的变量：\1 个"),
     (r"runs: (\d+) of (\d+)", r"运行：\2 个中的 \1 个"),
-    (r"… : the beginning of a long name is left out", "…：省略了长名称的开头"),
+    (r"… : a part of a long name is left out", "…：省略了长名称的一部分"),
     (
         r"folded: (\d+) operations, into (\d+) boxes; not drawn: (\d+) nodes, .*",
         r"已折叠：\1 个运算归入 \2 个方框；未画出：\3 个节点，如常量、梯度、初始化与保存",

@@ -272,8 +272,17 @@ def _wrap(verb: str, names: Sequence[str]) -> List[str]:
 
 
 def cut(text: str, letters: int) -> str:
-    """Returns the end of a long text, behind an ellipsis."""
-    return text if len(text) <= letters else "…" + text[-letters + 1 :]
+    """Returns a long name with an ellipsis for the beginning of its longest scope.
+
+    Where too little of that would be left, the ellipsis stands for the beginning of the name.
+    """
+    if len(text) <= letters:
+        return text
+    longest = max(text.split("/"), key=len)
+    kept = len(longest) - (len(text) - letters) - 1
+    if kept < 4:  # letters
+        return "…" + text[-letters + 1 :]
+    return text.replace(longest, "…" + longest[-kept:], 1)
 
 
 def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:

@@ -282,7 +282,7 @@ def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
             "filled: runs; grey and dotted: does not run; thick border: written by this run"
         )
     if any(cut(box.title, _MOST_LETTERS) != box.title for box in picture.boxes):
-        lines.append("… : the beginning of a long name is left out")
+        lines.append("… : a part of a long name is left out")
     return [*lines, *picture.left_out]
 
 
