@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -329,10 +330,39 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch, capsys):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert list(options.progress(range(200), 200, "steps", show=True)) == list(range(200))
-    assert terminal.text.startswith("\r1/200 steps (0 %)")
-    assert terminal.text.endswith("\r200/200 steps (100 %)\n")
-    assert terminal.text.count("\r") == 101
+    assert terminal.text.startswith("\r1/200 steps (0 %), ")
+    lines = terminal.text.split("\r")[1:]
+    assert len(lines) == 101
+    assert re.fullmatch(r"200/200 steps \(100 %\), [\d,.]+ a second, 0:00:00 left *\n", lines[-1])
     assert list(options.progress(range(3), 3, "steps", show=False)) == [0, 1, 2]
+
+
+def test_progress_tells_the_rate_and_the_time_left(monkeypatch):
+    terminal, now = Terminal(), [0.0]
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
+
+    def steps():
+        for number in range(500, 510):
+            now[0] += 0.5
+            yield number
+
+    # A run that was continued at step 500: 2 steps a second, each a tenth of a percent.
+    for number in options.progress(steps(), 1000, "steps", True, int, lambda n: n == 504):
+        if number == 504:
+            assert terminal.text.endswith(" \r")  # the line was cleared
+            terminal.write("printed\n")
+    shown = [line.strip() for line in terminal.text.split("\r") if line.strip()]
+    assert shown == [
+        "501/1000 steps (50 %), 2.0 a second, 0:04:09 left",
+        "503/1000 steps (50 %), 2.0 a second, 0:04:08 left",
+        "printed",
+        "505/1000 steps (50 %), 2.0 a second, 0:04:07 left",
+        "507/1000 steps (50 %), 2.0 a second, 0:04:06 left",
+        "509/1000 steps (50 %), 2.0 a second, 0:04:05 left",
+        "510/1000 steps (51 %), 2.0 a second, 0:04:05 left",
+    ]
+    assert terminal.text.endswith("\n")
 
 
 def test_what_a_terminal_obeys_is_escaped(capsys):

@@ -165,7 +165,7 @@ def need_columns(
         if array is not None and array.shape[1] != columns:
             raise InputError(
                 f"{where}: {name} has {array.shape[1]} columns, but should have {columns}, as "
-                f"{than}. Give data and weights that belong together."
+                f"{than}. Give arrays that belong together."
             )
 
 

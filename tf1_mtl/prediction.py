@@ -8,9 +8,14 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.data import Data, Rows, need_columns
 from tf1_mtl.errors import InputError, reason_of
 from tf1_mtl.files import new_folder
-from tf1_mtl.graph import build_graph
+from tf1_mtl.graph import MultiTaskGraph, build_graph
 from tf1_mtl.session import initialize, open_session
 from tf1_mtl.weights import NAMES, Weights
+
+
+def weights_of(net: MultiTaskGraph, session: tf.Session) -> Weights:
+    """Returns the weights that a session holds now."""
+    return Weights(*session.run([net.weights[name] for name in NAMES]))
 
 
 class Model:

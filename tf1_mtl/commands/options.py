@@ -1,10 +1,12 @@
 """Options that several commands take, and the types of their values."""
 
 import argparse
+import datetime
 import os
 import random
 import signal
 import sys
+import time
 from typing import Callable, Iterable, Iterator, Mapping, Optional, TypeVar
 
 from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, Data, load_data, warnings_about
@@ -91,7 +93,7 @@ def read_data(args: argparse.Namespace) -> Optional[Data]:
       InputError: The file does not hold such data, or --data-limit is given without --data.
     """
     if args.data is None:
-        if args.data_limit is not None:
+        if args.data_limit is not None and not getattr(args, "validation", None):
             raise InputError("--data-limit: needs --data, but it is missing. Add it.")
         return None
     data = load_data(args.data, args.data_limit or LIMIT_MB)
@@ -167,8 +169,9 @@ def progress(
     what: str,
     show: bool,
     number: Optional[Callable[[T], int]] = None,
+    is_printed: Callable[[T], bool] = lambda item: False,
 ) -> Iterator[T]:
-    """Yields the items, and shows on a terminal how many are done.
+    """Yields the items, and shows on a terminal how many are done, how fast, and the time left.
 
     Ctrl-C ends it after the current item.
 
@@ -178,26 +181,65 @@ def progress(
       what: The name of the items, in the plural.
       show: False shows nothing.
       number: Returns the number of an item, from 0. None counts the items.
+      is_printed: Returns True for an item that the caller prints on the same terminal. The line is
+        cleared before.
 
     Raises:
       KeyboardInterrupt: After Ctrl-C.
     """
-    show = show and sys.stderr.isatty()
-    shown = -1
+    line = _Line(total, what) if show and sys.stderr.isatty() else None
     with gathered(signal.SIGINT) as received:
-        for index, item in enumerate(items):
-            yield item
-            if received:
-                raise KeyboardInterrupt
-            done = 1 + (index if number is None else number(item))
-            percent = 100 * done // total
-            if show and percent != shown:
-                shown = percent
-                end = "\n" if done == total else ""
-                text = f"\r{done}/{total} {what} ({percent} %)"
-                print(text, end=end, file=sys.stderr, flush=True)
+        try:
+            for index, item in enumerate(items):
+                if line is not None and is_printed(item):
+                    line.clear()
+                yield item
+                if received:
+                    raise KeyboardInterrupt
+                if line is not None:
+                    line.update(index + 1, 1 + (index if number is None else number(item)))
+        finally:
+            if line is not None:
+                line.end()
         if received:  # after the last item, while the source was ending
             raise KeyboardInterrupt
+
+
+class _Line:
+    """One line on stderr that is written again when the percentage changes or a second is over."""
+
+    def __init__(self, total: int, what: str) -> None:
+        self._total, self._what = total, what
+        self._text = ""
+        self._percent = -1
+        self._start = self._shown = time.monotonic()
+
+    def update(self, here: int, done: int) -> None:
+        """Shows the number of items that this process did, and of those done in all."""
+        now, percent = time.monotonic(), 100 * done // self._total
+        if self._text and percent == self._percent and now < self._shown + 1:
+            return
+        rate = here / max(now - self._start, 1e-9)
+        left = datetime.timedelta(seconds=int((self._total - done) / rate))
+        text = f"{done}/{self._total} {self._what} ({percent} %), "
+        text += f"{rate:,.{0 if rate >= 10 else 1}f} a second, {left} left"
+        self._write(text)
+        self._percent, self._shown = percent, now
+
+    def clear(self) -> None:
+        """Removes the line."""
+        if self._text:
+            self._write("")
+            print("\r", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Leaves the line as it is; what follows goes below it."""
+        if self._text:
+            print(file=sys.stderr, flush=True)
+
+    def _write(self, text: str) -> None:
+        print(f"\r{text.ljust(len(self._text))}", end="", file=sys.stderr, flush=True)
+        self._text = text
 
 
 def _whole(text: str, low: int, high: Optional[int], should: str) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf1_mtl.commands import options
 from tf1_mtl.data import load_rows
-from tf1_mtl.errors import InputError
+from tf1_mtl.errors import InputError, printable
 from tf1_mtl.npz import LIMIT_MB, write_npz
 from tf1_mtl.quiet import quiet
 from tf1_mtl.weights import Weights, load_weights, make_weights
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             "data as that of the training."
         )
     if not args.quiet:
-        print(_origin(args.weights, weights), file=sys.stderr)
+        print(printable(_origin(args.weights, weights)), file=sys.stderr)
     if args.output is not None:
         write_npz(args.output, found)
     _print(args, weights, found)

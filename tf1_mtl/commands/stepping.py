@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import hashlib
+import itertools
 import sys
 from typing import Any, Callable, ContextManager, Dict, Iterator
 
@@ -48,6 +49,11 @@ def check(args: argparse.Namespace) -> None:
     """
     if args.save_every and not args.checkpoint:
         raise InputError("--save-every: nothing is saved without --checkpoint DIR. Give it too.")
+    if args.record and args.validation:
+        raise InputError(
+            "--record: records each session.run, so --validation would be recorded too. Leave out "
+            "one or the other."
+        )
     for option in ("record", "logdir"):
         if getattr(args, option) and args.stepping != "session":
             raise InputError(
@@ -93,15 +99,23 @@ def steps(
     batches: Callable[[int], Iterator[feeds.Batch]],
 ) -> Iterator[Any]:
     """Trains as the options ask, by `train` or `train_long`."""
+    # The weights are validated after a step, so nothing may be trained ahead of it.
+    every = args.every if args.validation else None
     if store is None:
         from tf1_mtl import train
 
-        yield from train(net, session, batches(args.steps), args.stepping)
+        drawn, stretch = batches(args.steps), every or args.steps
+        for start in range(0, args.steps, stretch):
+            these = itertools.islice(drawn, min(stretch, args.steps - start))
+            for step in train(net, session, these, args.stepping):
+                yield step._replace(step=start + step.step)
         return
     from tf1_mtl.scale.long_run import train_long
 
     save_every = args.save_every or _SAVE_EVERY
-    long = train_long(net, session, store, rng, batches, args.steps, save_every, args.stepping)
+    long = train_long(
+        net, session, store, rng, batches, args.steps, save_every, args.stepping, every
+    )
     first = next(long, None)
     if not args.quiet:
         if first is None:

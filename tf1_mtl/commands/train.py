@@ -1,18 +1,21 @@
 """`tf1-mtl alternate` and `tf1-mtl joint`: the two training sessions of the article."""
 
 import argparse
+import contextlib
 import functools
 import json
 import os
 import sys
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 
 from tf1_mtl import feeds
 from tf1_mtl.commands import options, recorded, stepping
-from tf1_mtl.errors import InputError
+from tf1_mtl.data import Data, load_data, need_columns
+from tf1_mtl.errors import InputError, printable
 from tf1_mtl.files import make_folder
+from tf1_mtl.npz import LIMIT_MB
 from tf1_mtl.quiet import quiet
 from tf1_mtl.weights import NAMES, Weights, save_weights
 
@@ -65,6 +68,19 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         metavar="R",
         help="learning rate of the Adam optimizers (default: %(default)s)",
     )
+    parser.add_argument(
+        "--every",
+        type=options.count,
+        default=1,
+        metavar="N",
+        help="print, and validate, after every N steps and the last; default: %(default)s",
+    )
+    parser.add_argument(
+        "--validation",
+        metavar="FILE.npz",
+        help="print the losses on these arrays beside those of the training, which they never "
+        "change",
+    )
     options.add_data(parser, f"train on the arrays {arrays} of this file")
     recorded.add_options(parser)
     options.add_plot(parser, "losses")
@@ -89,18 +105,21 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
 def run(args: argparse.Namespace) -> int:
     """Runs one training session and prints its losses."""
     stepping.check(args)
+    read = {"--data": args.data, "--validation": args.validation}
     if args.save is not None:
-        options.check_output("--save", args.save, {"--data": args.data, "--record": args.record})
+        options.check_output("--save", args.save, {**read, "--record": args.record})
     if args.export is not None:
         options.check_export(args)
     seed = stepping.choose_seed(args)
     rng = np.random.RandomState(seed)
     sizes, draw = _sizes_and_draw(args, rng)
+    validation = _validation(args, sizes)
 
     with quiet(args.verbose):
         import tensorflow.compat.v1 as tf
 
         from tf1_mtl import build_graph, open_session
+        from tf1_mtl.prediction import weights_of
         from tf1_mtl.scale import session_config
 
         if args.plot:
@@ -113,36 +132,118 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
-    trained = []
+    if not args.quiet and _has_columns(args):
+        columns = f", Y1_Loss and Y2_Loss of {args.validation}" if args.validation else ""
+        print(printable(f"columns: step, loss{columns}"), file=sys.stderr)
+    report = _Report(args)
     with session, stepping.store(args, net, session, seed) as store:
         with recorded.recorded(args, seed=seed, regime=args.name):
             session.run(net.init)
-            for step in _progress(args, _steps(args, net, session, store, seed, rng, draw)):
-                if args.json or args.plot:
-                    trained.append(step)
-                if not args.json:
-                    print(step.loss)
-        arrays = session.run(list(net.weights.values()))
+            with _validator(args, net, session, validation) as validate:
+                for step in _progress(args, _steps(args, net, session, store, seed, rng, draw)):
+                    report.add(step, validate)
+        weights = weights_of(net, session)
         steps = args.steps if store is None else store.step
-        weights = Weights(*arrays)._replace(seed=seed, step=steps)
-    _save(args, weights)
+    _save(args, weights._replace(seed=seed, step=steps))
     if args.plot:
-        curves.plot(trained, args.plot)
+        curves.plot(report.steps, args.plot)
     if args.json:
+        report.print_json(seed, session.device)
+    return 0
+
+
+def _is_printed(args: argparse.Namespace, step: Any) -> bool:
+    done = step.step + 1
+    return done % args.every == 0 or done == args.steps
+
+
+def _has_columns(args: argparse.Namespace) -> bool:
+    return not args.json and (args.every > 1 or args.validation is not None)
+
+
+class _Report:
+    """What is printed of a run, and the steps that --plot draws."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._count = 0
+        self._printed: List[Any] = []
+        self._validated: Dict[str, List[float]] = {}
+        self.steps: List[Any] = []
+
+    def add(self, step: Any, validate: Callable[[], Dict[str, Any]]) -> None:
+        """Prints a step, or keeps it for --json."""
+        self._count += 1
+        if self._args.plot:
+            self.steps.append(step)
+        if not _is_printed(self._args, step):
+            return
+        losses = validate()
+        if self._args.json:
+            self._printed.append(step)
+            for name, loss in losses.items():
+                self._validated.setdefault(name, []).append(float(loss))
+        elif _has_columns(self._args):
+            print(step.step + 1, step.loss, *losses.values())
+        else:
+            print(step.loss)
+
+    def print_json(self, seed: int, device: str) -> None:
+        """Prints the object of --json."""
+        import tensorflow.compat.v1 as tf
+
+        args = self._args
         result = {
             "regime": args.name,
             "seed": seed,
             "steps": args.steps,
-            "tasks": [step.task for step in trained],
-            "losses": [float(step.loss) for step in trained],
-            "device": session.device,
+            "tasks": [step.task for step in self._printed],
+            "losses": [float(step.loss) for step in self._printed],
+            "device": device,
             "tensorflow": tf.__version__,
             "variables": args.variables,
         }
         if args.checkpoint is not None:
-            result["first_step"] = args.steps - len(trained)
+            result["first_step"] = args.steps - self._count
+        if args.every > 1 or args.validation is not None:
+            result["done"] = [step.step + 1 for step in self._printed]
+        if args.validation is not None:
+            result["validation"] = self._validated
         print(json.dumps(result))
-    return 0
+
+
+@contextlib.contextmanager
+def _validator(
+    args: argparse.Namespace, net: Any, session: Any, validation: Optional[Data]
+) -> Iterator[Callable[[], Dict[str, Any]]]:
+    """Yields a function that gives the losses of --validation with the weights of the moment."""
+    if validation is None:
+        yield dict
+        return
+    from tf1_mtl.prediction import Model, weights_of
+
+    with Model(weights_of(net, session), args.device) as model:
+
+        def validate() -> Dict[str, Any]:
+            model.take(weights_of(net, session))
+            found = model.predict(validation)
+            return {name: found[name] for name in ("Y1_Loss", "Y2_Loss")}
+
+        yield validate
+
+
+def _validation(args: argparse.Namespace, sizes: Dict[str, Any]) -> Optional[Data]:
+    """Returns what --validation names; None without it."""
+    if args.validation is None:
+        return None
+    if args.data is not None and os.path.realpath(args.data) == os.path.realpath(args.validation):
+        raise InputError(
+            f"--validation: {args.validation} is the file of --data, so its rows are trained on. "
+            "Give a file with other rows."
+        )
+    data = load_data(args.validation, args.data_limit or LIMIT_MB)
+    need_columns(data, sizes["inputs"], sizes["tasks"], args.validation, "the training data have")
+    return data
 
 
 def _sizes_and_draw(
@@ -152,7 +253,7 @@ def _sizes_and_draw(
     data = options.read_data(args)
     if data is None:
         batch = args.batch or 10
-        return {"batch": batch}, feeds.article_draw(rng, batch)
+        return {"batch": batch, "inputs": 10, "tasks": (20, 20)}, feeds.article_draw(rng, batch)
     if args.name == "joint":
         data.need_one_set(args.data)
     sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}
@@ -208,6 +309,13 @@ def _save(args: argparse.Namespace, weights: Weights) -> None:
 
 
 def _progress(args: argparse.Namespace, steps: Iterator[Any]) -> Iterator[Any]:
-    # Losses that scroll by on a terminal are progress enough.
-    show = not args.quiet and (args.json or not sys.stdout.isatty())
-    return options.progress(steps, args.steps, "steps", show, lambda step: step.step)
+    # Every loss that scrolls by on a terminal is progress enough.
+    terminal = sys.stdout.isatty() and not args.json
+    return options.progress(
+        steps,
+        args.steps,
+        "steps",
+        show=not args.quiet and (not terminal or args.every > 1),
+        number=lambda step: step.step,
+        is_printed=lambda step: terminal and _is_printed(args, step),
+    )

@@ -9,7 +9,7 @@ can read these checkpoints.
 import collections
 import os
 import signal
-from typing import Any, Callable, Deque, Dict, Iterator, List
+from typing import Any, Callable, Deque, Dict, Iterator, List, Optional
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -32,6 +32,7 @@ def train_long(
     steps: int,
     save_every: int = 1000,
     stepping: str = "session",
+    every: Optional[int] = None,
 ) -> Iterator[Step]:
     """Trains from the newest checkpoint of the store up to a number of steps.
 
@@ -46,6 +47,7 @@ def train_long(
       steps: The number of all steps, including those of earlier processes.
       save_every: Steps between checkpoints.
       stepping: See `tf1_mtl.training.train`.
+      every: Nothing is trained ahead of a step whose number, from 1, is a multiple of it.
 
     Yields:
       A `Step` after each update. Its number counts from the first step of the run.
@@ -59,7 +61,8 @@ def train_long(
     step = store.restore(rng)
     with gathered(signal.SIGINT, signal.SIGTERM) as received:
         while step < steps and not received:
-            stretch = min(save_every - step % save_every, steps - step)
+            stretch = min(n - step % n for n in (save_every, every or save_every))
+            stretch = min(stretch, steps - step)
             drawn: Deque[Batch] = collections.deque()
             for trained in train(net, session, _until(batches(stretch), received, drawn), stepping):
                 batch = drawn.popleft()
@@ -67,7 +70,8 @@ def train_long(
                     raise _not_finite(store.directory, step, batch, trained.loss)
                 yield Step(step, trained.task, trained.loss)
                 step += 1
-            store.save(step, rng)
+            if step % save_every == 0 or step == steps or received:
+                store.save(step, rng)
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     if received:

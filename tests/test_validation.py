@@ -1,0 +1,150 @@
+"""--every and --validation: what a long run prints, with the bits of a run without them."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from tf1_mtl import cli
+from tf1_mtl.scale import STEPPINGS
+
+RNG = np.random.RandomState(0)
+A, B = RNG.rand(3, 2), RNG.rand(3, 4)
+HAS_XLA = hasattr(tf, "xla")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with data to train on and to validate on, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.RandomState(1)
+    for name, rows in (("data", 40), ("held", 7)):
+        X = rng.rand(rows, 3)
+        np.savez(f"{name}.npz", X=X, Y1=X @ A, Y2=X @ B)
+    return tmp_path
+
+
+def run(capsys, *args):
+    """(exit status, stdout, stderr) of a command."""
+    try:
+        status = cli.main([str(arg) for arg in args])
+    except SystemExit as exit_:  # that of argparse
+        status = exit_.code
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return status, captured.out, captured.err
+
+
+def done(capsys, *args):
+    """The stdout of a command that must succeed."""
+    status, out, err = run(capsys, *args)
+    assert status == 0, err
+    return out
+
+
+DATA = ("--data", "data.npz", "--batch", 8)
+VALIDATED = ("--validation", "held.npz", "--every", 4)
+
+
+@pytest.mark.parametrize("stepping", STEPPINGS)
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+def test_validation_changes_no_bit(capsys, folder, stepping, variables):
+    """Every loss, and every weight, slot and random state in the checkpoint."""
+    if stepping == "compiled" and not (HAS_XLA and variables == "ref"):
+        pytest.skip("no XLA here, or tested with ref variables")
+    args = ("alternate", "--seed", 3, "--stepping", stepping, "--variables", variables, *DATA)
+    args = (*args, "--quiet", "--save-every", 5)
+    plain = done(capsys, *args, "--steps", 18, "--checkpoint", "plain").split()
+    validated = done(capsys, *args, *VALIDATED, "--steps", 11, "--checkpoint", "validated")
+    validated += done(capsys, *args, *VALIDATED, "--steps", 18, "--checkpoint", "validated")
+    rows = [line.split() for line in validated.splitlines()]
+    assert [int(row[0]) for row in rows] == [4, 8, 11, 12, 16, 18]
+    assert [row[1] for row in rows] == [plain[int(row[0]) - 1] for row in rows]
+    readers = [tf.train.load_checkpoint(f"{name}/model.ckpt-18") for name in ("plain", "validated")]
+    names = readers[0].get_variable_to_shape_map()
+    assert len(names) == 26
+    for name in names:
+        np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers))
+
+
+@pytest.mark.parametrize("stepping", STEPPINGS)
+@pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", "run", "--save-every", 3)])
+def test_the_losses_are_those_of_the_weights_after_the_step(capsys, folder, stepping, checkpoint):
+    if stepping == "compiled" and not HAS_XLA:
+        pytest.skip("no XLA here")
+    args = ("alternate", "--seed", 3, "--stepping", stepping, *DATA)
+    out = done(capsys, *args, *VALIDATED, "--steps", 10, *checkpoint)
+    rows = [line.split() for line in out.splitlines()]
+    assert [row[0] for row in rows] == ["4", "8", "10"]
+    for step, _, Y1_Loss, Y2_Loss in rows:
+        done(capsys, *args, "--steps", step, "--save", "w.npz")
+        predict = ("predict", "--weights", "w.npz", "--data", "held.npz", "-o", "out.npz")
+        shown = dict(line.split() for line in done(capsys, *predict).splitlines())
+        assert (shown["Y1_Loss"], shown["Y2_Loss"]) == (Y1_Loss, Y2_Loss)
+
+
+def test_every_thins_what_is_printed(capsys, folder):
+    args = ("joint", "--seed", 3, "--steps", 10)
+    plain = done(capsys, *args).split()
+    status, out, err = run(capsys, *args, "--every", 4)
+    assert status == 0
+    assert err.splitlines()[1:] == ["columns: step, loss"]
+    assert out == f"4 {plain[3]}\n8 {plain[7]}\n10 {plain[9]}\n"
+    shown = json.loads(done(capsys, *args, "--every", 4, "--json"))
+    assert shown["done"] == [4, 8, 10]
+    assert shown["tasks"] == ["joint"] * 3
+    assert [np.float32(loss) for loss in shown["losses"]] == [
+        np.float32(plain[i]) for i in (3, 7, 9)
+    ]
+    assert "validation" not in shown
+
+
+def test_json_and_the_data_of_the_article(capsys, folder):
+    rng = np.random.RandomState(2)
+    rows = {name: rng.rand(6, 10) for name in ("X1", "X2")}
+    np.savez("two.npz", Y1=rng.rand(6, 20), Y2=rng.rand(6, 20), **rows)
+    args = ("joint", "--seed", 3, "--steps", 3, "--validation", "two.npz")
+    shown = json.loads(done(capsys, *args, "--json", "--checkpoint", "run"))
+    assert (shown["done"], shown["first_step"]) == ([1, 2, 3], 0)
+    assert [len(losses) for losses in shown["validation"].values()] == [3, 3]
+    status, out, err = run(capsys, *args)
+    assert status == 0
+    assert err.splitlines()[1] == "columns: step, loss, Y1_Loss and Y2_Loss of two.npz"
+    for number, line in enumerate(out.splitlines()):
+        step, *losses = line.split()
+        assert int(step) == number + 1
+        kept = [shown["losses"], *(shown["validation"][task] for task in ("Y1_Loss", "Y2_Loss"))]
+        assert [np.float32(loss) for loss in losses] == [np.float32(all_[number]) for all_ in kept]
+
+
+def test_logdir_goes_with_validation(capsys, folder):
+    args = ("alternate", "--seed", 3, "--steps", 9, *DATA, *VALIDATED)
+    assert done(capsys, *args, "--logdir", "log") == done(capsys, *args)
+
+
+BAD = [
+    (("--every", 0), "'0', but should be a whole number of at least 1"),
+    (("--validation", "no.npz"), "no.npz: no such file"),
+    (("--validation", "held.npz"), "held.npz: X has 3 columns, but should have 10, as the train"),
+    (("--validation", "x.npz", *DATA), "x.npz: the arrays are X, but should be X, Y1, Y2"),
+    (("--validation", "wide.npz", *DATA), "wide.npz: Y2 has 5 columns, but should have 4"),
+    (("--validation", "./data.npz", *DATA), "is the file of --data, so its rows are trained on"),
+    (("--validation", "held.npz", *DATA, "--record", "r.npz"), "--record: records each session"),
+    (("--validation", "held.npz", *DATA, "--save", "held.npz"), "is the file of --validation"),
+    (("--validation", "large.npz", *DATA, "--data-limit", 1), "more than 1 MB"),
+]
+
+
+@pytest.mark.parametrize(("args", "message"), BAD, ids=[text for _, text in BAD])
+def test_bad_input(capsys, folder, args, message):
+    np.savez("x.npz", X=np.ones((2, 3)))
+    np.savez("wide.npz", X=np.ones((2, 3)), Y1=np.ones((2, 2)), Y2=np.ones((2, 5)))
+    rows = 40_000
+    np.savez("large.npz", X=np.ones((rows, 3)), Y1=np.ones((rows, 2)), Y2=np.ones((rows, 4)))
+    before = sorted(os.listdir("."))
+    status, out, err = run(capsys, "joint", *args)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert sorted(os.listdir(".")) == before
