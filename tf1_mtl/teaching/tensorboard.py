@@ -174,7 +174,8 @@ class _Writer:
         self._shown = shown_names(net)
         # The writer cannot be made in the eager mode of TensorFlow 2.
         with net.graph.as_default():
-            self._events = tf.summary.FileWriter(folder)
+            # TensorFlow names files by the second, and overwrites one of the same name.
+            self._events = tf.summary.FileWriter(folder, filename_suffix=f".from-{first_step}")
         if first_step == 0:
             shown = shown_graph(net.graph, self._shown).SerializeToString()
             self._events.add_event(tf.Event(wall_time=time.time(), graph_def=shown))
