@@ -11,22 +11,20 @@ Run it: python legacy_examples/10_words_to_tags.py
 import os
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
-# The files of CoNLL-2000 have this form too: one word, its part of speech and its chunk in a line.
-FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tagged_sentences.txt")
 TASKS = {"pos": 1, "chunk": 2}  # the column of each
 TRAINED, LENGTH, UNITS, BATCH = 52, 12, 16, 13
 
-
-def read_conll(path):
-    """The sentences of a file: three columns, and an empty line after each sentence."""
-    with open(path, encoding="utf-8") as file:
-        return [[x.split() for x in s.split("\n")] for s in file.read().strip().split("\n\n")]
-
-
 # %% The sentences as numbers; 0 fills up the short ones and stands for unknown words
-sentences = read_conll(FILE)
+# A notebook has no __file__, and runs in its own folder.
+folder = os.path.dirname(os.path.abspath(globals().get("__file__", "notebook")))
+with open(os.path.join(folder, "data", "tagged_sentences.txt"), encoding="utf-8") as file:
+    text = file.read().strip()
+# A word, its part of speech and its chunk in each line, and an empty line after each sentence. The
+# files of CoNLL-2000 have this form too.
+sentences = [[line.split() for line in each.split("\n")] for each in text.split("\n\n")]
 known = [row for sentence in sentences[:TRAINED] for row in sentence]
 ids = [{name: i + 1 for i, name in enumerate(sorted({row[c] for row in known}))} for c in range(3)]
 table = np.zeros([3, len(sentences), LENGTH], np.int32)

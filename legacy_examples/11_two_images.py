@@ -9,6 +9,7 @@ Run it: python legacy_examples/11_two_images.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 from sklearn.datasets import load_digits
 

@@ -11,6 +11,7 @@ Run it: python legacy_examples/1_first_graph.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 # %% The graph: a plan of operations on arrays that are not there yet

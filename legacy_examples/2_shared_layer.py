@@ -10,22 +10,24 @@ Run it: python legacy_examples/2_shared_layer.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 rng = np.random.RandomState(2)
 
+# %% The graph: one shared layer, two tasks, their losses
 with tf.Graph().as_default() as graph:
-    # %% Placeholders: one input, and a label for each task
+    # Placeholders: one input, and a label for each task
     X = tf.placeholder("float", [10, 10], name="X")
     Y1 = tf.placeholder("float", [10, 20], name="Y1")
     Y2 = tf.placeholder("float", [10, 20], name="Y2")
 
-    # %% Initial weights: NumPy draws them now, and the graph keeps them as constants
+    # Initial weights: NumPy draws them now, and the graph keeps them as constants
     initial_shared_layer_weights = rng.rand(10, 20)
     initial_Y1_layer_weights = rng.rand(20, 20)
     initial_Y2_layer_weights = rng.rand(20, 20)
 
-    # %% Variables. Mind the names: share_W is shared; share_Y1 and share_Y2 belong to one task each
+    # Variables. Mind the names: share_W is shared; share_Y1 and share_Y2 belong to one task each
     shared_layer_weights = tf.Variable(
         initial_shared_layer_weights, name="share_W", dtype="float32", use_resource=False
     )
@@ -36,17 +38,17 @@ with tf.Graph().as_default() as graph:
         initial_Y2_layer_weights, name="share_Y2", dtype="float32", use_resource=False
     )
 
-    # %% Layers: the fork is here, where shared_layer is used twice
+    # Layers: the fork is here, where shared_layer is used twice
     shared_layer = tf.nn.relu(tf.matmul(X, shared_layer_weights))
     Y1_layer = tf.nn.relu(tf.matmul(shared_layer, Y1_layer_weights))
     Y2_layer = tf.nn.relu(tf.matmul(shared_layer, Y2_layer_weights))
 
-    # %% Losses: l2_loss is the sum of squares / 2, not a mean
+    # Losses: l2_loss is the sum of squares / 2, not a mean
     Y1_Loss = tf.nn.l2_loss(Y1 - Y1_layer)
     Y2_Loss = tf.nn.l2_loss(Y2 - Y2_layer)
     Joint_Loss = Y1_Loss + Y2_Loss
 
-    # %% One minimize op for both tasks together, and one for each alone
+    # One minimize op for both tasks together, and one for each alone
     Optimiser = tf.train.AdamOptimizer().minimize(Joint_Loss)
     Y1_op = tf.train.AdamOptimizer().minimize(Y1_Loss)
     Y2_op = tf.train.AdamOptimizer().minimize(Y2_Loss)

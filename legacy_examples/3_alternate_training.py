@@ -9,6 +9,7 @@ and 4) and are not used. Run it: python legacy_examples/3_alternate_training.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 rng = np.random.RandomState(3)

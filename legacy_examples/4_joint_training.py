@@ -10,6 +10,7 @@ three steps run. Run it: python legacy_examples/4_joint_training.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 rng = np.random.RandomState(4)

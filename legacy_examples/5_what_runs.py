@@ -10,6 +10,7 @@ on TensorFlow 1 and 2 alike. Run it: python legacy_examples/5_what_runs.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 # %% The article's graph: one shared layer, two tasks, three minimize ops

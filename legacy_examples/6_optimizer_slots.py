@@ -12,6 +12,7 @@ its own and `use_resource=False`. Run it: python legacy_examples/6_optimizer_slo
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 # %% The article's graph, its three optimizers kept

@@ -14,6 +14,7 @@ Run it: python legacy_examples/7_which_to_choose.py
 """
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 SEEDS, STEPS, MANY, FEW, UNSEEN = 6, 300, 500, 20, 1000

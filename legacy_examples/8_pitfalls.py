@@ -11,6 +11,7 @@ import contextlib
 import tempfile
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 
@@ -56,8 +57,7 @@ print("   mended: loss", session.run(loss, {X: x, Y: y}))
 
 # %% Mended by making and running the initializer last (it sets the weights afresh, too)
 with graph.as_default():
-    step = tf.train.AdamOptimizer().minimize(loss)
-    init = tf.global_variables_initializer()
+    step, init = tf.train.AdamOptimizer().minimize(loss), tf.global_variables_initializer()
 with pitfall("4. An optimizer made after the initializer ran"):
     session.run(step, {X: x, Y: y})
 session.run(init)

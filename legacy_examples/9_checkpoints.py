@@ -13,6 +13,7 @@ import os
 import tempfile
 
 import numpy as np
+import quiet_tensorflow
 import tensorflow.compat.v1 as tf
 
 data = np.random.RandomState(9)

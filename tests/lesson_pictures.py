@@ -4,11 +4,13 @@ python -m tests.lesson_pictures    draws them into legacy_examples/figures
 """
 
 import pathlib
+import sys
 from typing import Any, Dict, NamedTuple, Tuple
 
 from tf1_mtl.teaching import figures
 
 FOLDER = pathlib.Path(__file__).parent.parent / "legacy_examples"
+sys.path.append(str(FOLDER))  # for what the lessons import from beside them
 
 
 class Picture(NamedTuple):

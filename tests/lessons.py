@@ -12,6 +12,7 @@ import io
 import pathlib
 import re
 import runpy
+import sys
 import tokenize
 
 import tensorflow.compat.v1 as tf
@@ -19,7 +20,8 @@ import tensorflow.compat.v1 as tf
 from tf1_mtl.graph_reader import VARIABLES
 
 FOLDER = pathlib.Path(__file__).parent.parent / "legacy_examples"
-PATHS = sorted(FOLDER.glob("*.py"), key=lambda path: int(path.name.split("_")[0]))
+PATHS = sorted(FOLDER.glob("[0-9]*.py"), key=lambda path: int(path.name.split("_")[0]))
+sys.path.append(str(FOLDER))  # for what the lessons import from beside them
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 

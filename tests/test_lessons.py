@@ -426,7 +426,7 @@ def test_the_rules_of_lessons(path):
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) < 100
     assert source.count("# %% ") >= 2
-    assert "\nimport tensorflow.compat.v1 as tf\n" in source
+    assert "\nimport quiet_tensorflow\nimport tensorflow.compat.v1 as tf\n" in source
     assert "iffers from the published listing" in source.split('"""')[1]
     assert f"Run it: python legacy_examples/{path.name}" in source.replace("\n", " ")
     assert not re.search(r"disable_\w+\(|enable_\w+\(|tf1_mtl", source)
@@ -436,6 +436,7 @@ def test_the_rules_of_lessons(path):
             module = getattr(node, "module", None)
             imported |= {(module or alias.name).split(".")[0] for alias in node.names}
     allowed = {"numpy", "tensorflow", "contextlib", "collections", "tempfile", "os"}
+    allowed |= {"quiet_tensorflow"}
     assert imported <= allowed | ({"sklearn"} if path == lessons.PATHS[-1] else set())
 
 

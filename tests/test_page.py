@@ -292,6 +292,7 @@ def test_every_text_is_a_claim_or_checked_or_states_no_fact(language):
 def test_the_listings_are_the_lessons_with_another_seed(ran):
     for name, listing in ran.items():
         source = (ROOT / "legacy_examples" / f"{name}.py").read_text(encoding="utf-8")
+        source = source.replace("import quiet_tensorflow\n", "")
         assert re.sub(r"RandomState\(\d+\)", "RandomState(...)", source).endswith(
             re.sub(r"RandomState\(\d+\)", "RandomState(...)", listing.code)
         )

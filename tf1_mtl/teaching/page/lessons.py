@@ -33,6 +33,7 @@ def run_lesson(name: str, seed: int) -> Ran:
       seed: Replaces the seed in the file.
     """
     source = re.sub(r"RandomState\(\d+\)", f"RandomState({seed})", read(f"{name}.py"))
+    source = source.replace("import quiet_tensorflow\n", "")  # stands beside the lessons alone
     names: Dict[str, Any] = {"__name__": "__main__"}
     output = _run(compile(source, f"{name}.py", "exec"), names)
     return Ran(source.split('"""\n', 1)[1].lstrip(), output, names)
