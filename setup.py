@@ -14,6 +14,8 @@ EXTRAS = {
         "tf-keras; python_version >= '3.9'",  # in the version of TensorFlow
         "tf-slim",
     ],
+    # Makes the lessons notebooks, and executes them: python -m tests.lesson_notebooks.
+    "notebook": ["ipykernel", "jupytext", "nbclient"],
     # The newer ports of tests/ports, which are also the peers of tests/benchmarks.
     "ports": ["jax", "keras>=3", "optax", "tensorflow>=2.16", "torch>=2"],
 }

@@ -34,8 +34,8 @@ def printed(notebook):
 
 
 def assert_same_text(*texts):
-    """TensorFlow restores in parallel, and names the key that it misses first."""
-    assert_same(*(re.sub(r"Key \S+ not found", "Key not found", text) for text in texts))
+    """TensorFlow works in parallel: of several variables that lack a value it names any one."""
+    assert_same(*(re.sub(r"(Key|uninitialized value) \S+", r"\1", text) for text in texts))
 
 
 @pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
@@ -62,14 +62,6 @@ def test_a_notebook_shows_nothing_of_a_machine(path):
     outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
     assert {output["name"] for output in outputs} == {"stdout"}
     assert not re.search(r"(^|[\s\"'=(])/\w+/|\w:\\|\d+:\d\d:\d\d|WARNING|INFO", printed(notebook))
-
-
-@AS_EXECUTED
-@pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
-def test_the_outputs_are_what_the_script_prints(path):
-    if path == lessons.PATHS[-1]:
-        pytest.importorskip("sklearn", reason="pip install 'tf1-mtl[plot]'")
-    assert_same_text(lessons.lesson(path.stem.split("_")[0]).output, printed(notebook_of(path)))
 
 
 @pytest.mark.slow
@@ -108,7 +100,7 @@ def by_path(path, folder, **environment):
 @pytest.mark.slow
 @AS_EXECUTED
 @pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
-def test_a_lesson_that_is_run_by_its_path_is_quiet(path, tmp_path):
+def test_a_script_run_by_its_path_prints_what_the_notebook_shows(path, tmp_path):
     if path == lessons.PATHS[-1]:
         pytest.importorskip("sklearn", reason="pip install 'tf1-mtl[plot]'")
     ran = by_path(path, tmp_path)

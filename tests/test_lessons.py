@@ -446,6 +446,9 @@ def test_the_index_names_every_lesson_in_reading_order():
     assert [name.split("_")[0] for name in listed] == [str(number) for number in range(1, 12)]
     assert " ".join(lessons.INDEX.split("\n\n")[2].split()) == (
         "Eleven scripts, in reading order. Each runs by its path and needs TensorFlow and NumPy; "
-        "the last one also needs scikit-learn. An editor that knows `# %%` cells opens them as "
-        "notebooks. The top of each says what differs from the published listing, and why."
+        "the last one also needs scikit-learn. The top of each says what differs from the "
+        "published listing, and why. Beside each script lies the same lesson as a notebook, with "
+        "what it prints: `1_first_graph.ipynb`. An editor that knows `# %%` cells opens the "
+        "scripts as notebooks, too. What TensorFlow tells about the machine is not shown: see "
+        "[`quiet_tensorflow.py`](quiet_tensorflow.py)."
     )

@@ -2,7 +2,7 @@
 
     ValueError
     └── InputError        a bad argument, file, array or device
-        └── MissingExtra  a package of an extra (plot, test, ports) is not installed
+        └── MissingExtra  a package of an extra (plot, test, ...) is not installed
 
 The command line prints any of them in one line and exits with status 2.
 """
