@@ -1,5 +1,6 @@
 """`explain` and `draw` on graphs of scripts and of recordings, large ones too."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -148,6 +149,8 @@ def test_a_recording_of_the_article_speaks_its_names(capsys):
     assert cli.main(["explain", "--golden", "joint", "share_W:0", "L2Loss_1", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["fetches"] == ["share_W", "Y2_Loss"]
+    assert cli.main(["explain", "--golden", "joint", "Y1_Loss:0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["fetches"] == ["Y1_Loss"]
     assert result["reads"] == ["share_W", "share_Y2"]
 
 
@@ -273,6 +276,40 @@ def test_a_script_that_does_not_train(script):
     done = explained("--script", script("print('hello')"), "x")
     assert (done.returncode, done.stdout) == (2, "")
     assert "'x': not in the graph" in done.stderr
+
+
+def test_a_script_that_changes_its_folder_and_closes_stdout(script, tmp_path):
+    (tmp_path / "inner").mkdir()
+    path = script("""
+import os, sys
+import tensorflow as tf
+w = tf.get_variable("weight", [], initializer=tf.ones_initializer())
+x = tf.placeholder(tf.float32, [])
+step = tf.train.GradientDescentOptimizer(0.1).minimize(tf.square(w * x), name="step")
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    os.chdir("inner")
+    sys.stdout.close()
+    session.run(step, {x: 1.0})
+""")
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(HERE)}
+    # A global variable has ":0" as its tensor has.
+    done = explained("--script", path, "w:0", "x:0", cwd=str(tmp_path), env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("session.run([weight, x])")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "tf1_mtl", "explain", "--script", path, "w"]
+        env = dict(environment, PYTHONDONTWRITEBYTECODE="1")
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, cwd=str(tmp_path), env=env
+        )
+    assert done.returncode == 2
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("tf1-mtl: [Errno 28]")
+    if importlib.util.find_spec("matplotlib") is not None:
+        command[3:] = ["draw", "--script", path, "-o", "picture.svg"]
+        assert subprocess.run(command, cwd=str(tmp_path), env=environment).returncode == 0
+        assert (tmp_path / "picture.svg").exists()
 
 
 def test_a_script_that_fails(script):

@@ -48,7 +48,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except OSError as error:
         # The reader of the output has ended (`| head`), or its disk is full. Python would report
         # this a second time when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not sys.stdout.closed:  # by a script
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return 141
         # An error that names a file is not about the output.

@@ -84,6 +84,7 @@ def _draw_other(args: argparse.Namespace) -> int:
     """Draws the graph of a script or of a recording."""
     if args.figure is not None:
         raise InputError(f"{args.figure}: is a figure of the article. Leave it out.")
+    output = os.path.abspath(args.output)  # a script may change the folder
     if args.script is not None:
         source.own_stdout().close()
     names = source.names_of(args, args.fetch or ())
@@ -94,7 +95,7 @@ def _draw_other(args: argparse.Namespace) -> int:
     if args.fetch:
         explanation = plan(names, names.find_all(args.fetch), names.placeholders())
         title = f"{title}\n{figures.run_title(explanation)}"
-    figures.draw(args.output, names, None, explanation, title, args.lang)
+    figures.draw(output, names, None, explanation, title, args.lang)
     if args.script is not None:
         sys.exit()  # not a return: the script may have closed sys.stdout
     return 0

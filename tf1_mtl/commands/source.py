@@ -129,7 +129,8 @@ def _of_golden(golden: str, fetches: Sequence[str]) -> Any:
             task = tasks.get(frozenset(op.name for op in optimizer.updates))
             if task is not None:
                 found[_STEPS[task]] = optimizer.name
-        fields = {name: graph.as_graph_element(node) for name, node in found.items()}
+        ops = {name: graph.get_operation_by_name(node) for name, node in found.items()}
+        fields = {name: op.outputs[0] if op.outputs else op for name, op in ops.items()}
         lacks.append(_missing(graph, fields, fetches))
         if not lacks[-1]:
             return Names(graph, fields)

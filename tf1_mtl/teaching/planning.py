@@ -109,6 +109,12 @@ class Names:
           InputError: The graph has no such name; the message lists near names.
         """
         wanted = self.fields.get(name, name) if isinstance(name, str) else name
+        if (
+            wanted is name
+            and str(name).endswith(":0")
+            and hasattr(self.fields.get(name[:-2]), "op")
+        ):
+            wanted = self.fields[name[:-2]]
         try:
             element = self.graph.as_graph_element(wanted)
             op = getattr(element, "op", element)
@@ -117,7 +123,11 @@ class Names:
             nodes = (op.name for op in self.graph.get_operations())
             known = list(dict.fromkeys([*self.fields, *nodes]))
             near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
-            hint = f"Near: {', '.join(near)}" if near else f"Some are {', '.join(known[:10])}"
+            hint = (
+                f"Near: {', '.join(near)}"
+                if near
+                else f"Some are {', '.join(known[:10]) or 'none, since the graph is empty'}"
+            )
             raise InputError(
                 f"{name!r}: not in the graph, but should be an operation, a tensor or a name "
                 f"of one. {hint}."
