@@ -14,12 +14,13 @@ import threading
 import time
 from pathlib import Path
 
+import forked
 import long_runs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from long_runs import SEED, long_run
-from sampling import one_in, slow
+from sampling import one_in
 
 from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.data import load_data
@@ -236,31 +237,15 @@ def test_a_directory_that_goes_during_the_run_is_told(how, copy, tmp_path):
     assert not copy.exists()
 
 
-def command(directory, steps, **options):
-    arguments = ["joint", "--checkpoint", directory, "--steps", str(steps), "--save-every", "3"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tf1_mtl", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
-
-
 def test_the_command_says_where_it_stands(tmp_path):
     directory = str(tmp_path / "run")
-    assert "from step 0 of 6" in command(directory, 6).communicate()[1]
-    told = command(directory, 4).communicate()[1]
+    command = ("joint", "--checkpoint", directory, "--save-every", "3", "--steps")
+    assert "from step 0 of 6" in forked.tf1_mtl(*command, 6).stderr
+    told = forked.tf1_mtl(*command, 4).stderr
     assert "holds step 6, and --steps 4 asks for no more" in told
-    stopped = command(
-        directory, 10**6, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    )
-    for _ in range(3):
-        stopped.stdout.readline()
-    stopped.send_signal(signal.SIGINT)
-    _, told = stopped.communicate()
+    stopped = forked.tf1_mtl(*command, 10**6, interrupt_at=3)
     assert stopped.returncode == 130
-    saved = int(re.search(r"saved at step (\d+)", told).group(1))
+    saved = int(re.search(r"saved at step (\d+)", stopped.stderr).group(1))
     assert saved == max(_steps(directory)) > 6
 
 
@@ -392,7 +377,8 @@ def logged(log):
     return [(int(step), np.float32(loss)) for step, loss in lines]
 
 
-@pytest.mark.parametrize("kills", [2, slow(50)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [50])
 def test_kill_9_at_any_moment(kills, tmp_path, capsys):
     """Kills processes (kill -9) at random moments of one run. The last one is not killed."""
     seed = int(os.environ.get("TF1_MTL_KILL_SEED", random.SystemRandom().randrange(10**6)))

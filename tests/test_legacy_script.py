@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy
 import pytest
 import tensorflow
+from forked import python, tf1_mtl
 from sampling import slow
 
 from tests import legacy_scripts
@@ -77,31 +78,33 @@ with tf.Session() as session:
 )
 
 
-def tf1_mtl(*args, cwd=None):
+def alone(*args):
+    """Runs `tf1-mtl ARGS` in a process that imports TensorFlow itself."""
     environment = dict(os.environ, PYTHONPATH=ROOT)
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # JAX, which TensorFlow 2.12 imports, sets it
     return subprocess.run(
         [sys.executable, "-m", "tf1_mtl", *map(str, args)],
         capture_output=True,
         text=True,
-        cwd=cwd,
         env=environment,
     )
 
 
 @pytest.mark.parametrize(
-    ("regime", "listing", "imports"),
+    ("regime", "listing", "imports", "command"),
     [
-        ("alternate", ALTERNATE, "import Tensorflow as tf"),
-        slow("joint", JOINT, "import tensorflow as tf"),
+        ("alternate", ALTERNATE, "import Tensorflow as tf", tf1_mtl),
+        slow("alternate", ALTERNATE, "import Tensorflow as tf", alone),
+        slow("joint", JOINT, "import tensorflow as tf", alone),
     ],
-    ids=["alternate", "joint"],
 )
-def test_the_articles_listings_print_the_losses_of_the_commands(tmp_path, regime, listing, imports):
+def test_the_articles_listings_print_the_losses_of_the_commands(
+    tmp_path, regime, listing, imports, command
+):
     script = tmp_path / "listing.py"
     script.write_text(listing.replace("{imports}", imports))
-    ran = tf1_mtl("run", "--seed", 20160718, script)
-    own = tf1_mtl(regime, "--seed", 20160718, "--quiet")
+    ran = command("run", "--seed", 20160718, script)
+    own = command(regime, "--seed", 20160718, "--quiet")
     assert (ran.returncode, own.returncode) == (0, 0), ran.stderr + own.stderr
     assert len(ran.stdout.split()) == (10 if regime == "alternate" else 1)
     assert ran.stdout == own.stdout
@@ -121,12 +124,12 @@ tf.logging.warning("own warning")
 tf.initialize_all_variables()
 """
     )
-    ran = tf1_mtl("run", script)
+    ran = alone("run", script)
     assert ran.returncode == 0, ran.stderr
     assert "WARNING:tensorflow:own warning\n" in ran.stderr
     assert "own information" not in ran.stderr  # as in TensorFlow
     assert "deprecated" not in ran.stderr
-    assert "deprecated" in tf1_mtl("run", "--verbose", script).stderr
+    assert "deprecated" in alone("run", "--verbose", script).stderr
 
 
 #: Scripts that must do under `run` exactly what they do under `python`: exit status and both
@@ -354,21 +357,10 @@ def write(folder, codes):
 
 def run_in_one_process(folder, paths, without):
     """Runs scripts in turn as `tf1-mtl run` does. Returns {name: (status, out, err)}."""
-    printed = drive(folder, legacy_scripts.DRIVER, without, paths)
-    return json.loads(printed.splitlines()[-1])
-
-
-def drive(folder, driver, *args):
-    """Runs the driver in a process of its own. Returns what it prints."""
-    (folder / "the_driver.py").write_text(driver)
-    return subprocess.run(
-        [sys.executable, str(folder / "the_driver.py"), *map(json.dumps, args)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=str(folder),
-        env=dict(os.environ, PYTHONPATH=ROOT),
-        check=True,
-    ).stdout
+    args = (json.dumps(without), json.dumps(paths))
+    ran = python("-c", legacy_scripts.DRIVER, *args, cwd=folder)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
@@ -380,9 +372,7 @@ def plain_results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     (folder / "helper.py").write_text("")
     jobs = write(folder, PYTHON)
-    drive(
-        folder,
-        """
+    driver = """
 import contextlib, json, os, sys
 from tf1_mtl import cli, legacy_script
 from tf1_mtl.commands import run
@@ -398,9 +388,12 @@ for name, path in json.loads(sys.argv[1]):
     _, status = os.waitpid(pid, 0)
     with open(path + ".status", "w") as file:
         file.write(str(-os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)))
-""",
-        jobs,
-        ARGUMENTS,
+"""
+    subprocess.run(
+        [sys.executable, "-c", driver, json.dumps(jobs), json.dumps(ARGUMENTS)],
+        cwd=str(folder),
+        env=dict(os.environ, PYTHONPATH=ROOT),
+        check=True,
     )
     found = {}
     for name, path in jobs:

@@ -2,12 +2,11 @@
 
 import io
 import os
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
+from forked import tf1_mtl
 
 from tf1_mtl import InputError
 from tf1_mtl.data import load_data
@@ -105,23 +104,15 @@ def test_only_regular_files_are_read(tmp_path):
         refused(path, "not a regular file")
 
 
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "tf1_mtl", *arguments],
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_the_limit_and_the_warnings_of_the_command(tmp_path):
     path = archive(tmp_path / "large.npz", members(X=np.zeros((20, 10**5)), Y1=-ARRAYS["Y1"]))
-    done = command("joint", "--data", path, "--data-limit", "8", "--steps", "1")
+    done = tf1_mtl("joint", "--data", path, "--data-limit", "8", "--steps", "1")
     assert (done.returncode, done.stdout) == (2, "")
     assert "more than 8 MB" in done.stderr
-    done = command("joint", "--data-limit", "8")
+    done = tf1_mtl("joint", "--data-limit", "8")
     assert done.returncode == 2 and "--data-limit: needs --data" in done.stderr
     small = archive(tmp_path / "small.npz", members(Y1=-ARRAYS["Y1"]))
-    done = command("joint", "--data", small, "--steps", "1", "--batch", "4")
+    done = tf1_mtl("joint", "--data", small, "--steps", "1", "--batch", "4")
     assert done.returncode == 0
     assert "Y1 has 40 labels below zero, which the ReLU of its task layer never reaches" in (
         done.stderr

@@ -22,6 +22,7 @@ import subprocess
 import sys
 from typing import NamedTuple, Tuple
 
+import forked
 import pytest
 
 from tf1_mtl import cli
@@ -55,6 +56,8 @@ class Example(NamedTuple):
 
 
 def examples():
+    """Yields every example of the documents once, though another page may show it too."""
+    seen = set()
     for page in PAGES:
         blocks, files = BLOCK.findall(text_of(page)), {}
         for number, (language, text) in enumerate(blocks):
@@ -62,13 +65,17 @@ def examples():
             if language == "python" and FILE.match(text):
                 files[FILE.match(text).group(1)] = text
             elif language == "python" and following[0] == "text":
-                yield Example(page, number, ((text, following[1]),), tuple(files.items()))
+                example = Example(page, number, ((text, following[1]),), tuple(files.items()))
             elif language == "console":
                 parts = (p.partition("\n") for p in re.split(r"^\$ ", text, flags=re.M)[1:])
                 ran = [(c.split(" && ")[-1], shown) for c, _, shown in parts]
                 ran = [(c, shown) for c, shown in ran if not c.startswith(NOT_RUN)]
-                if ran:
-                    yield Example(page, number, tuple(ran), tuple(files.items()))
+                example = Example(page, number, tuple(ran), tuple(files.items()))
+            else:
+                continue
+            if example.parts and (example.parts, example.files) not in seen:
+                seen.add((example.parts, example.files))
+                yield example
 
 
 EXAMPLES = list(examples())
@@ -84,9 +91,7 @@ def printed_by(command, shown):
     out, err = io.StringIO(), io.StringIO()
     if command.startswith(("tf1-mtl run ", "python ")) or " --script " in command:
         # They change their process for good.
-        parts = [sys.executable, *shlex.split(command.replace("tf1-mtl", "python -m tf1_mtl"))[1:]]
-        environment = {**os.environ, "PYTHONPATH": ROOT}
-        ran = subprocess.run(parts, capture_output=True, text=True, env=environment)
+        ran = forked.python(*shlex.split(command.replace("tf1-mtl", "python -m tf1_mtl"))[1:])
         return ran.stderr + ran.stdout
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         if command.startswith("tf1-mtl "):

@@ -1,9 +1,8 @@
 """Event files hold the graph, the losses and the traces, and change no number of the run."""
 
 import os
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -184,10 +183,8 @@ loses_errors = pytest.mark.skipif(
 @pytest.mark.parametrize("option", [pytest.param("--logdir", marks=loses_errors), "--record"])
 def test_a_full_disk_is_told(option, tmp_path):
     """A limit on file size replaces a full disk."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, option, str(tmp_path / "out")], capture_output=True
-    )
-    told = done.stderr.decode()
+    done = forked.python("-c", FULL_DISK, option, tmp_path / "out")
+    told = done.stderr
     assert done.returncode == 2, told
     last = told.splitlines()[-1]
     assert last.startswith("tf1-mtl: ") and "cannot be written" in last

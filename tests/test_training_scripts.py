@@ -3,9 +3,8 @@
 import collections
 import importlib.util
 import os
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -51,12 +50,7 @@ def recorded(request, tmp_path_factory):
     needed = {
         getattr(given, "script", given) for item in items for given in item.callspec.params.values()
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.training_scripts", str(folder), *sorted(needed)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    done = forked.python("-m", "tests.training_scripts", folder, *sorted(needed), cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
 
