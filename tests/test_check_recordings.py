@@ -4,6 +4,7 @@ import functools
 import os
 
 import pytest
+from sampling import slow
 from script_ports import SCRIPT_PORTS
 from wrong_ports import named_rightly, names
 
@@ -24,7 +25,16 @@ def path_of(script):
     return os.path.join(SCRIPTS, script + ".npz")
 
 
-@pytest.mark.parametrize("golden", [*golden_names(), *OLD, *map(path_of, NAMES)])
+every_recording = pytest.mark.parametrize(
+    "golden",
+    [
+        slow(name) if name in ("joint-1000", path_of("two_images")) else name
+        for name in (*golden_names(), *OLD, *map(path_of, NAMES))
+    ],
+)
+
+
+@every_recording
 def test_the_graph_reproduces_every_training_run(golden):
     for case in cases_of(golden):
         found = verify(case)
@@ -60,7 +70,7 @@ def replayed(case):
     return Port
 
 
-@pytest.mark.parametrize("golden", [*golden_names(), *OLD, *map(path_of, NAMES)])
+@every_recording
 def test_no_recorded_runtime_raises_a_false_alarm(golden):
     for case in cases_of(golden):
         if all(step.loss is not None and step.variables is not None for step in case.steps):

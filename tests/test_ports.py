@@ -5,6 +5,7 @@ import pathlib
 
 import pytest
 from ports import PORTS, checked, row
+from sampling import one_in
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 #: The extra `ports` is installed as a whole or not at all.
@@ -12,7 +13,9 @@ EXTRA = ("torch", "jax", "optax", "keras")
 MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
 
 
-@pytest.mark.parametrize("port", PORTS, ids=lambda port: f"{port.framework}, {port.kind}")
+@pytest.mark.parametrize(
+    "port", one_in(len(PORTS), PORTS), ids=[f"{port.framework}, {port.kind}" for port in PORTS]
+)
 def test_verdict(port):
     if MISSING and port.module != "numpy_port":
         pytest.skip(f"no {', '.join(MISSING)}: pip install 'tf1-mtl[ports]'")
