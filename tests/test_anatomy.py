@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow
 
 from tf1_mtl import InputError, build_graph, cli
 from tf1_mtl.graph_reader import needed
@@ -35,7 +36,7 @@ def the_graph(variables):
     return build_graph(np.random.RandomState(0), variables=variables).graph
 
 
-@pytest.mark.parametrize("variables", ["ref", "resource", "default"])
+@pytest.mark.parametrize("variables", [slow("ref"), "resource", slow("default")])
 def test_planned_is_measured_for_every_fetch_of_the_graph(variables):
     graph = the_graph(variables)
     rng = np.random.RandomState(1)
@@ -62,7 +63,7 @@ def test_planned_is_measured_for_every_fetch_of_the_graph(variables):
     assert compared == sum(1 + len(op.outputs) for op in graph.get_operations()) - 3
 
 
-@pytest.fixture(scope="module", params=["ref", "resource"])
+@pytest.fixture(scope="module", params=["ref", slow("resource")])
 def net(request):
     return build_graph(np.random.RandomState(0), variables=request.param)
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from long_runs import SEED, long_run
-from sampling import one_in
+from sampling import one_in, slow
 
 from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.data import load_data
@@ -194,7 +194,7 @@ def test_names_that_are_patterns_or_addresses_are_refused(name, tmp_path, monkey
     assert os.listdir(".") == []
 
 
-@pytest.mark.parametrize("name", ["with space", "quote'\"", "line\nbreak", "größe"])
+@pytest.mark.parametrize("name", ["with space", slow("quote'\""), slow("line\nbreak"), "größe"])
 def test_other_names_work(name, tmp_path):
     long_run(tmp_path / name, 10)
     assert sorted(long_run(tmp_path / name, 20).losses) == list(range(10, 20))
@@ -306,9 +306,14 @@ def test_a_directory_that_cannot_be_written(tmp_path):
 # Signals and bad numbers ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stepping", ["session", "in-graph"])
 @pytest.mark.parametrize(
-    "number, raised", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+    "stepping, number, raised",
+    [
+        slow("session", signal.SIGINT, KeyboardInterrupt),
+        ("session", signal.SIGTERM, SystemExit),
+        ("in-graph", signal.SIGINT, KeyboardInterrupt),
+        slow("in-graph", signal.SIGTERM, SystemExit),
+    ],
 )
 def test_a_signal_saves_and_ends(number, raised, stepping, uninterrupted, tmp_path):
     def send(step):

@@ -47,8 +47,8 @@ def two_sets(rows_1=80, rows_2=20):
 
 
 def compare(arrays):
-    """Four steps of each task, from two seeds."""
-    settings = settings_of(make_data(arrays), "data")
+    """Four steps of each task, from two seeds, under the first two settings."""
+    settings = settings_of(make_data(arrays), "data")[:2]
     return settings, list(comparison.trainings(settings, 4, 2))
 
 
@@ -319,9 +319,9 @@ def test_rows_with_one_label_are_not_told_to_train_jointly(of_two_sets):
 
 def test_the_headline_counts_the_answers_at_other_starts_and_rates(of_one_set):
     found = comparison_report.report(*of_one_set, 4)
-    assert found["headline"]["answers_at_other_starts_and_rates"] == ["undecided"] * 3
+    assert found["headline"]["answers_at_other_starts_and_rates"] == ["undecided"]
     assert (
-        "Of 3 other starts and learning rates the answer is 'undecided' at 3"
+        "Of 1 other starts and learning rates the answer is 'undecided' at 1"
         in (found["headline"]["text"])
     )
     text = comparison_report.text(found)
@@ -508,7 +508,9 @@ def test_bad_data(tmp_path, capsys, arrays, message):
 def test_labels_that_are_all_zero_do_no_harm(tmp_path, capsys):
     arrays = dict(one_set(), Y1=np.zeros((40, 3)))
     np.savez(str(tmp_path / "data.npz"), **arrays)
-    assert run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--json") == 0
+    assert (
+        run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--json", "--quick") == 0
+    )
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert found["settings"][0]["constant_guess"]["Y1"]["median"] == 0
     assert comparison.ratio(0.0, 0.0) == 1
@@ -540,6 +542,7 @@ def test_the_digits():
         comparison.held_out(data._replace(X2=data.X2[:10]))
 
 
+@pytest.mark.slow
 @needs_scikit_learn
 def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
     """Its all-positive weights put the first outputs thousands of times too high."""
@@ -554,9 +557,10 @@ def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("name", ["$\\foo$.npz", "odd \udcff.npz", "bell \x07.npz"])
+@pytest.mark.parametrize("name", ["$\\foo$.npz", slow("odd \udcff.npz"), slow("bell \x07.npz")])
 def test_any_name_can_be_drawn(name, tmp_path):
     data, drawing = str(tmp_path / name), str(tmp_path / "o.svg")
     np.savez(data, **two_sets())
-    assert run("--data", data, "--steps", 3, "--seeds", 2, "--plot", drawing) == 0
+    options = ("--quick", "--steps", 3, "--seeds", 2, "--plot", drawing)
+    assert run("--data", data, *options) == 0
     xml.etree.ElementTree.parse(drawing)

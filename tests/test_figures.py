@@ -11,6 +11,7 @@ import lesson_pictures
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow
 from test_other_graphs import RECORDINGS, large_graph
 
 from tf1_mtl import InputError, build_graph, cli
@@ -474,7 +475,7 @@ def test_every_kept_picture_is_checked_and_its_command_documented():
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("name", lesson_pictures.PICTURES)
+@pytest.mark.parametrize("name", [*map(slow, lesson_pictures.PICTURES)])
 def test_the_pictures_of_lessons_are_current(name, tmp_path):
     if name == "two_images.svg":
         pytest.importorskip("sklearn")

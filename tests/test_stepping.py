@@ -54,25 +54,27 @@ def assert_same_bits(got, expected):
         np.testing.assert_array_equal(got[1][name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("variables", ["ref", slow("resource")])
-def test_switching_midway_changes_no_bit(variables):
-    batches = mixed(2000)
-    expected = run(batches, [("session", 2000)], variables=variables)
-    plan = [(stepping, 200) for stepping in ("session", *FAST) * 3] + [("in-graph", 200)]
+@pytest.mark.parametrize("variables, part", [("ref", 40), slow("ref", 200), slow("resource", 200)])
+def test_switching_midway_changes_no_bit(variables, part):
+    batches = mixed(10 * part)
+    expected = run(batches, [("session", 10 * part)], variables=variables)
+    plan = [(stepping, part) for stepping in ("session", *FAST) * 3] + [("in-graph", part)]
     assert_same_bits(run(batches, plan, variables=variables), expected)
     for stepping in FAST:  # on the session that it is fastest on
         config = session_config(stepping, variables)
-        plan = [(stepping, 1300), ("session", 100), (stepping, 600)]
+        plan = [(stepping, 6 * part), ("session", part), (stepping, 3 * part)]
         assert_same_bits(run(batches, plan, config, variables), expected)
 
 
 @needs_xla
-@pytest.mark.parametrize("variables", [slow("ref"), "resource"])
-def test_compiled_stays_near(variables):
-    batches = mixed(2000)
-    losses, values = run(batches, [("session", 2000)], variables=variables)
+@pytest.mark.parametrize(
+    "variables, part", [slow("ref", 200), ("resource", 40), slow("resource", 200)]
+)
+def test_compiled_stays_near(variables, part):
+    batches = mixed(10 * part)
+    losses, values = run(batches, [("session", 10 * part)], variables=variables)
     config = session_config("compiled", variables)
-    plan = [("compiled", 1300), ("session", 100), ("compiled", 600)]
+    plan = [("compiled", 6 * part), ("session", part), ("compiled", 3 * part)]
     near_losses, near_values = run(batches, plan, config, variables)
     ulp = np.abs(near_losses.view(np.int32).astype(int) - losses.view(np.int32))
     assert ulp.max() <= COMPILED_LOSS_ULP
@@ -94,7 +96,9 @@ def test_compiled_leaves_alone_what_a_task_does_not_train():
     assert "share_Y1" in moved and "share_Y2" not in moved
 
 
-@pytest.mark.parametrize("stepping", [*FAST, pytest.param("compiled", marks=needs_xla)])
+@pytest.mark.parametrize(
+    "stepping", [*FAST, pytest.param("compiled", marks=[needs_xla, pytest.mark.slow])]
+)
 def test_two_data_sets_of_different_rows(stepping):
     rng = np.random.RandomState(0)
     arrays = {"X1": (30, 4), "Y1": (30, 3), "X2": (12, 4), "Y2": (12, 5)}

@@ -13,7 +13,7 @@ from tf1_mtl.baseline import check, check_case, golden_names
 
 #: All but the 1,000 steps.
 SHORT = tuple(name for name in golden_names() if name != "joint-1000")
-#: What the default suite runs: one or two of each module, but for several mistakes and correct ports.
+#: What the default suite runs: one or two of each module. Several at once and correct ports: slow.
 SAMPLE = {
     "label-2-smoothed",
     "no-relu-head-2",

@@ -498,7 +498,9 @@ def plot(found: Report, path: str) -> None:
     """
     settings = found["settings"]
     heights = [len(setting["regimes"]) - 1 for setting in settings]
-    figure = style.new_figure(8, 0.42 * sum(heights) + 0.75 * len(settings) + 1.2)
+    headline = textwrap.wrap(found["headline"]["text"], 100)
+    height = 0.42 * sum(heights) + 0.75 * len(settings) + 0.18 * len(headline) + 1.4
+    figure = style.new_figure(8, height)
     grid = figure.add_gridspec(len(settings), 1, height_ratios=heights)
     axes: Any = None
     for row, setting in enumerate(settings):
@@ -522,10 +524,9 @@ def plot(found: Report, path: str) -> None:
         fontsize=9,
     )
     figure.legend(*figure.axes[0].get_legend_handles_labels(), frameon=False, loc="upper right")
-    headline = found["headline"]["text"].replace("$", r"\$")
-    figure.suptitle("\n".join(textwrap.wrap(headline, 100)), x=0.02, ha="left", fontsize=9)
+    figure.suptitle("\n".join(headline), x=0.02, ha="left", fontsize=9)
     figure.tight_layout()
-    style.save(figure, path, headline)
+    style.save(figure, path, " ".join(headline))
 
 
 def _draw(axes: Any, setting: Dict[str, Any]) -> None:
