@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from sampling import slow
 from test_recordings import example, rewrite
 
 from tf1_mtl.baseline import Reference, cases_of, check, load_golden, load_recording, save_recording
@@ -133,11 +134,12 @@ def mutated(rng, members):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_every_forged_recording_is_read_or_rejected(stored):
+@pytest.mark.parametrize("tries", [600, slow(3000)])
+def test_every_forged_recording_is_read_or_rejected(stored, tries):
     rng = np.random.RandomState(7)
     members, again = members_of(stored), stored + ".again"
     outcomes = {"read": 0, "rejected": 0}
-    for _ in range(3000):
+    for _ in range(tries):
         rewrite(stored, sealed(mutated(rng, members)))
         try:
             recording = load_recording(stored)
@@ -152,8 +154,8 @@ def test_every_forged_recording_is_read_or_rejected(stored):
         if outcomes["read"] % 10 == 0:  # what is read can be written
             save_recording(again, recording)
             assert repr(load_recording(again)) == repr(recording)
-    assert outcomes["read"] > 300
-    assert outcomes["rejected"] > 1000
+    assert outcomes["read"] > tries / 10
+    assert outcomes["rejected"] > tries / 3
 
 
 def test_damaged_bytes_behind_a_valid_seal_are_rejected(stored):
@@ -239,13 +241,14 @@ def test_a_recording_of_the_first_schema_is_read(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_every_forged_golden_is_checked_or_rejected(tmp_path):
+@pytest.mark.parametrize("tries", [75, slow(300)])
+def test_every_forged_golden_is_checked_or_rejected(tmp_path, tries):
     path = str(tmp_path / "golden.npz")
     golden = load_golden("two-data-sets")
     save_recording(path, golden._replace(runs=golden.runs[:3]))
     rng, members = np.random.RandomState(8), members_of(path)
     accepted = 0
-    for _ in range(300):
+    for _ in range(tries):
         rewrite(path, sealed(mutated(rng, members)))
         try:
             report = check(Reference, goldens=[path])
@@ -253,7 +256,7 @@ def test_every_forged_golden_is_checked_or_rejected(tmp_path):
             accepted += report.passed
         except InputError as error:
             assert "\n" not in str(error)
-    assert 10 < accepted < 200
+    assert tries / 30 < accepted < tries * 2 / 3
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

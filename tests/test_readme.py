@@ -24,6 +24,7 @@ from typing import NamedTuple, Tuple
 
 import forked
 import pytest
+from sampling import slow
 
 from tf1_mtl import cli
 
@@ -133,7 +134,15 @@ def assert_same(printed, shown):
         )
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+#: It checks two ports against every golden, as the README and tests/test_check.py do.
+TWO_CHECKS = "docs/checking.md: from tf1_mtl.baseline import Reference, check"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [slow(e) if name_of(e) == TWO_CHECKS else e for e in EXAMPLES],
+    ids=map(name_of, EXAMPLES),
+)
 def test_the_output_shown_is_the_output(example, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
