@@ -6,10 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from forked import tf1_mtl
 from test_fuzz import damaged
-from test_legacy_script import ALTERNATE, GRAPH, PYTHON_2, drive, tf1_mtl
+from test_legacy_script import ALTERNATE, GRAPH, PYTHON_2, run_in_one_process
 
-from tests import legacy_scripts
 from tf1_mtl import cli
 from tf1_mtl.baseline import load_recording
 from tf1_mtl.errors import InputError
@@ -189,8 +189,7 @@ def results(tmp_path_factory):
         for form in FORMS:
             key = f"{name} {form.__name__}"
             paths[key] = str(write(folder / f"{key}.ipynb", *cells, form=form))
-    printed = drive(folder.parent, legacy_scripts.DRIVER, [], paths)
-    found = json.loads(printed.splitlines()[-1])
+    found = run_in_one_process(folder.parent, paths, [])
     return {name: (paths[name], found[name]) for name in paths}
 
 
