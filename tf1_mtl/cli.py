@@ -29,7 +29,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
       The exit status.
     """
     _open_closed_streams()
-    args = _parsed(sys.argv[1:] if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    args = _parsed(given)
+    args.argv = given
     try:
         status: int = args.command(args)
         sys.stdout.flush()

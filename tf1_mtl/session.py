@@ -66,8 +66,8 @@ class DeviceSession(tf.Session):
 
     device: str = ""
 
-    def __init__(self, graph: tf.Graph, config: tf.ConfigProto) -> None:
-        super().__init__(graph=graph, config=config)
+    def __init__(self, graph: tf.Graph, config: tf.ConfigProto, target: str = "") -> None:
+        super().__init__(target, graph=graph, config=config)
         self._full_float32 = True
         _Float32.hold()
 

@@ -28,6 +28,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "and give the same bits. compiled is the fastest and rounds differently",
     )
     parser.add_argument(
+        "--cluster",
+        choices=["local"],
+        help="train over three processes of this machine: the shared layer in one, each task in "
+        "one of its own. The losses are the same bits",
+    )
+    parser.add_argument(
         "--checkpoint",
         metavar="DIR",
         help="save checkpoints there, and continue from them; --steps counts all runs together",
@@ -65,6 +71,40 @@ def check(args: argparse.Namespace) -> None:
             "--record: keeps a whole run, but a run with --checkpoint may be a part of one. Leave "
             "out one or the other."
         )
+    if args.cluster:
+        _check_cluster(args)
+
+
+def _check_cluster(args: argparse.Namespace) -> None:
+    """Reject what a cluster cannot do, and move this process where nothing can reach the servers.
+
+    Raises:
+      InputError: An option does not go with --cluster.
+    """
+    if args.stepping != "session":
+        raise InputError(f"--cluster: does not go with --stepping {args.stepping}. Leave one out.")
+    if args.device != "auto":
+        raise InputError("--cluster: places the graph itself. Leave out --device.")
+    for option in ("record", "logdir"):
+        if getattr(args, option):
+            raise InputError(f"--cluster: does not go with --{option}. Leave one out.")
+    from tf1_mtl.isolation import is_isolated, run_isolated
+
+    if not is_isolated():
+        run_isolated(args.argv)
+
+
+def open_session(args: argparse.Namespace, net: Any) -> Any:
+    """Open the session that the options ask for: on this process, or on a cluster."""
+    if args.cluster:
+        from tf1_mtl.scale.cluster import open_local_session
+
+        return open_local_session(net)
+    from tf1_mtl import session
+    from tf1_mtl.scale import session_config
+
+    config = session_config(args.stepping, args.variables)
+    return session.open_session(net, args.device, config)
 
 
 def choose_seed(args: argparse.Namespace) -> int:

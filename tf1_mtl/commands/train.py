@@ -118,17 +118,15 @@ def run(args: argparse.Namespace) -> int:
     with quiet(args.verbose):
         import tensorflow.compat.v1 as tf
 
-        from tf1_mtl import build_graph, open_session
+        from tf1_mtl import build_graph
         from tf1_mtl.prediction import weights_of
-        from tf1_mtl.scale import session_config
 
         if args.plot:
             from tf1_mtl.teaching import curves, style
 
             style.check_path(args.plot)
         net = build_graph(rng, variables=args.variables, learning_rate=args.learning_rate, **sizes)
-        config = session_config(args.stepping, args.variables)
-        session = open_session(net, args.device, config)
+        session = stepping.open_session(args, net)
 
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)

@@ -1,0 +1,249 @@
+"""The graph over several processes: placement, the same bits, isolation, and lost servers."""
+
+import glob
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tf1_mtl import InputError, build_graph, isolation
+from tf1_mtl.cli import main
+from tf1_mtl.scale import cluster
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COMMAND = [sys.executable, "-m", "tf1_mtl"]
+SERVER = "tf1_mtl.scale.cluster"
+#: A run that lasts until it is ended.
+ENDLESS = ("joint", "--seed", "3", "--steps", "10000000", "--cluster", "local")
+
+
+def test_only_the_placement_of_the_graph_changes():
+    net = build_graph(np.random.RandomState(0))
+    before = [
+        (node.name, node.type, [x.name for x in node.inputs]) for node in net.graph.get_operations()
+    ]
+    cluster.place(net.graph)
+    after = [
+        (node.name, node.type, [x.name for x in node.inputs]) for node in net.graph.get_operations()
+    ]
+    assert after == before and len(after) == 216
+
+
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+def test_each_task_has_a_process(variables):
+    net = build_graph(np.random.RandomState(0), variables=variables)
+    cluster.place(net.graph)
+    place = {
+        node.name: node.device[: len("/job:worker/task:0")] for node in net.graph.get_operations()
+    }
+    one, other, shared = "/job:worker/task:0", "/job:worker/task:1", "/job:ps/task:0"
+    for name in ("Y1", "share_Y1", "share_Y1/Adam_1", "MatMul_1", "L2Loss"):
+        assert place[name] == one, name
+    for name in ("Y2", "share_Y2", "share_Y2/Adam", "MatMul_2", "L2Loss_1"):
+        assert place[name] == other, name
+    for name in ("X", "share_W", "share_W/Adam", "beta1_power", "MatMul", "Relu", "add"):
+        assert place[name].startswith(shared), name
+    gradients = [name for name in place if "MatMul_2_grad" in name]
+    assert gradients and {place[name] for name in gradients} == {other}
+    assert all(place.values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--stepping", "prepared"), ("--device", "cpu"), ("--record", "x.npz"), ("--logdir", "x")],
+)
+def test_options_that_do_not_go_together(options, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["joint", "--cluster", "local", *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tf1-mtl: --cluster: ") and error.count("\n") == 1
+    assert not os.listdir(str(tmp_path))
+
+
+def test_without_a_namespace_nothing_starts(monkeypatch, capsys):
+    """This runs where namespaces are forbidden too."""
+    started = []
+    monkeypatch.setattr(cluster, "_start", lambda *given: started.append(given))
+    monkeypatch.setattr(cluster, "is_isolated", lambda: False)
+    with pytest.raises(InputError, match="would be open to it"):
+        cluster.open_local_session(build_graph(np.random.RandomState(0)))
+
+    def forbidden():
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(isolation, "_isolate", forbidden)
+    assert isolation._main(["joint", "--cluster", "local"]) == 2
+    assert "allows no network namespace" in capsys.readouterr().err
+    assert not started
+
+
+# What follows starts servers
+
+
+@pytest.fixture(scope="module")
+def namespaces():
+    """Skips where the system forbids unprivileged namespaces."""
+    command = [sys.executable, "-m", "tf1_mtl.isolation", "--version"]
+    tried = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    if tried.returncode:
+        pytest.skip(tried.stderr)
+
+
+class Client:
+    """A command that trains, and what it printed."""
+
+    def __init__(self, arguments, out):
+        self.out = out
+        with open(out, "w") as file:
+            self.process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdout=file,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+
+    def servers(self):
+        return servers_of(self.process.pid)
+
+    def wait_until_it_trains(self):
+        wait_until(lambda: os.path.getsize(self.out) or self.process.poll() is not None)
+        assert self.process.poll() is None, self.process.communicate()
+
+    def end(self, seconds=120):
+        """Return the exit status and what is on stderr; the servers have ended too."""
+        _, error = self.process.communicate(timeout=seconds)
+        wait_until(lambda: not self.servers(), 10)
+        return self.process.returncode, error
+
+
+@pytest.fixture
+def start(namespaces, tmp_path_factory):
+    """Starts commands, and ends what is left of them."""
+    started = []
+
+    def run(*arguments):
+        out = str(tmp_path_factory.mktemp("out") / "stdout")
+        started.append(Client(arguments, out))
+        return started[-1]
+
+    yield run
+    for client in started:
+        client.process.kill()
+        client.end()
+
+
+def servers_of(parent):
+    """Return the process of each server of a client, by job and task."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as file:
+                words = file.read().decode().split("\0")
+        except OSError:  # it has ended
+            continue
+        if SERVER in words and words[-2] == str(parent):
+            found[words[-4], int(words[-3])] = int(path.split("/")[2])
+    return found
+
+
+def ports_of(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        spec = json.loads(file.read().decode().split("\0")[-5])
+    return [int(address.split(":")[1]) for job in spec.values() for address in job]
+
+
+def wait_until(condition, seconds=120):
+    last = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.05)
+
+
+def trained(*arguments):
+    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variables", ["ref", "resource"])
+@pytest.mark.parametrize("regime", ["alternate", "joint"])
+def test_the_losses_are_those_of_one_process(start, regime, variables):
+    arguments = (regime, "--seed", "5", "--steps", "200", "--variables", variables)
+    client = start(*arguments, "--cluster", "local")
+    status, error = client.end()
+    assert status == 0, error
+    assert "cluster of 3 processes" in error
+    with open(client.out) as file:
+        assert file.read().splitlines() == trained(*arguments)
+
+
+@pytest.mark.slow
+def test_no_port_is_open_in_the_network_of_the_host(start):
+    client = start(*ENDLESS)
+    client.wait_until_it_trains()
+    servers = client.servers()
+    assert set(servers) == {("ps", 0), ("worker", 0), ("worker", 1)}
+    for port in ports_of(servers["ps", 0]):
+        with socket.socket() as sock:
+            assert sock.connect_ex(("127.0.0.1", port)) != 0
+    here = os.readlink("/proc/self/ns/net")
+    assert all(os.readlink(f"/proc/{pid}/ns/net") != here for pid in servers.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "number, what", [(signal.SIGKILL, "ended"), (signal.SIGSTOP, "does not answer")]
+)
+@pytest.mark.parametrize("server", [("ps", 0), ("worker", 1)])
+def test_a_lost_server_ends_the_run_with_its_name(start, server, number, what):
+    client = start(*ENDLESS)
+    client.wait_until_it_trains()
+    os.kill(client.servers()[server], number)
+    status, error = client.end(cluster.SECONDS + 60)
+    assert status == 2, error
+    assert "/job:{}/task:{} is lost".format(*server) in error and what in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_ends_the_servers(start, tmp_path, number, status):
+    client = start(*ENDLESS, "--checkpoint", str(tmp_path))
+    client.wait_until_it_trains()
+    client.process.send_signal(number)
+    found, error = client.end()
+    assert found == status, error
+    assert "saved at step" in error
+
+
+@pytest.mark.slow
+def test_twenty_kills_lose_nothing(start, tmp_path):
+    """Servers and clients are killed; the run goes on, at last in one process."""
+    draw = random.Random(0)
+    arguments = ("alternate", "--seed", "8", "--checkpoint", str(tmp_path), "--save-every", "20")
+    for kill in range(20):
+        client = start(*arguments, "--steps", "1000000", "--cluster", "local")
+        client.wait_until_it_trains()
+        time.sleep(draw.random() * 2)
+        victims = [client.process.pid, *client.servers().values()]
+        os.kill(victims[kill % 4], signal.SIGKILL)
+        status, error = client.end(cluster.SECONDS + 60)
+        assert status == (2 if kill % 4 else -signal.SIGKILL), error
+        assert "Traceback" not in error
+    saved = [int(re.findall(r"\d+", path.name)[0]) for path in tmp_path.glob("model.ckpt-*.index")]
+    step = max(saved)
+    assert step > 100
+    rest = trained(*arguments, "--steps", str(step + 50))
+    whole = trained("alternate", "--seed", "8", "--steps", str(step + 50))
+    assert rest == whole[step:]
