@@ -438,7 +438,7 @@ def test_json_quickly_with_progress(tmp_path, capsys, monkeypatch):
     (setting,) = found["settings"]
     assert setting["data"] == "data.npz"
     assert len(setting["regimes"]["random"]["loss"]["Y1"]["values"]) == 2
-    assert "\r1/4 trainings (25 %)" in printed.err and "4/4 trainings (100 %)\n" in printed.err
+    assert "\r1/4 trainings (25 %)" in printed.err and "4/4 trainings (100 %)" in printed.err
 
 
 @needs_matplotlib
