@@ -202,7 +202,7 @@ def test_damaged_weights_never_give_other_ones(tmp_path):
 BAD = [
     (("predict", "--data", "data.npz"), "required: --weights"),
     (("predict", "--weights", "w.npz"), "required: --data"),
-    (("predict", "--weights", "no.npz", "--data", "data.npz"), "no.npz: no such file; should be"),
+    (("predict", "--weights", "no.npz", "--data", "data.npz"), "no.npz: no such file or directory"),
     (("predict", "--weights", "w.npz", "--data", "no.npz"), "no.npz: no such file; should be"),
     (("predict", "--weights", "empty", "--data", "data.npz"), "empty: a directory without check"),
     (("predict", "--weights", "data.npz", "--data", "data.npz"), "share_W, share_Y1, share_Y2 are"),
@@ -213,6 +213,9 @@ BAD = [
     (("joint", "--save", "no/w.npz"), "no/w.npz: there is no folder 'no'. Make it first."),
     (("joint", "--save", "empty"), "empty: cannot be written"),
     (("joint", "--save", ""), "cannot be written"),
+    (("joint", "--save", "pipe"), "pipe: cannot be written (not a regular file)"),
+    (("joint", "--record", "pipe"), "pipe: cannot be written (not a regular file)"),
+    (("joint", "--save", "/proc/w.npz"), "/proc/w.npz: cannot be written ("),
     (("joint", "--save", "./data.npz", "--data", "data.npz"), "is the file of --data"),
     (("joint", "--save", "r.npz", "--record", "r.npz"), "is the file of --record"),
 ]
@@ -222,11 +225,12 @@ BAD = [
 def test_bad_input(capsys, folder, args, message):
     save_weights("w.npz", Weights(*GOOD.values()))
     os.mkdir("empty")
-    before = {path.name: path.is_dir() or path.read_bytes() for path in folder.iterdir()}
+    os.mkfifo("pipe")
+    before = {p.name: not p.is_file() or p.read_bytes() for p in folder.iterdir()}
     status, out, err = run(capsys, *args)
     assert (status, out) == (2, "")
     assert message in err
-    assert {p.name: p.is_dir() or p.read_bytes() for p in folder.iterdir()} == before
+    assert {p.name: not p.is_file() or p.read_bytes() for p in folder.iterdir()} == before
 
 
 def test_a_directory_whose_checkpoints_are_damaged(capsys, folder):

@@ -18,12 +18,7 @@ def replacing(path: str) -> Iterator[str]:
     Raises:
       InputError: It cannot be written.
     """
-    temporary = f"{path}.{os.getpid()}.partial"
-    try:
-        # Only a new file is written to and removed, never one that is there or is linked to.
-        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}).") from error
+    temporary = _made_beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -34,14 +29,35 @@ def replacing(path: str) -> Iterator[str]:
             os.remove(temporary)
 
 
+def _made_beside(path: str) -> str:
+    """Makes an empty file in the same folder, and returns its name."""
+    temporary = f"{path}.{os.getpid()}.partial"
+    refuse_device(path)
+    try:
+        # Only a new file is written to and removed, never one that is there or is linked to.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). Choose another place."
+        ) from error
+    return temporary
+
+
+def refuse_device(path: str) -> None:
+    """Raises InputError for a device or a pipe, which root would replace by a file."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(f"{path}: cannot be written (not a regular file). Choose another place.")
+
+
 def check_place(path: str) -> None:
     """Raises InputError unless a file can be written here; call it before long work."""
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         advice = "It is a file. Choose another." if os.path.exists(folder) else "Make it first."
         raise InputError(f"{path}: there is no folder {folder!r}. {advice}")
-    if not path or os.path.isdir(path) or not os.access(folder, os.W_OK):
+    if not path or os.path.isdir(path):
         raise InputError(f"{path}: cannot be written. Choose another place.")
+    os.remove(_made_beside(path))  # /proc says that it can be written, and cannot
 
 
 def check_new_folder(path: str) -> None:

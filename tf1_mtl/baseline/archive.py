@@ -18,7 +18,7 @@ from typing import Dict, Iterator, NamedTuple, Tuple
 import numpy as np
 
 from tf1_mtl.errors import InputError
-from tf1_mtl.files import open_regular
+from tf1_mtl.files import open_regular, refuse_device
 
 _SEAL = b"tf1_mtl trajectory, sha256 "
 _DIGEST_LENGTH = 64  # of a SHA-256 in hexadecimal
@@ -45,6 +45,7 @@ class ArchiveWriter:
         """
         self._path = path
         self._partial = path + ".partial"
+        refuse_device(path)
         if os.path.isdir(path):
             raise InputError(f"{path}: a directory, but should be a file to write. Add a name.")
         try:

@@ -76,6 +76,11 @@ def read_weights(path: str, limit_mb: float) -> Weights:
     Raises:
       InputError: They are not there, or not whole.
     """
+    if not os.path.exists(path):
+        raise InputError(
+            f"{path}: no such file or directory; should be a file that --save wrote, or a "
+            "directory of --checkpoint. Give one."
+        )
     if not os.path.isdir(path):
         return load_weights(path, limit_mb)
     from tf1_mtl.scale.checkpoints import newest_intact
