@@ -7,7 +7,6 @@ bounds. Where nothing fits, the diagnosis holds measurements.
 """
 
 import contextlib
-import functools
 import itertools
 import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
@@ -15,20 +14,24 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 import numpy as np
 
 from tf1_mtl.baseline import catalogue, edits
-from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit, elementwise
-from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
-from tf1_mtl.baseline.forward_search import (
+from tf1_mtl.baseline.atoms import (
     DIVISORS,
-    EQUAL_FORMULA_ULPS,
     Atom,
     Forward,
-    ForwardSearch,
+    clipping_atoms,
     groups_of,
+    moved_atom,
     places_of,
+    slope_atom,
+    stop_atom,
+    straight_atom,
     subsets,
     substitute_atom,
 )
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
+from tf1_mtl.baseline.forward_search import EQUAL_FORMULA_ULPS, ForwardSearch
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
 from tf1_mtl.baseline.simulation import (
@@ -369,23 +372,23 @@ class _Search:
         names = [n for n in activations if case.graph.nodes[n].op == "Relu"]
         for group in subsets(names):
             for slope in catalogue.SLOPES_AT_ZERO:
-                yield _slope_atom("slope at zero", group, slope)
-            yield _straight_atom(group)
+                yield slope_atom("slope at zero", group, slope)
+            yield straight_atom(group)
         passed = tuple(
             n for n in case.weights if edits.with_moved_weights(model_of(case), [n]).moved
         )
         for group in groups_of(passed):
-            yield _moved_atom(group)
-        yield from _clipping_atoms(case)
+            yield moved_atom(group)
+        yield from clipping_atoms(case)
         for task in case.tasks:
             for other in case.tasks:
                 if task != other:
                     yield substitute_atom(task, other, True, False)
         for name in products:
-            yield _stop_atom(name, tuple(case.tasks))
+            yield stop_atom(name, tuple(case.tasks))
             if len(case.tasks) > 1:
                 for task in case.tasks:
-                    yield _stop_atom(name, (task,))
+                    yield stop_atom(name, (task,))
 
     def _in_parts(
         self,
@@ -610,69 +613,6 @@ def _updates_fit(trace: Trace, name: str, updates: Updates) -> bool:
 
 def _same_weights(weights: np.ndarray) -> np.ndarray:
     return weights
-
-
-# Edits of gradients alone
-
-
-def _slope_atom(kind: str, places: Tuple[str, ...], slope: float) -> Atom:
-    def derivative(x: np.ndarray) -> np.ndarray:
-        return np.where(x == 0, slope, (x > 0) * 1.0)
-
-    below = elementwise(derivative)
-    return _derivative_atom(Edit(kind, places, slope), lambda dy, x: dy * below(x))
-
-
-def _straight_atom(places: Tuple[str, ...]) -> Atom:
-    return _derivative_atom(Edit("slope ignored", places), lambda dy, x: dy)
-
-
-def _derivative_atom(edit: Edit, below: Callable[[Any, Any], Any]) -> Atom:
-    def apply(model: Model) -> Model:
-        graph = model.graph
-        for place in edit.places:
-            if place in graph.nodes:
-                graph = edits.replace_pointwise(graph, place, None, below)
-        return model._replace(graph=graph)
-
-    return Atom(edit, apply)
-
-
-def _clipping_atoms(case: Case) -> Iterator[Atom]:
-    """Yield edits of gradients that a graph clips after its backward pass."""
-    clipped = [
-        name
-        for task in case.tasks
-        for name, update in edits.updates_of(case, case.graph, task).items()
-        if edits.raw_gradient(case.graph, update) != update.node.data_inputs[update.gradient]
-    ]
-    for group in groups_of(tuple(dict.fromkeys(clipped)))[::-1]:
-        edit = Edit("clipping missing", group)
-        yield Atom(edit, functools.partial(edits.without_clipping, names=group))
-        edit = Edit("gradient missing", group)
-        change = functools.partial(edits.with_gradients, names=group, function=lambda g, w: g * 0.0)
-        yield Atom(edit, change)
-
-
-def _moved_atom(names: Tuple[str, ...]) -> Atom:
-    return Atom(
-        Edit("gradients through moved weights", names),
-        lambda model: edits.with_moved_weights(model, names),
-    )
-
-
-def _stop_atom(name: str, tasks: Tuple[str, ...]) -> Atom:
-    def apply(model: Model) -> Model:
-        case, prefixes = model.case, set()
-        for task in tasks:
-            if task in case.tasks:
-                prefixes |= edits.prefixes_of(model.graph, case.tasks[task].operations)
-        if name not in model.graph.nodes:
-            return model
-        return model._replace(graph=edits.stop_gradient(model.graph, name, prefixes))
-
-    places = (name,) if len(tasks) > 1 else (f"{tasks[0]}/{name}",)
-    return Atom(Edit("gradient stopped", places), apply)
 
 
 # Several updates in one step

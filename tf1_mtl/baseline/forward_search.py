@@ -13,7 +13,6 @@ from typing import (
     Iterator,
     List,
     Mapping,
-    NamedTuple,
     Optional,
     Sequence,
     Tuple,
@@ -21,13 +20,44 @@ from typing import (
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue, edits
+from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.atoms import (
+    DIVISORS,
+    Atom,
+    Forward,
+    Places,
+    addend_atom,
+    bias_atom,
+    forward_atoms,
+    groups_of,
+    in_order,
+    leaky_atom,
+    penalty_atom,
+    places_of,
+    scale_atom,
+    scaled_feed,
+    shifted_feed,
+    subsets,
+)
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.catalogue import Piece, program_of
-from tf1_mtl.baseline.edits import Edit, elementwise
+from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import UNIT, value_of
 from tf1_mtl.baseline.evaluator import Plan
+from tf1_mtl.baseline.loss_comparison import (
+    LEAST,
+    Sample,
+    common_ratio,
+    from_running_mean,
+    from_smoothed,
+    in_turn,
+    late,
+    may_fit,
+    nice,
+    ratios_of,
+    rounding_of,
+    with_slack,
+)
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
 from tf1_mtl.baseline.simulation import DoesNotFit, Model, Trace, model_of
@@ -37,268 +67,8 @@ EQUAL_FORMULA_ULPS = 2
 #: How far a search goes: one known edit in a task, with a factor of the loss, with a fitted
 #: number, two edits at once.
 ONE, FACTOR, FITTED, PAIRS = 0, 1, 2, 3
-LEAST = 1e-12  #: a loss that is smaller is rounding
-LARGEST_BATCH = 1000  #: elements of the error of a loss, when rounding is judged
 MODELS = 500  #: that are kept
 SAMPLES = 24  #: losses of a task that are compared
-
-
-class Atom(NamedTuple):
-    """One edit of a model."""
-
-    edit: Edit
-    apply: Callable[[Model], Model]
-    is_hidden: bool = False  #: whether the loss depends on what the port trains beside the weights
-    is_last: bool = False  #: whether it wraps what other edits of the same node replace
-    slack: float = 0.0  #: rounding error that the loss may have beside what is usual
-
-
-class Report(NamedTuple):
-    """What a port returns in place of the loss of a task, trained on as it should be."""
-
-    kind: str
-    value: Any = None
-
-
-class Sample(NamedTuple):
-    """One observed loss."""
-
-    run: int
-    at: int
-    observed: float
-    tolerance: float  #: which leaves room for the rounding of an edited model
-    sharp: float  #: error bound of a right port
-    at_after: bool = False  #: whether it is the loss of the weights after the step
-
-    def loosened(self, room: float) -> "Sample":
-        """Return the sample with more room for another rounding."""
-        return self._replace(tolerance=self.tolerance + room, sharp=self.sharp + room)
-
-
-class Forward(NamedTuple):
-    """What explains the losses."""
-
-    atoms: Tuple[Atom, ...] = ()
-    reports: Tuple[Edit, ...] = ()  #: what the port returns otherwise
-
-    @property
-    def edits(self) -> Tuple[Edit, ...]:
-        return (*(atom.edit for atom in self.atoms), *self.reports)
-
-    def model(self, case: Case) -> Model:
-        model = model_of(case)
-        for atom in in_order(self.atoms):
-            model = atom.apply(model)
-        return model
-
-
-def in_order(atoms: Sequence[Atom]) -> Tuple[Atom, ...]:
-    """Return edits in the order in which they are made."""
-    return tuple(sorted(atoms, key=lambda atom: atom.is_last))
-
-
-# Atoms, by the places of a graph
-
-
-def _graph_atom(kind: str, places: Tuple[str, ...], value: Any, change: Callable) -> Atom:
-    """Return an atom that changes the graph at each place that a graph has."""
-
-    def apply(model: Model) -> Model:
-        graph = model.graph
-        for place in places:
-            if place in graph.nodes:
-                graph = change(graph, place)
-        return model._replace(graph=graph)
-
-    return Atom(Edit(kind, places, value), apply)
-
-
-def activation_atom(places: Tuple[str, ...], activation: catalogue.Activation) -> Atom:
-    function, slope = elementwise(activation.function), elementwise(activation.slope)
-
-    def change(graph: Any, place: str) -> Any:
-        return edits.replace_pointwise(graph, place, function, lambda dy, x: dy * slope(x))
-
-    if not activation.name:
-        return _graph_atom("activation missing", places, None, change)
-    return _graph_atom("other activation", places, activation.name, change)
-
-
-def loss_atom(place: str, loss: catalogue.Loss) -> Atom:
-    function, slope = elementwise(loss.function, loss.rounding), elementwise(loss.slope)
-
-    def change(graph: Any, place: str) -> Any:
-        return edits.replace_pointwise(
-            graph, place, lambda x: eb.total(function(x)), lambda dy, x: dy * slope(x)
-        )
-
-    atom = _graph_atom("other loss", (place,), loss.name, change)
-    return atom._replace(slack=LARGEST_BATCH * loss.rounding)
-
-
-def norm_atom(place: str) -> Atom:
-    def norm(x: Any) -> Any:
-        return eb.sqrt(eb.total(x * x))
-
-    def change(graph: Any, place: str) -> Any:
-        return edits.replace_pointwise(graph, place, norm, lambda dy, x: dy * x / (norm(x) + 1e-30))
-
-    return _graph_atom("other loss", (place,), "norm", change)
-
-
-#: Kinds of factors of a loss, with the divisor that the shape of its input gives.
-DIVISORS: Dict[str, Callable[[Tuple[int, ...]], float]] = {
-    "loss scaled": lambda shape: 1.0,
-    "mean over outputs": lambda shape: float(np.prod(shape)) / 2,
-    "mean over batch": lambda shape: float(shape[0] if shape else 1) / 2,
-}
-
-
-def scale_atom(kind: str, place: str, value: float) -> Atom:
-    """Return an atom that multiplies a loss by a number over a divisor."""
-    divisor = DIVISORS[kind]
-    atom = _graph_atom(
-        kind,
-        (place,),
-        value,
-        lambda graph, name: edits.scale_output(graph, name, lambda shape: value / divisor(shape)),
-    )
-    return atom._replace(is_last=True)
-
-
-def addend_atom(total: str, addend: str, factor: float) -> Atom:
-    def apply(model: Model) -> Model:
-        graph, case = model.graph, model.case
-        if total not in graph.nodes:
-            return model
-        prefixes = set()
-        for task in case.tasks.values():
-            if task.loss and total in needed_nodes(graph.nodes, [task.loss]):
-                prefixes |= edits.prefixes_of(graph, task.operations)
-        return model._replace(graph=edits.scale_addend(graph, total, addend, factor, prefixes))
-
-    return Atom(Edit("loss weight in the sum", (addend,), factor), apply, is_last=True)
-
-
-def product_atom(places: Tuple[str, ...], name: str) -> Atom:
-    rounding = catalogue.PRODUCT_PRECISIONS[name]
-    return _graph_atom(
-        "precision of products",
-        places,
-        name,
-        lambda graph, place: edits.round_products(graph, place, rounding),
-    )
-
-
-def bias_atom(places: Tuple[str, ...], start: float, rule: Optional[Piece] = None) -> Atom:
-    """Return an atom that adds biases; they are trained by the rule of the weights or another."""
-
-    def apply(model: Model) -> Model:
-        for place in places:
-            model = edits.with_bias(model, place, start, rule and program_of([rule]))
-        return model
-
-    return Atom(Edit("bias added", places), apply, is_hidden=True)
-
-
-def penalty_atom(names: Tuple[str, ...], factor: float, resting: bool = False) -> Atom:
-    """Return an atom that adds a penalty; resting weights count in the loss too, if wanted."""
-    return Atom(
-        Edit("penalty in the loss", names, factor),
-        lambda model: edits.with_penalty(model, names, factor, resting),
-    )
-
-
-def feed_atom(
-    kind: str, names: Tuple[str, ...], value: Any, function: Callable[[np.ndarray], np.ndarray]
-) -> Atom:
-    def apply(model: Model) -> Model:
-        tensors = [model.case.feeds[name] for name in names if name in model.case.feeds]
-
-        def feed(case: Case, index: int) -> Dict[str, np.ndarray]:
-            feeds = dict(model.feed(case, index) if model.feed else case.steps[index].feeds)
-            for tensor in tensors:
-                if tensor in feeds:
-                    given = np.asarray(feeds[tensor], np.float64)
-                    feeds[tensor] = np.asarray(function(given)).astype(np.float32)
-            return feeds
-
-        return model._replace(feed=feed)
-
-    return Atom(Edit(kind, names, value), apply)
-
-
-def scaled_feed(names: Tuple[str, ...], factor: float) -> Atom:
-    return feed_atom("feed scaled", names, factor, lambda x: x * factor)
-
-
-def shifted_feed(names: Tuple[str, ...], shift: float) -> Atom:
-    return feed_atom("feed shifted", names, shift, lambda x: x + shift)
-
-
-def leaky_atom(places: Tuple[str, ...], slope: float) -> Atom:
-    return activation_atom(places, catalogue.leaky(slope))
-
-
-def swap_atom(one: str, other: str) -> Atom:
-    def apply(model: Model) -> Model:
-        case = model.case
-        if one not in case.feeds or other not in case.feeds:
-            return model
-        a, b = case.feeds[one], case.feeds[other]
-
-        def feed(case: Case, index: int) -> Dict[str, np.ndarray]:
-            feeds = model.feeds(index)
-            if a in feeds and b in feeds:
-                feeds[a], feeds[b] = feeds[b], feeds[a]
-            return feeds
-
-        return model._replace(feed=feed)
-
-    return Atom(Edit("feeds swapped", (one, other)), apply)
-
-
-def stale_atom() -> Atom:
-    """Return an atom that evaluates each run at the weights of the run before."""
-    return Atom(Edit("weights stale", ()), lambda model: model._replace(is_stale=True))
-
-
-def earlier_atom(which: str, names: Tuple[str, ...]) -> Atom:
-    """Return an atom that feeds what an earlier step was given."""
-
-    def source(case: Case, index: int) -> int:
-        if which == "run before":
-            return max(index - 1, 0)
-        task = case.steps[index].task
-        same = [i for i in range(index + 1) if case.steps[i].task == task]
-        return same[0] if which == "first batch of the task" else same[max(len(same) - 2, 0)]
-
-    def apply(model: Model) -> Model:
-        def feed(case: Case, index: int) -> Dict[str, np.ndarray]:
-            earlier = case.steps[source(case, index)].feeds
-            return {**case.steps[index].feeds, **earlier}
-
-        return model._replace(feed=feed)
-
-    return Atom(Edit("feed of an earlier step", names, None), apply)
-
-
-def substitute_atom(task: str, other: str, trains: bool, returns: bool) -> Atom:
-    """Return an atom by which a task trains on, or returns, the loss of another one."""
-
-    def apply(model: Model) -> Model:
-        if task not in model.case.tasks or other not in model.case.tasks:
-            return model
-        trained, returned = (other if trains else task), (other if returns else task)
-        return model._replace(
-            trains={**model.trains, task: trained}, returns={**model.returns, task: returned}
-        )
-
-    kind = "trains another task" if trains else "loss of another task"
-    return Atom(Edit(kind, (task,), other), apply)
-
-
-# The search
 
 
 class ForwardSearch:
@@ -354,7 +124,7 @@ class ForwardSearch:
                     if run.case.steps[i].task == task and np.isfinite(run.losses[i])
                 ]
             )
-        return _in_turn(found)[:SAMPLES]
+        return in_turn(found)[:SAMPLES]
 
     def _sample(self, run: int, index: int) -> Sample:
         observed, bound = self.runs[run].losses[index], self.tolerances[run][index][0]
@@ -462,7 +232,7 @@ class ForwardSearch:
         if not samples or self._fits(forward, task, samples):
             yield forward
             return
-        rounded = _rounding_of(samples)
+        rounded = rounding_of(samples)
         if rounded:
             name, samples = rounded
             forward = self._reporting(forward, "loss rounded", task, name)
@@ -518,7 +288,7 @@ class ForwardSearch:
     def ratios(self, task: str) -> np.ndarray:
         """Return the losses of a task over those of TensorFlow."""
         samples = self.samples(task)
-        found, _ = _ratios(self.predicted(Forward(), task, samples), samples)
+        found, _ = ratios_of(self.predicted(Forward(), task, samples), samples)
         return found[~np.isnan(found)]
 
     def _reporting(self, forward: Forward, kind: str, task: str, value: Any) -> Forward:
@@ -526,11 +296,10 @@ class ForwardSearch:
 
     def _fits(self, forward: Forward, task: str, samples: Sequence[Sample]) -> bool:
         """Return whether a model explains all samples."""
-        slack = sum(atom.slack for atom in forward.atoms)
         predictions = self._predictions(forward, task, samples)
         return bool(samples) and all(
             abs(sample.observed - predicted)
-            <= slack
+            <= forward.slack
             + error
             + (sample.sharp if predicted == self._right_loss(task, sample) else sample.tolerance)
             for sample, (predicted, error) in zip(samples, predictions)
@@ -555,10 +324,10 @@ class ForwardSearch:
         few, with_factor = self._few(samples), []
         for atoms in candidates:
             extended = forward._replace(atoms=(*forward.atoms, *atoms))
-            may_fit, fits = self._compared(extended, task, samples, few)
+            is_near, fits = self._compared(extended, task, samples, few)
             if fits:
                 yield extended
-            elif may_fit and factors:
+            elif is_near and factors:
                 with_factor.append(extended)
         for extended in with_factor:
             yield from self._scaled(extended, task, samples)
@@ -573,8 +342,8 @@ class ForwardSearch:
         key = forward.atoms, task, tuple(samples)
         if key not in self._known:
             predicted = self.predicted(forward, task, few)
-            may_fit = _may_fit(predicted, _with_slack(forward, few))
-            self._known[key] = may_fit, may_fit and self._fits(forward, task, samples)
+            is_near = may_fit(predicted, with_slack(forward.slack, few))
+            self._known[key] = is_near, is_near and self._fits(forward, task, samples)
         return self._known[key]
 
     def _few(self, samples: Sequence[Sample]) -> List[Sample]:
@@ -592,7 +361,7 @@ class ForwardSearch:
 
     def _scaled(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
         """Yield the model with a factor of the loss, where one explains the samples."""
-        samples = _with_slack(forward, samples)
+        samples = with_slack(forward.slack, samples)
         predicted = self.predicted(forward, task, samples)
         loss = self._loss_node(forward, task)
         yield from self._weighted(forward, task, samples)
@@ -611,7 +380,7 @@ class ForwardSearch:
         self, forward: Forward, task: str, samples: Sequence[Sample], predicted: np.ndarray
     ) -> Iterator[Tuple[str, float]]:
         """Yield factors that the ratios of losses suggest."""
-        ratios, errors = _ratios(predicted, samples)
+        ratios, errors = ratios_of(predicted, samples)
         loss = self._loss_node(forward, task)
         for kind, divisor in DIVISORS.items():
             sizes = np.ones(len(samples))
@@ -619,7 +388,7 @@ class ForwardSearch:
                 if self.tasks[task].graph.nodes[loss].op != "L2Loss":
                     return
                 sizes = np.array([divisor(self._shape(loss, s)) for s in samples])
-            constant = _constant(ratios * sizes, errors * sizes)
+            constant = common_ratio(ratios * sizes, errors * sizes)
             if constant is not None and abs(constant) > 1e-12:
                 sharp = np.array([s.sharp / max(abs(s.observed), 1e-300) for s in samples])
                 value = nice(constant, sharp * abs(constant) / 8)
@@ -690,9 +459,9 @@ class ForwardSearch:
         after = [s._replace(at_after=True) for s in samples if s.at < len(self.runs[s.run].after)]
         yield "loss after the update", None, after
         for kind, value, behind in (
-            ("loss late", None, _late),
-            ("loss averaged", "running mean", _from_running_mean),
-            ("loss averaged", "smoothed by 0.9", _from_smoothed),
+            ("loss late", None, late),
+            ("loss averaged", "running mean", from_running_mean),
+            ("loss averaged", "smoothed by 0.9", from_smoothed),
         ):
             changed = []
             for sample in samples:
@@ -803,92 +572,8 @@ class ForwardSearch:
     def atoms(self, task: str) -> List[Atom]:
         """Return all known edits of what a task computes, the likeliest first."""
         if task not in self._atoms:
-            self._atoms[task] = self._all_atoms(task)
+            self._atoms[task] = forward_atoms(self.tasks[task], task)
         return self._atoms[task]
-
-    def _all_atoms(self, task: str) -> List[Atom]:
-        places, case = self.places(task), self.tasks[task]
-        found: List[Atom] = []
-        for other in case.tasks:
-            if other != task and case.tasks[other].loss:
-                found.append(substitute_atom(task, other, True, True))
-                found.append(substitute_atom(task, other, False, True))
-        groups = groups_of(places.activations)
-        for activation in catalogue.ACTIVATIONS:
-            for group in groups:
-                ops = {catalogue.ACTIVATION_OPS.get(case.graph.nodes[n].op, "") for n in group}
-                if activation.name not in ops or activation.name == "leaky relu":
-                    found.append(activation_atom(group, activation))
-        for place in places.losses:
-            found += [loss_atom(place, loss) for loss in catalogue.LOSSES]
-            found.append(norm_atom(place))
-        for i, one in enumerate(places.labels):
-            found += [swap_atom(one, other) for other in places.labels[i + 1 :]]
-        for name in places.feeds:
-            found += [scaled_feed((name,), v) for v in catalogue.FEED_FACTORS]
-            found += [shifted_feed((name,), v) for v in catalogue.FEED_SHIFTS]
-            found += [
-                feed_atom(e.kind, (name,), e.value, e.function)
-                for e in catalogue.FEEDS
-                if e.kind in catalogue.WORDS and (e.kind != "labels smoothed" or name != "X")
-            ]
-        found += [scaled_feed(places.labels, v) for v in catalogue.FEED_FACTORS]
-        found += [earlier_atom(which, tuple(case.feeds)) for which in catalogue.EARLIER]
-        found.append(stale_atom())
-        for name in catalogue.PRODUCT_PRECISIONS:
-            found += [product_atom(group, name) for group in groups_of(places.products)]
-        return found
-
-
-class Places(NamedTuple):
-    """Where the graph of a task can be edited."""
-
-    activations: Tuple[str, ...]
-    losses: Tuple[str, ...]
-    products: Tuple[str, ...]
-    feeds: Tuple[str, ...]
-    labels: Tuple[str, ...]
-    weights: Tuple[str, ...]
-
-
-def places_of(case: Case, task: str) -> Places:
-    """Return where the graph of a task can be edited."""
-    nodes = needed_nodes(case.graph.nodes, [case.tasks[task].loss])
-    activations = tuple(n for n, x in nodes.items() if x.op in catalogue.ACTIVATION_OPS)
-    losses = tuple(n for n, x in nodes.items() if x.op == "L2Loss")
-    products = tuple(n for n, x in nodes.items() if x.op in edits.PRODUCTS)
-    floats = {
-        name
-        for name, tensor in case.feeds.items()
-        if any(
-            np.asarray(s.feeds[tensor]).dtype.kind == "f" and np.ndim(s.feeds[tensor]) == 2
-            for s in case.steps
-            if tensor in s.feeds
-        )
-    }
-    feeds = tuple(
-        n for n, t in case.feeds.items() if n in floats and node_and_output(t)[0] in nodes
-    )
-    labels = tuple(n for n in case.feeds if n in floats)
-    weights = tuple(n for n, v in case.weights.items() if v in nodes)
-    return Places(activations, losses, products, feeds, labels, weights)
-
-
-def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Return all names together, then fewer; at most 16 groups."""
-    sizes = range(len(names), 0, -1)
-    found = itertools.chain.from_iterable(itertools.combinations(names, k) for k in sizes)
-    return list(itertools.islice(found, 16))
-
-
-def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Return each place alone, all of them, and the pairs of a few."""
-    found: List[Tuple[str, ...]] = [(place,) for place in places]
-    if 2 < len(places) <= 4:
-        found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
-    if len(places) > 1:
-        found.append(tuple(places))
-    return found
 
 
 def _compatible(a: Atom, b: Atom) -> bool:
@@ -899,94 +584,3 @@ def _compatible(a: Atom, b: Atom) -> bool:
     if a.edit.kind in rare or b.edit.kind in rare or len(a.edit.places) + len(b.edit.places) > 3:
         return False
     return not (a.is_hidden and b.is_hidden)
-
-
-# Comparing losses
-
-
-def _in_turn(lists: Sequence[List[Sample]]) -> List[Sample]:
-    """Return the first of each list, then the second of each, and so on."""
-    longest = max(map(len, lists), default=0)
-    return [one[i] for i in range(longest) for one in lists if i < len(one)]
-
-
-def _with_slack(forward: Forward, samples: Sequence[Sample]) -> List[Sample]:
-    """Return samples with room for the rounding of the edits of a model."""
-    slack = sum(atom.slack for atom in forward.atoms)
-    return [s._replace(tolerance=s.tolerance + slack) for s in samples]
-
-
-def _may_fit(predicted: np.ndarray, samples: Sequence[Sample]) -> bool:
-    """Return whether samples of one run are right but for a factor."""
-    if not np.isfinite(predicted).all():
-        return False
-    ratios, errors = _ratios(predicted, samples)
-    return len(samples) < 2 or _constant(ratios, errors) is not None
-
-
-def _ratios(predicted: np.ndarray, samples: Sequence[Sample]) -> Tuple[np.ndarray, np.ndarray]:
-    """Return observed / predicted with errors; NaN where the numbers say nothing."""
-    observed = np.array([s.observed for s in samples])
-    tolerance = np.array([s.tolerance for s in samples])
-    with np.errstate(all="ignore"):
-        ratios = observed / predicted
-        errors = tolerance / np.abs(predicted) + 2e-6 * np.abs(ratios)
-    nothing = (np.abs(predicted) <= tolerance) & (np.abs(observed) <= tolerance)
-    return np.where(nothing, np.nan, ratios), errors
-
-
-def _constant(ratios: np.ndarray, errors: np.ndarray) -> Optional[float]:
-    """Return the ratio that all have in common, or None."""
-    known = ~np.isnan(ratios)
-    if not known.any() or not np.isfinite(ratios[known]).all():
-        return None
-    weights = 1 / np.maximum(errors[known], 1e-300)
-    best = float((ratios[known] * weights).sum() / weights.sum())
-    return best if np.all(np.abs(ratios[known] - best) <= 2 * errors[known]) else None
-
-
-def nice(value: float, errors: np.ndarray) -> float:
-    """Return the shortest decimal that is within the error of a number."""
-    room = float(np.nanmin(errors)) if np.size(errors) else 0.0
-    for digits in range(1, 9):
-        short = float(f"{value:.{digits}g}")
-        if abs(short - value) <= max(2 * room, 3e-7 * abs(value)):
-            return short
-    return value
-
-
-def _rounding_of(samples: Sequence[Sample]) -> Optional[Tuple[str, List[Sample]]]:
-    """Return to what all losses are rounded, and the samples with room for it."""
-    observed = np.array([s.observed for s in samples])
-    if len(samples) < 4:
-        return None
-    for digits in (0, 1, 2, 3):
-        unit = 10.0**-digits
-        if np.all(np.abs(observed - np.round(observed, digits)) <= 1e-7 * np.abs(observed)):
-            small = np.abs(observed) < 2**23 * unit
-            if small.sum() >= 3 and len(set(observed[small] % 1)) > (1 if digits else 0):
-                name = f"{digits} decimals" if digits else "integers"
-                room = unit if not digits else unit / 2 * 1.01
-                return name, [s.loosened(room) for s in samples]
-    for name in ("float16", "bfloat16"):
-        with np.errstate(over="ignore"):
-            rounded = catalogue.PRECISIONS[name](observed)
-        finite = np.isfinite(rounded)
-        if finite.sum() >= 3 and np.all(rounded[finite] == observed[finite]):
-            unit, least = (2.0**-11, 2.0**-25) if name == "float16" else (2.0**-8, 0.0)
-            return name, [s.loosened(1.01 * max(unit * abs(s.observed), least)) for s in samples]
-    return None
-
-
-def _late(losses: Sequence[float], index: int) -> Optional[float]:
-    return losses[index + 1] if index + 1 < len(losses) else None
-
-
-def _from_running_mean(losses: Sequence[float], index: int) -> Optional[float]:
-    if not index:
-        return losses[0]
-    return (index + 1) * losses[index] - index * losses[index - 1]
-
-
-def _from_smoothed(losses: Sequence[float], index: int) -> Optional[float]:
-    return (losses[index] - 0.9 * losses[index - 1]) / 0.1 if index else losses[0]

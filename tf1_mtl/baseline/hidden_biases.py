@@ -9,11 +9,11 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from tf1_mtl.baseline.atoms import places_of
 from tf1_mtl.baseline.case import Case, Step
 from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
 from tf1_mtl.baseline.edits import PRODUCTS, Edit
 from tf1_mtl.baseline.evaluator import Plan
-from tf1_mtl.baseline.forward_search import places_of
 from tf1_mtl.baseline.judge import judge
 from tf1_mtl.baseline.port_run import Port, run_port
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of

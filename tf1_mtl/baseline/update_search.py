@@ -27,7 +27,7 @@ from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.catalogue import Family, Piece, program_of
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.forward_search import nice
+from tf1_mtl.baseline.loss_comparison import nice
 from tf1_mtl.baseline.simulation import HYPER, Now, Program, Trace, replay, rule_of
 
 Pair = Tuple[str, str]  #: task and weight
