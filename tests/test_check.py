@@ -736,3 +736,11 @@ def test_the_baseline_needs_numpy_alone():
         assert not [name for name in sys.modules if name.startswith("tensorflow")]
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(program)], check=True)
+
+
+def test_a_recording_in_place_of_a_port(capsys, tmp_path, monkeypatch):
+    """A module of the same name beside it is not imported."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.py").write_text("raise SystemExit(3)")
+    assert main(["check", "run.npz"]) == 2
+    assert "Did you mean --golden run.npz?" in capsys.readouterr().err

@@ -23,6 +23,7 @@ LARGE = 2.0**24  #: the largest number of the huge feeds
 USUAL, LEAST = 1e6, 1e3
 STEPS = 20  #: of a case that are run on them
 CASES = 4  #: that are run on them
+MOST_EDITS = 2  #: beside the biases; more of them may explain huge feeds by chance
 NOTE = (
     "The biases start at unknown values. The rest was found with feeds times a large number, where "
     "biases do not count. What shows with small gradients only, such as epsilon, is not seen."
@@ -48,7 +49,7 @@ def diagnose_with_biases(
     edits: Tuple[Edit, ...] = ()
     if any(judge(run).divergence for run in runs):
         edits = diagnose(runs, share=0.5, factors_show=False).edits
-        if not edits:
+        if not 0 < len(edits) <= MOST_EDITS:
             return None
     return Diagnosis((Edit("bias added", biased), *edits), note=NOTE)
 

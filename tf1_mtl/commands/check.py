@@ -147,6 +147,8 @@ def _verify(goldens: Optional[Sequence[str]], as_json: bool) -> int:
 
 
 def _import(module: str) -> ModuleType:
+    if module.endswith(".npz"):
+        raise InputError(f"{module}: is not a port. Did you mean --golden {module}?")
     if not module.endswith(".py"):
         sys.path.insert(0, os.getcwd())  # as `python -m` does
         try:
