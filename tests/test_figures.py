@@ -4,9 +4,8 @@ import importlib.util
 import itertools
 import os
 import re
-import subprocess
-import sys
 
+import forked
 import lesson_pictures
 import numpy as np
 import pytest
@@ -291,9 +290,8 @@ def test_every_recording_is_drawn(name, tmp_path):
 def test_a_script_is_drawn(tmp_path):
     script = os.path.join(ROOT, "tests", "training_scripts", "several_losses.py")
     path = tmp_path / "x.svg"
-    command = [sys.executable, "-m", "tf1_mtl", "draw", "--script", script, "-o", str(path)]
-    done = subprocess.run(command, capture_output=True)
-    assert (done.returncode, done.stdout) == (0, b""), done.stderr
+    done = forked.tf1_mtl("draw", "--script", script, "-o", path)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "several_losses.py" in svg_texts(path)
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -66,12 +67,7 @@ with tf.Session() as session:
 
 def explained(*args, **options):
     """`tf1-mtl explain` in a process of its own, since a script lasts for the rest of one."""
-    return subprocess.run(
-        [sys.executable, "-m", "tf1_mtl", "explain", *map(str, args)],
-        capture_output=True,
-        text=True,
-        **options
-    )  # fmt: skip
+    return forked.tf1_mtl("explain", *args, **options)
 
 
 @pytest.fixture
@@ -292,23 +288,21 @@ with tf.Session() as session:
     sys.stdout.close()
     session.run(step, {x: 1.0})
 """)
-    environment = {**os.environ, "PYTHONPATH": os.path.dirname(HERE)}
     # A global variable has ":0" as its tensor has.
-    done = explained("--script", path, "w:0", "x:0", cwd=str(tmp_path), env=environment)
+    done = explained("--script", path, "w:0", "x:0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("session.run([weight, x])")
-    with open("/dev/full", "w") as full:
-        command = [sys.executable, "-m", "tf1_mtl", "explain", "--script", path, "w"]
-        env = dict(environment, PYTHONDONTWRITEBYTECODE="1")
-        done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, cwd=str(tmp_path), env=env
-        )
+    full = (
+        "import os, sys; from tf1_mtl import cli; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); "
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    done = forked.python("-c", full, "explain", "--script", path, "w", cwd=tmp_path)
     assert done.returncode == 2
-    (line,) = done.stderr.decode().splitlines()
+    (line,) = done.stderr.splitlines()
     assert line.startswith("tf1-mtl: [Errno 28]")
     if importlib.util.find_spec("matplotlib") is not None:
-        command[3:] = ["draw", "--script", path, "-o", "picture.svg"]
-        assert subprocess.run(command, cwd=str(tmp_path), env=environment).returncode == 0
+        drawn = forked.tf1_mtl("draw", "--script", path, "-o", "picture.svg", cwd=tmp_path)
+        assert drawn.returncode == 0, drawn.stderr
         assert (tmp_path / "picture.svg").exists()
 
 
@@ -363,7 +357,7 @@ with tf.Session() as session:
         print("finally")
 """,
     }
-    done = explained("--script", script(model + ways[way]), "step", timeout=120)
+    done = explained("--script", script(model + ways[way]), "step")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("session.run([step])")
     assert "w" in done.stdout.split("writes")[1].splitlines()[0]

@@ -220,7 +220,9 @@ def _validator(
         return
     from tf1_mtl.prediction import Model, weights_of
 
-    with Model(weights_of(net, session), args.device) as model:
+    with quiet(args.verbose):  # with --cluster it is the first session of this process
+        model = Model(weights_of(net, session), args.device)
+    with model:
 
         def validate() -> Dict[str, Any]:
             model.take(weights_of(net, session))
