@@ -200,6 +200,22 @@ class SmoothedLoss(Plain):
         return np.float32(self.average_loss)
 
 
+class TwiceInOneTask(Plain):
+    """The loss of one task is returned times 2, that of the other runs as it is."""
+
+    twice = "Y1"
+
+    def step(self, task, X, Y1, Y2):
+        loss = super().step(task, X, Y1, Y2)
+        return loss * np.float32(2) if task == self.twice else loss
+
+
+class TwiceInJoint(TwiceInOneTask):
+    """The joint loss is returned times 2, those of the tasks as they are."""
+
+    twice = "joint"
+
+
 class LossLate(Plain):
     """The loss of the run before is returned."""
 
@@ -425,6 +441,18 @@ ENTRIES = (
         "the loss is reported times 2, trained on as it should be",
         edit("reported loss scaled", LOSSES, 2.0),
         reported=lambda self, loss: loss * 2,
+    ),
+    wrong(
+        "loss-of-Y1-reported-doubled",
+        "the loss of Y1 is reported times 2, the joint loss as it is",
+        edit("reported loss scaled", "L2Loss", 2.0),
+        base=TwiceInOneTask,
+    ),
+    wrong(
+        "joint-loss-reported-doubled",
+        "the joint loss is reported times 2, those of Y1 and Y2 as they are",
+        edit("reported loss scaled", "add", 2.0),
+        base=TwiceInJoint,
     ),
     wrong(
         "loss-reported-times-1.000005",

@@ -199,6 +199,9 @@ class _Search:
         in_turn = self._in_turn(view.runs, tolerances, forward_search)
         if in_turn is not None:
             return in_turn
+        reported = self._of_some_reports(view.runs, tolerances, forward_search)
+        if reported is not None:
+            return reported
         followed: Dict[Tuple[Edit, ...], Forward] = {}
         for level in forward_search.levels():
             alternatives = []
@@ -228,6 +231,26 @@ class _Search:
                     return found
             if alternatives:
                 break  # what explains all losses with less is not far off
+        return None
+
+    def _of_some_reports(
+        self, runs: Sequence[PortRun], tolerances: Sequence[Any], search: ForwardSearch
+    ) -> Optional[Tuple[Edit, ...]]:
+        """Return the edits where a port trains as it should and some tasks return a factor more."""
+        right = [task for task in search.tasks if search.is_right(task)]
+        wrong = [task for task in search.tasks if task not in right]
+        if not (self.factors_show and right and wrong):
+            return None
+        if self._search(runs, Forward(), tolerances).wrong:
+            return None
+        nodes = {node_and_output(search.tasks[t].tasks[t].loss)[0] for t in wrong}
+        for forward in search.explanations(wrong):
+            reported = _as_reported(forward)
+            own = all(set(atom.edit.places) <= nodes for atom in forward.atoms)
+            if reported is not None and own and not reported.atoms:
+                accepted = self._accepted(runs, reported, Updates({}, ()), forward, right)
+                if accepted is not None:
+                    return accepted
         return None
 
     def _of_forward(
@@ -443,6 +466,7 @@ class _Search:
         forward: Forward,
         updates: Updates,
         returned: Optional[Forward] = None,
+        right: Sequence[str] = (),
     ) -> Optional[Tuple[Edit, ...]]:
         """Return all edits, if a port with them would be right in every case.
 
@@ -451,22 +475,23 @@ class _Search:
           forward: What it trains on.
           updates: What its optimizers do.
           returned: What it returns the losses of, where that is something else.
+          right: Tasks whose losses are known to be right.
         """
         found = (*forward.edits, *updates.edits)
         is_explained = (
             (found or self._shown)
-            and all(self._explains_losses(run, returned or forward) for run in self.all)
+            and all(self._explains_losses(run, returned or forward, right) for run in self.all)
             and all(_explains_updates(run, forward, updates) for run in self.all)
         )
         return found if is_explained else None
 
-    def _explains_losses(self, run: PortRun, forward: Forward) -> bool:
-        reported = {place for edit in forward.reports for place in edit.places}
+    def _explains_losses(self, run: PortRun, forward: Forward, right: Sequence[str]) -> bool:
+        known = {*right, *(place for edit in forward.reports for place in edit.places)}
         trace = Trace(forward.model(run.case), run, bounds=True)
         for index in range(len(run.losses)):
             loss = trace.step(index).loss
             task = run.case.steps[index].task
-            if loss is None or task in reported:
+            if loss is None or task in known:
                 continue
             room = max(float(np.max(error_of(loss))), _ulps(value_of(loss)))
             if not abs(run.losses[index] - float(value_of(loss))) <= room:

@@ -184,6 +184,10 @@ class ForwardSearch:
         yield self._search(tasks, Forward(), FITTED)
         yield self._search(tasks, Forward(), PAIRS)
 
+    def explanations(self, tasks: Sequence[str]) -> Iterator[Forward]:
+        """Yield what explains the losses of some tasks by one edit or a factor of each."""
+        return self._search(tasks, Forward(), FACTOR)
+
     def _with_bias(self, tasks: Sequence[str]) -> Iterator[Forward]:
         """Yield models with biases, which a port trains and does not show.
 
