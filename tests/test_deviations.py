@@ -14,14 +14,10 @@ from tf1_mtl.baseline import Reference, check, check_case, golden_names, load_go
 from tf1_mtl.baseline.reference import WEIGHTS
 from tf1_mtl.baseline.stages import STAGES
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 #: All but the 1,000 steps.
 SHORT = tuple(name for name in golden_names() if name != "joint-1000")
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """What is found must not depend on the speed of the machine."""
-    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
 
 
 # Wrong ports that owe nothing to `Deviant`: the NumPy port with some of its lines changed

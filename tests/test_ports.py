@@ -7,6 +7,8 @@ import pytest
 from ports import PORTS, checked, row
 from sampling import one_in
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 #: The extra `ports` is installed as a whole or not at all.
 EXTRA = ("torch", "jax", "optax", "keras")

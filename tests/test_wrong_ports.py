@@ -11,6 +11,8 @@ from wrong_ports.base import Plain
 
 from tf1_mtl.baseline import check, check_case, golden_names
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 #: All but the 1,000 steps.
 SHORT = tuple(name for name in golden_names() if name != "joint-1000")
 #: What the default suite runs: one or two of each module. Several at once and correct ports: slow.
@@ -39,12 +41,6 @@ NOT_NAMED = {
 #: The extra `ports` is installed as a whole or not at all.
 EXTRA = ("torch", "jax", "optax", "keras")
 MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """What is found must not depend on the speed of the machine."""
-    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
 
 
 def entries(among):

@@ -46,7 +46,7 @@ from tf1_mtl.baseline.simulation import (
 )
 from tf1_mtl.baseline.update_search import Updates, UpdateSearch
 
-SECONDS = 8.0  #: of CPU time after which the search gives up
+SECONDS = 8.0  #: of CPU time of its thread after which the search gives up
 _ROUNDINGS = (catalogue.float16, catalogue.bfloat16)
 STEPS = 40  #: of a case that are searched; a longer case is cut
 ALTERNATIVES = 4  #: explanations of the losses that are followed
@@ -132,7 +132,7 @@ class _Search:
         cut = [run for run in cut if run.after]
         short = [run for run in cut if len(run.case.steps) <= 2 * STEPS]
         self.all, self.runs = cut, sorted(short or cut, key=lambda run: len(run.after))
-        self.until = time.process_time() + share * SECONDS
+        self.until = time.thread_time() + share * SECONDS
         self._shown: Tuple[Edit, ...] = ()  # what is wrong before the first step
         self._base: Any = None
         self._base_wrong = 0
@@ -140,7 +140,7 @@ class _Search:
 
     def check_time(self) -> None:
         """Raise OutOfTime when the time is up."""
-        if time.process_time() > self.until:
+        if time.thread_time() > self.until:
             raise OutOfTime
 
     def diagnosis(self) -> Diagnosis:
