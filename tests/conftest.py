@@ -1,10 +1,15 @@
 """Options of this test suite, and the line with which it ends."""
 
+import contextlib
 import os
 import platform
 import sys
 
 import pytest
+
+# A process that has TensorFlow 2.21 crashes when it loads this part of PyTorch 2.13 after it.
+with contextlib.suppress(ImportError):
+    import triton  # noqa: F401
 
 # `tests.benchmarks` is imported as it is run. At the end of the path, the installed package counts.
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
