@@ -1,5 +1,6 @@
 """The graph over several processes: placement, the same bits, isolation, and lost servers."""
 
+import ctypes
 import glob
 import json
 import os
@@ -85,6 +86,47 @@ def test_without_a_namespace_nothing_starts(monkeypatch, capsys):
     assert not started
 
 
+ONE, TWO = ["a:1"], ["b:1", "c:2"]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("no", "is not JSON"),
+        ("[]", "the jobs ps and worker"),
+        ({"ps": ONE, "worker": TWO, "chief": ONE}, "the jobs ps and worker"),
+        ({"ps": "a:1", "worker": TWO}, "ps should be a list"),
+        ({"ps": ["a"], "worker": TWO}, "/job:ps/task:0: is 'a', but should be HOST:PORT"),
+        ({"ps": ONE, "worker": ["b:0", "c:2"]}, "/job:worker/task:0: is 'b:0'"),
+        ({"ps": ONE, "worker": ["b:1", 5]}, "/job:worker/task:1: is 5"),
+        ({"ps": [], "worker": TWO}, "has 0 servers of the job ps and 2"),
+        ({"ps": ONE, "worker": ["b:1"]}, "should have one and at least two"),
+        ({"ps": ONE, "worker": ["b:1", "b:1"]}, "has b:1 twice"),
+    ],
+)
+def test_a_file_that_names_no_cluster(tmp_path, capsys, content, message):
+    path = tmp_path / "cluster.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    for arguments in (["joint"], ["serve", "--job", "ps", "--task", "0"]):
+        assert main([*arguments, "--cluster", str(path)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"tf1-mtl: --cluster: {path}: ") and message in error
+        assert error.count("\n") == 1
+
+
+def test_serve_asks_for_a_closed_network(tmp_path, capsys, monkeypatch):
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps({"ps": ONE, "worker": TWO}))
+    arguments = ["serve", "--cluster", str(path), "--job", "worker", "--task"]
+    monkeypatch.setattr(isolation, "is_isolated", lambda: False)
+    assert main([*arguments, "1"]) == 2
+    assert "give --trust-network" in capsys.readouterr().err
+    assert main([*arguments, "2"]) == 2
+    assert "Give a number from 0 to 1." in capsys.readouterr().err
+    assert main(["joint", "--cluster", str(tmp_path / "nothing")]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
 # What follows starts servers
 
 
@@ -100,12 +142,13 @@ def namespaces():
 class Client:
     """A command that trains, and what it printed."""
 
-    def __init__(self, arguments, out):
+    def __init__(self, arguments, out, command=(*COMMAND,), before=None):
         self.out = out
         with open(out, "w") as file:
             self.process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                [*command, *arguments],
                 cwd=ROOT,
+                preexec_fn=before,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 stdout=file,
                 stderr=subprocess.PIPE,
@@ -131,15 +174,55 @@ def start(namespaces, tmp_path_factory):
     """Starts commands, and ends what is left of them."""
     started = []
 
-    def run(*arguments):
+    def run(*arguments, **settings):
         out = str(tmp_path_factory.mktemp("out") / "stdout")
-        started.append(Client(arguments, out))
+        started.append(Client(arguments, out, **settings))
         return started[-1]
 
     yield run
     for client in started:
         client.process.kill()
         client.end()
+
+
+class Served:
+    """Servers of `tf1-mtl serve` in one network namespace, which the first of them makes."""
+
+    def __init__(self, start, path):
+        self._start, self.path = start, path
+        spec = {"ps": ["127.0.0.1:2300"], "worker": ["127.0.0.1:2301", "127.0.0.1:2302"]}
+        with open(path, "w") as file:
+            json.dump(spec, file)
+        self.servers = {}
+        isolated = (sys.executable, "-m", "tf1_mtl.isolation")
+        self.serve("ps", 0, command=isolated)
+        self.serve("worker", 0)
+        self.serve("worker", 1)
+
+    def serve(self, job, task, **settings):
+        """Start a server, and wait until it says that it serves."""
+        arguments = ("serve", "--cluster", self.path, "--job", job, "--task", str(task))
+        server = self.inside(*arguments, **settings)
+        line = server.process.stderr.readline()
+        assert f"/job:{job}/task:{task}, port" in line, line
+        self.servers[job, task] = server.process
+
+    def inside(self, *arguments, **settings):
+        """Start a command in the namespace."""
+        if self.servers:
+            settings["before"] = self._join
+        return self._start(*arguments, **settings)
+
+    def _join(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        for name in ("user", "net"):
+            with open(f"/proc/{self.servers['ps', 0].pid}/ns/{name}") as file:
+                assert libc.setns(file.fileno(), 0) == 0, os.strerror(ctypes.get_errno())
+
+
+@pytest.fixture
+def served(start, tmp_path):
+    return Served(start, str(tmp_path / "cluster.json"))
 
 
 def servers_of(parent):
@@ -186,6 +269,55 @@ def test_the_losses_are_those_of_one_process(start, regime, variables):
     assert "cluster of 3 processes" in error
     with open(client.out) as file:
         assert file.read().splitlines() == trained(*arguments)
+
+
+@pytest.mark.slow
+def test_two_clients_share_servers_and_no_variables(served):
+    given = [("joint", "--seed", "5"), ("alternate", "--seed", "6")]
+    given = [(*arguments, "--steps", "200") for arguments in given]
+    clients = [served.inside(*arguments, "--cluster", served.path) for arguments in given]
+    for arguments, client in zip(given, clients):
+        status, error = client.end()
+        assert status == 0, error
+        with open(client.out) as file:
+            assert file.read().splitlines() == trained(*arguments)
+    assert all(server.poll() is None for server in served.servers.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("job, task", [("ps", 0), ("worker", 1)])
+def test_a_lost_server_of_a_file_is_started_again(served, tmp_path, job, task):
+    """The namespace lasts as long as one of its processes, so that the first may be ended."""
+    arguments = ("joint", "--seed", "4", "--checkpoint", str(tmp_path / "saved"))
+    cluster_options = ("--save-every", "20", "--cluster", served.path)
+    client = served.inside(*arguments, *cluster_options, "--steps", "1000000")
+    client.wait_until_it_trains()
+    wait_until(lambda: list(tmp_path.glob("saved/model.ckpt-*.index")))
+    killed = served.servers[job, task]
+    if job == "ps":  # its place is joined through another one
+        served.servers["ps", 0] = served.servers["worker", 0]
+    killed.kill()
+    status, error = client.end(cluster.SECONDS + 60)
+    assert status == 2, error
+    assert f"/job:{job}/task:{task} is lost: it takes no connection at 127.0.0.1:23" in error
+    client = served.inside(*arguments, *cluster_options, "--steps", "1000000")
+    status, error = client.end()
+    assert status == 2 and f"serve --cluster FILE.json --job {job} --task {task}" in error
+    served.serve(job, task)
+    saved = [int(re.findall(r"\d+", path.name)[0]) for path in tmp_path.glob("saved/*.index")]
+    steps = str(max(saved) + 30)
+    client = served.inside(*arguments, *cluster_options, "--steps", steps)
+    status, error = client.end()
+    assert status == 0, error
+    with open(client.out) as file:
+        assert file.read().splitlines() == trained(*arguments[:3], "--steps", steps)[max(saved) :]
+
+
+@pytest.mark.slow
+def test_a_port_that_is_taken(served):
+    arguments = ("serve", "--cluster", served.path, "--job", "worker", "--task", "1")
+    status, error = served.inside(*arguments).end()
+    assert status == 2 and "port 2302 cannot be used" in error and "Traceback" not in error
 
 
 @pytest.mark.slow

@@ -13,10 +13,21 @@ import sys
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from tf1_mtl import __version__
-from tf1_mtl.commands import check, compare, draw, explain, lesson, predict, reproduce, run, train
+from tf1_mtl.commands import (
+    check,
+    compare,
+    draw,
+    explain,
+    lesson,
+    predict,
+    reproduce,
+    run,
+    serve,
+    train,
+)
 from tf1_mtl.errors import InputError, did_you_mean, printable
 
-_COMMANDS = (reproduce, train, predict, check, explain, draw, lesson, compare, run)
+_COMMANDS = (reproduce, train, predict, check, explain, draw, lesson, compare, run, serve)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:

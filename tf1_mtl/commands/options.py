@@ -25,6 +25,11 @@ def count(text: str) -> int:
     return _whole(text, 1, None, "a whole number of at least 1")
 
 
+def task_number(text: str) -> int:
+    """Returns the number of a server in its job."""
+    return _whole(text, 0, None, "a whole number of at least 0")
+
+
 def seed(text: str) -> int:
     """Returns a seed that `numpy.random.RandomState` takes."""
     return _whole(text, 0, LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED}")

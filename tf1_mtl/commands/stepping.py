@@ -14,8 +14,10 @@ from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
 from tf1_mtl.scale import STEPPINGS
+from tf1_mtl.scale.cluster_file import read_spec
 
 _SAVE_EVERY = 1000
+_LOCAL = "local"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -29,9 +31,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cluster",
-        choices=["local"],
-        help="train over three processes of this machine: the shared layer in one, each task in "
-        "one of its own. The losses are the same bits",
+        metavar="local|FILE.json",
+        help="train over three processes: the shared layer in one, each task in one of its own. "
+        "local starts them on this machine; a file names servers of `tf1-mtl serve`. The losses "
+        "are the same bits",
     )
     parser.add_argument(
         "--checkpoint",
@@ -76,10 +79,12 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _check_cluster(args: argparse.Namespace) -> None:
-    """Reject what a cluster cannot do, and move this process where nothing can reach the servers.
+    """Reject what a cluster cannot do.
+
+    With local servers, move this process to where nothing else can reach them.
 
     Raises:
-      InputError: An option does not go with --cluster.
+      InputError: An option does not go with --cluster, or the file has no addresses.
     """
     if args.stepping != "session":
         raise InputError(f"--cluster: does not go with --stepping {args.stepping}. Leave one out.")
@@ -88,6 +93,9 @@ def _check_cluster(args: argparse.Namespace) -> None:
     for option in ("record", "logdir"):
         if getattr(args, option):
             raise InputError(f"--cluster: does not go with --{option}. Leave one out.")
+    if args.cluster != _LOCAL:
+        args.servers = read_spec(args.cluster)
+        return
     from tf1_mtl.isolation import is_isolated, run_isolated
 
     if not is_isolated():
@@ -97,9 +105,11 @@ def _check_cluster(args: argparse.Namespace) -> None:
 def open_session(args: argparse.Namespace, net: Any) -> Any:
     """Open the session that the options ask for: on this process, or on a cluster."""
     if args.cluster:
-        from tf1_mtl.scale.cluster import open_local_session
+        from tf1_mtl.scale import cluster
 
-        return open_local_session(net)
+        if args.cluster == _LOCAL:
+            return cluster.open_local_session(net)
+        return cluster.open_session_on(net, args.servers)
     from tf1_mtl import session
     from tf1_mtl.scale import session_config
 

@@ -1,11 +1,12 @@
-"""Trains the graph of the article over several processes of this machine.
+"""Trains the graph of the article over several processes, of this machine or of several.
 
 One graph, cut at the borders of devices: a server of the job `ps` keeps the shared layer, and each
 task has a server of the job `worker` with its head, its loss, its gradients and its slots. The
 client runs `session.run` as before, and TensorFlow sends the tensors that cross a border. Only the
-placement differs, so that the losses are those of one process, bit for bit.
+placement differs, so that the losses are those of one process, bit for bit. Each session has
+variables of its own on the servers, so that no client changes what another one trains.
 
-As a module this is one of the servers, and ends with the process that started it.
+As a module this is one of the local servers, and ends with the process that started it.
 """
 
 import ctypes
@@ -16,13 +17,14 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional, Sequence
 
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.isolation import is_isolated
+from tf1_mtl.scale.cluster_file import Spec, port_of, takes_connections
 from tf1_mtl.session import DeviceSession
 
 PS, WORKERS = ("ps", 0), (("worker", 0), ("worker", 1))
@@ -49,7 +51,7 @@ class Server(NamedTuple):
     job: str
     task: int
     address: str
-    process: Any
+    process: Any = None  #: where this process started it
 
     @property
     def name(self) -> str:
@@ -74,66 +76,119 @@ def open_local_session(net: MultiTaskGraph) -> "ClusterSession":
             "cluster: a network interface is up, and a TensorFlow server would be open to it. "
             "Run in a network namespace, as `tf1-mtl ... --cluster local` does."
         )
-    place(net.graph)
-    return ClusterSession(_Cluster(), net.graph)
+    servers = _start_servers()
+    try:
+        return _open(net, servers)
+    except BaseException:
+        _end(servers)
+        raise
 
 
-class _Cluster:
-    """The running servers."""
+def open_session_on(net: MultiTaskGraph, spec: Spec) -> "ClusterSession":
+    """Place the graph on servers that run already, and open a session.
 
-    def __init__(self) -> None:
-        ports = iter(_free_ports(3))
-        spec: Dict[str, List[str]] = {"ps": [], "worker": []}
-        for job, _ in (PS, *WORKERS):
-            spec[job].append(f"127.0.0.1:{next(ports)}")
-        self.servers = [
-            Server(job, task, spec[job][task], _start(spec, job, task))
-            for job, task in (PS, *WORKERS)
-        ]
+    Args:
+      net: The graph of the article. Its nodes get a device.
+      spec: The addresses of the servers.
+
+    Returns:
+      The session; nothing is initialized yet. Closing it leaves the servers as they are.
+
+    Raises:
+      InputError: A server does not answer.
+    """
+    servers = [
+        Server(job, task, address)
+        for job, addresses in spec.items()
+        for task, address in enumerate(addresses)
+    ]
+    for server in servers:
+        if not takes_connections(server.address, _PROBE_SECONDS):
+            raise InputError(
+                f"cluster: {server.name} takes no connection at {server.address}. Start it there: "
+                f"tf1-mtl serve --cluster FILE.json --job {server.job} --task {server.task}"
+            )
+    return _open(net, servers)
+
+
+def start_server(spec: Spec, job: str, task: int) -> tf.train.Server:
+    """Return a server that runs in threads of this process until the process ends.
+
+    Raises:
+      InputError: The port is taken, or TensorFlow cannot serve.
+    """
+    port = port_of(spec[job][task])
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            for server in self.servers:
-                _wait_for(server)
-        except BaseException:
-            self.stop()
-            raise
+            sock.bind(("", port))
+        except OSError as error:
+            raise InputError(
+                f"serve: port {port} cannot be used ({error.strerror}). End what uses it, or give "
+                f"/job:{job}/task:{task} another port in the file of every machine."
+            ) from None
+    try:
+        return tf.train.Server(spec, job_name=job, task_index=task)
+    except tf.errors.OpError as error:
+        raise InputError(f"serve: TensorFlow cannot serve at port {port}: {error}.") from None
 
-    def stop(self) -> None:
-        """End the servers."""
-        for server in self.servers:
+
+def _open(net: MultiTaskGraph, servers: Sequence["Server"]) -> "ClusterSession":
+    place(net.graph)
+    lost = _lost(servers)
+    if lost:
+        raise InputError(
+            f"cluster: {lost.name} at {lost.address} does not answer as a server of this cluster "
+            f"within {_PROBE_SECONDS} s. Every server must have the same file; start it again."
+        )
+    return ClusterSession(servers, net.graph)
+
+
+def _end(servers: Sequence["Server"]) -> None:
+    """End the servers that this process started."""
+    for server in servers:
+        if server.process is not None:
             server.process.kill()
             server.process.wait()
 
-    def lost(self) -> Optional[Server]:
-        """Return a server that has ended or does not answer; None where all of them do."""
-        for server in self.servers:
-            if server.process.poll() is not None:
-                return server
-        return next((server for server in self.servers if not _answers(server)), None)
+
+def _lost(servers: Sequence["Server"]) -> Optional["Server"]:
+    """Return a server that has ended or does not answer; None where all of them do."""
+    for server in servers:
+        if server.process is not None and server.process.poll() is not None:
+            return server
+    return next((server for server in servers if not _answers(server)), None)
 
 
 class ClusterSession(DeviceSession):
     """A session on a cluster. It ends the process when a server is lost."""
 
-    def __init__(self, cluster: _Cluster, graph: tf.Graph) -> None:
-        settings = tf.ConfigProto(operation_timeout_in_ms=1000 * SECONDS)
-        super().__init__(graph, settings, target=f"grpc://{cluster.servers[0].address}")
-        self._cluster = cluster
-        self.device = f"cluster of {len(cluster.servers)} processes"
+    def __init__(self, servers: Sequence[Server], graph: tf.Graph) -> None:
+        settings = tf.ConfigProto(
+            operation_timeout_in_ms=1000 * SECONDS, isolate_session_state=True
+        )
+        master = next(server for server in servers if (server.job, server.task) == PS)
+        super().__init__(graph, settings, target=f"grpc://{master.address}")
+        self._servers = servers
+        self.device = f"cluster of {len(servers)} processes"
 
     def close(self) -> None:
-        """Close the session and end the servers."""
+        """Close the session and end the servers that this process started."""
         super().close()
-        self._cluster.stop()
+        _end(self._servers)
 
     def run(self, *given: Any, **options: Any) -> Any:
         """Run as `tf.Session.run` does."""
         try:
             return super().run(*given, **options)
         except _LOST as error:
-            lost = self._cluster.lost()
-            what = (
-                f"{lost.name} is lost: {_state(lost)}" if lost else f"an operation failed: {error}"
-            )
+            lost = _lost(self._servers)
+            if lost:
+                what = f"{lost.name} is lost: {_state(lost)}"
+            elif isinstance(error, tf.errors.AbortedError):
+                what = "a server was started anew, and has lost its variables"
+            else:
+                what = f"an operation failed: {error}"
             # TensorFlow aborts when a session on a lost server is closed. The servers end with
             # this process.
             print(
@@ -167,6 +222,24 @@ def _process_of(graph: tf.Graph, node: tf.Operation) -> Any:
     return next((worker for worker, names in zip(WORKERS, _HEADS) if first in names), PS)
 
 
+def _start_servers() -> List[Server]:
+    """Return the servers of this machine, which take connections."""
+    ports = iter(_free_ports(3))
+    spec: Spec = {"ps": [], "worker": []}
+    for job, _ in (PS, *WORKERS):
+        spec[job].append(f"127.0.0.1:{next(ports)}")
+    servers = [
+        Server(job, task, spec[job][task], _start(spec, job, task)) for job, task in (PS, *WORKERS)
+    ]
+    try:
+        for server in servers:
+            _wait_for(server)
+    except BaseException:
+        _end(servers)
+        raise
+    return servers
+
+
 def _free_ports(number: int) -> List[int]:
     sockets = [socket.socket() for _ in range(number)]
     try:
@@ -178,7 +251,7 @@ def _free_ports(number: int) -> List[int]:
             sock.close()
 
 
-def _start(spec: Dict[str, List[str]], job: str, task: int) -> Any:
+def _start(spec: Spec, job: str, task: int) -> Any:
     """Start a server that signals of the terminal do not reach."""
     arguments = [json.dumps(spec), job, str(task), str(os.getpid())]
     return subprocess.Popen(
@@ -193,12 +266,10 @@ def _start(spec: Dict[str, List[str]], job: str, task: int) -> Any:
 
 def _wait_for(server: Server) -> None:
     """Return when a server takes connections."""
-    host, port = server.address.split(":")
     last = time.monotonic() + START_SECONDS
     while server.process.poll() is None and time.monotonic() < last:
-        with socket.socket() as sock:
-            if sock.connect_ex((host, int(port))) == 0:
-                return
+        if takes_connections(server.address, _PROBE_SECONDS):
+            return
         time.sleep(0.1)
     raise InputError(
         f"cluster: {server.name} did not start: {_state(server)}. Run the same command again."
@@ -222,8 +293,11 @@ def _answers(server: Server) -> bool:
 
 
 def _state(server: Server) -> str:
-    status = server.process.poll()
-    return f"it does not answer within {SECONDS} s" if status is None else f"it ended ({status})"
+    if server.process is not None and server.process.poll() is not None:
+        return f"it ended ({server.process.poll()})"
+    if not takes_connections(server.address, _PROBE_SECONDS):
+        return f"it takes no connection at {server.address}"
+    return f"it does not answer within {SECONDS} s"
 
 
 def _serve(spec: str, job: str, task: str, parent: str) -> None:
@@ -231,8 +305,8 @@ def _serve(spec: str, job: str, task: str, parent: str) -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != int(parent):
         return  # it ended before the line above
-    tf.train.Server(json.loads(spec), job_name=job, task_index=int(task))
-    while True:
+    server = start_server(json.loads(spec), job, int(task))
+    while server:
         time.sleep(3600)
 
 
