@@ -194,18 +194,19 @@ class Served:
         with open(path, "w") as file:
             json.dump(spec, file)
         self.servers = {}
-        isolated = (sys.executable, "-m", "tf1_mtl.isolation")
-        self.serve("ps", 0, command=isolated)
-        self.serve("worker", 0)
-        self.serve("worker", 1)
+        self.serve(("ps", 0), command=(sys.executable, "-m", "tf1_mtl.isolation"))
+        self.serve(("worker", 0), ("worker", 1))
 
-    def serve(self, job, task, **settings):
-        """Start a server, and wait until it says that it serves."""
-        arguments = ("serve", "--cluster", self.path, "--job", job, "--task", str(task))
-        server = self.inside(*arguments, **settings)
-        line = server.process.stderr.readline()
-        assert f"/job:{job}/task:{task}, port" in line, line
-        self.servers[job, task] = server.process
+    def serve(self, *names, **settings):
+        """Start servers, and wait until each says that it serves."""
+        started = {}
+        for job, task in names:
+            arguments = ("serve", "--cluster", self.path, "--job", job, "--task", str(task))
+            started[job, task] = self.inside(*arguments, **settings).process
+        for (job, task), process in started.items():
+            line = process.stderr.readline()
+            assert f"/job:{job}/task:{task}, port" in line, line
+        self.servers.update(started)
 
     def inside(self, *arguments, **settings):
         """Start a command in the namespace."""
@@ -282,28 +283,26 @@ def test_two_clients_share_servers_and_no_variables(served):
         with open(client.out) as file:
             assert file.read().splitlines() == trained(*arguments)
     assert all(server.poll() is None for server in served.servers.values())
+    arguments = ("serve", "--cluster", served.path, "--job", "worker", "--task", "1")
+    status, error = served.inside(*arguments).end()
+    assert status == 2 and "port 2302 cannot be used" in error and "Traceback" not in error
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("job, task", [("ps", 0), ("worker", 1)])
-def test_a_lost_server_of_a_file_is_started_again(served, tmp_path, job, task):
-    """The namespace lasts as long as one of its processes, so that the first may be ended."""
+def test_a_lost_server_of_a_file_is_started_again(served, tmp_path):
     arguments = ("joint", "--seed", "4", "--checkpoint", str(tmp_path / "saved"))
     cluster_options = ("--save-every", "20", "--cluster", served.path)
     client = served.inside(*arguments, *cluster_options, "--steps", "1000000")
     client.wait_until_it_trains()
     wait_until(lambda: list(tmp_path.glob("saved/model.ckpt-*.index")))
-    killed = served.servers[job, task]
-    if job == "ps":  # its place is joined through another one
-        served.servers["ps", 0] = served.servers["worker", 0]
-    killed.kill()
+    served.servers["worker", 1].kill()
     status, error = client.end(cluster.SECONDS + 60)
     assert status == 2, error
-    assert f"/job:{job}/task:{task} is lost: it takes no connection at 127.0.0.1:23" in error
+    assert "/job:worker/task:1 is lost: it takes no connection at 127.0.0.1:2302" in error
     client = served.inside(*arguments, *cluster_options, "--steps", "1000000")
     status, error = client.end()
-    assert status == 2 and f"serve --cluster FILE.json --job {job} --task {task}" in error
-    served.serve(job, task)
+    assert status == 2 and "serve --cluster FILE.json --job worker --task 1" in error
+    served.serve(("worker", 1))
     saved = [int(re.findall(r"\d+", path.name)[0]) for path in tmp_path.glob("saved/*.index")]
     steps = str(max(saved) + 30)
     client = served.inside(*arguments, *cluster_options, "--steps", steps)
@@ -311,13 +310,6 @@ def test_a_lost_server_of_a_file_is_started_again(served, tmp_path, job, task):
     assert status == 0, error
     with open(client.out) as file:
         assert file.read().splitlines() == trained(*arguments[:3], "--steps", steps)[max(saved) :]
-
-
-@pytest.mark.slow
-def test_a_port_that_is_taken(served):
-    arguments = ("serve", "--cluster", served.path, "--job", "worker", "--task", "1")
-    status, error = served.inside(*arguments).end()
-    assert status == 2 and "port 2302 cannot be used" in error and "Traceback" not in error
 
 
 @pytest.mark.slow
