@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import itertools
 import sys
-from typing import Any, Callable, ContextManager, Dict, Iterator
+from typing import Any, Callable, ContextManager, Dict, Iterator, Tuple
 
 import numpy as np
 
@@ -35,6 +35,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="train over three processes: the shared layer in one, each task in one of its own. "
         "local starts them on this machine; a file names servers of `tf1-mtl serve`. The losses "
         "are the same bits",
+    )
+    parser.add_argument(
+        "--replicas",
+        type=options.count,
+        metavar="N",
+        help="with --cluster, joint only: split the rows of each step over N workers. The step is "
+        "the same up to rounding",
     )
     parser.add_argument(
         "--checkpoint",
@@ -74,8 +81,24 @@ def check(args: argparse.Namespace) -> None:
             "--record: keeps a whole run, but a run with --checkpoint may be a part of one. Leave "
             "out one or the other."
         )
+    if args.replicas:
+        _check_replicas(args)
     if args.cluster:
         _check_cluster(args)
+
+
+def _check_replicas(args: argparse.Namespace) -> None:
+    """Reject what replicas cannot do.
+
+    Raises:
+      InputError: There is no cluster, the task is not joint, or there is one replica.
+    """
+    if not args.cluster:
+        raise InputError("--replicas: are the workers of a cluster. Give --cluster too.")
+    if args.name != "joint":
+        raise InputError(f"--replicas: goes with joint, but not with {args.name}. Leave it out.")
+    if args.replicas < 2:
+        raise InputError("--replicas: is 1, but should be at least 2. Leave it out.")
 
 
 def _check_cluster(args: argparse.Namespace) -> None:
@@ -95,6 +118,12 @@ def _check_cluster(args: argparse.Namespace) -> None:
             raise InputError(f"--cluster: does not go with --{option}. Leave one out.")
     if args.cluster != _LOCAL:
         args.servers = read_spec(args.cluster)
+        there = len(args.servers["worker"])
+        if args.replicas and args.replicas > there:
+            raise InputError(
+                f"--replicas: {args.replicas}, but {args.cluster} has {there} of the job worker. "
+                f"Give at most {there}, or add servers."
+            )
         return
     from tf1_mtl.isolation import is_isolated, run_isolated
 
@@ -102,19 +131,28 @@ def _check_cluster(args: argparse.Namespace) -> None:
         run_isolated(args.argv)
 
 
-def open_session(args: argparse.Namespace, net: Any) -> Any:
-    """Open the session that the options ask for: on this process, or on a cluster."""
+def open_session(args: argparse.Namespace, net: Any) -> Tuple[Any, Any]:
+    """Open the session that the options ask for: on this process, or on a cluster.
+
+    Returns:
+      The graph to train, which is `net` or the same with replicas, and the session.
+    """
     if args.cluster:
         from tf1_mtl.scale import cluster
+        from tf1_mtl.scale.replicas import replicate
 
+        if args.replicas:
+            net = replicate(net, args.replicas)
+        else:
+            cluster.place(net.graph)
         if args.cluster == _LOCAL:
-            return cluster.open_local_session(net)
-        return cluster.open_session_on(net, args.servers)
+            return net, cluster.open_local_session(net.graph, args.replicas or 2)
+        return net, cluster.open_session_on(net.graph, args.servers)
     from tf1_mtl import session
     from tf1_mtl.scale import session_config
 
     config = session_config(args.stepping, args.variables)
-    return session.open_session(net, args.device, config)
+    return net, session.open_session(net, args.device, config)
 
 
 def choose_seed(args: argparse.Namespace) -> int:

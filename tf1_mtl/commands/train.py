@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
 
             style.check_path(args.plot)
         net = build_graph(rng, variables=args.variables, learning_rate=args.learning_rate, **sizes)
-        session = stepping.open_session(args, net)
+        net, session = stepping.open_session(args, net)
 
     if not args.quiet:
         print(f"seed {seed}, {session.device}, TensorFlow {tf.__version__}", file=sys.stderr)
@@ -253,11 +253,23 @@ def _sizes_and_draw(
     data = options.read_data(args)
     if data is None:
         batch = args.batch or 10
-        return {"batch": batch, "inputs": 10, "tasks": (20, 20)}, feeds.article_draw(rng, batch)
+        _check_rows(args, batch)
+        sizes = {"batch": None if args.replicas else batch, "inputs": 10, "tasks": (20, 20)}
+        return sizes, feeds.article_draw(rng, batch)
     if args.name == "joint":
         data.need_one_set(args.data)
-    sizes = {"batch": args.batch, "inputs": data.inputs, "tasks": data.tasks}
+    _check_rows(args, args.batch or len(data.X1))
+    fed = None if args.replicas else args.batch
+    sizes = {"batch": fed, "inputs": data.inputs, "tasks": data.tasks}
     return sizes, feeds.data_draw(data, rng, args.batch)
+
+
+def _check_rows(args: argparse.Namespace, rows: int) -> None:
+    """Raises InputError if a step has too few rows for --replicas."""
+    if args.replicas and rows < args.replicas:
+        raise InputError(
+            f"--replicas: {args.replicas}, but a step has only {rows}. Give fewer, or more rows."
+        )
 
 
 def _steps(

@@ -9,7 +9,7 @@ Adam) and replace each placeholder by another tensor. No formula is written a se
 Variables and slots are not copied, so all step modes train the same ones.
 """
 
-from typing import Mapping, Tuple
+from typing import Any, Mapping, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -32,20 +32,47 @@ def copy_step(
     Returns:
       The copies of the minimize op of the task and of its loss (before the update).
     """
-    op, loss = fetches(net)[task]
-    behind = needed([op, loss])
-    nodes = [node for node in net.graph.get_operations() if node in behind]
+    op, loss = copy_nodes(net, fetches(net)[task], {f"{x}:0": inputs[x] for x in inputs}, name)
+    return op, loss
+
+
+def copy_nodes(
+    net: MultiTaskGraph,
+    wanted: Sequence[Any],
+    stand_ins: Mapping[str, tf.Tensor],
+    name: str,
+    device: str = "",
+) -> Tuple[Any, ...]:
+    """Adds copies of some operations or tensors, and of what they need, to the current graph.
+
+    Args:
+      net: The graph of the article, which is the current one.
+      wanted: Operations and tensors.
+      stand_ins: What the copies read instead of a tensor, by the name of the tensor. What only
+        that tensor needs is not copied; variables never are.
+      name: Is put before the names of the copied nodes.
+      device: Where the copies are; "" keeps the devices of the nodes.
+
+    Returns:
+      The copies of `wanted`.
+    """
+    fed = [net.graph.get_tensor_by_name(given) for given in stand_ins]
     graph_def = tf.GraphDef(versions=net.graph.graph_def_versions)
-    input_map = {f"{placeholder}:0": tensor for placeholder, tensor in inputs.items()}
+    behind = needed(wanted, fed)
+    nodes = [node for node in net.graph.get_operations() if node in behind]
+    used = {tensor.name for node in nodes for tensor in node.inputs}
+    input_map = {given: tensor for given, tensor in stand_ins.items() if given in used}
     for node in nodes:
         if node.type in VARIABLES:
             input_map[node.outputs[0].name] = node.outputs[0]
-        elif node.type != "Placeholder":
-            copied = graph_def.node.add()
-            copied.CopyFrom(node.node_def)
-            copied.attr.pop("_class", None)  # it names a node that is not copied
-    copies = tf.import_graph_def(graph_def, input_map, [op.name, loss.name], name=name)
-    return copies[0], copies[1]
+            continue
+        copied = graph_def.node.add()
+        copied.CopyFrom(node.node_def)
+        copied.attr.pop("_class", None)  # it names a node that is not copied
+        copied.device = device or copied.device
+    return tuple(
+        tf.import_graph_def(graph_def, input_map, [each.name for each in wanted], name=name)
+    )
 
 
 def held(net: MultiTaskGraph, value: tf.Tensor, name: str) -> tf.Variable:

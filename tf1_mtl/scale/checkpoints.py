@@ -144,6 +144,11 @@ class Store:
                 f"({reason_of(error)}). Older checkpoints are unchanged. Free space or repair "
                 "the directory, and run the same command again: it continues from there."
             ) from error
+        if not os.path.exists(f"{prefix}-{step}.index"):
+            raise InputError(
+                f"{self.directory}: the checkpoint of step {step} is not here but on the machine "
+                "of /job:ps/task:0, which writes it. Give a directory that both machines share."
+            )
         self.step = step
 
     def _check_place(self) -> None:
@@ -161,11 +166,11 @@ class Store:
             )
 
     def _refuse_another_run(self, found: "Checkpoint") -> None:
-        there = found.run
+        there, here = _without_rows(found.run), _without_rows(self._run)
         differ = sorted(
-            f"{key} is {there.get(key)!r} there and {self._run.get(key)!r} here"
-            for key in {*there, *self._run}
-            if there.get(key) != self._run.get(key)
+            f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+            for key in {*there, *here}
+            if there.get(key) != here.get(key)
         )
         if differ:
             raise InputError(
@@ -282,6 +287,12 @@ def _check_name(directory: str) -> None:
 
 def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
     return [tensor.shape.as_list() for tensor in (net.X, *net.weights.values())]
+
+
+def _without_rows(run: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what tells runs apart. A graph with replicas leaves the number of rows open."""
+    (_, *inputs), *weights = run.get("sizes") or [[None]]
+    return {**run, "sizes": [inputs, *weights]}
 
 
 def _lock(directory: str) -> Any:

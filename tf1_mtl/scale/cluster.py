@@ -22,7 +22,6 @@ from typing import Any, List, NamedTuple, Optional, Sequence
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
-from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.isolation import is_isolated
 from tf1_mtl.scale.cluster_file import Spec, port_of, takes_connections
 from tf1_mtl.session import DeviceSession
@@ -58,11 +57,12 @@ class Server(NamedTuple):
         return f"/job:{self.job}/task:{self.task}"
 
 
-def open_local_session(net: MultiTaskGraph) -> "ClusterSession":
-    """Start the servers, place the graph on them, and open a session; nothing is initialized yet.
+def open_local_session(graph: tf.Graph, workers: int = 2) -> "ClusterSession":
+    """Start servers, and open a session on them; nothing is initialized yet.
 
     Args:
-      net: The graph of the article. Its nodes get a device.
+      graph: Its nodes are placed.
+      workers: Number of the servers of the job `worker`.
 
     Returns:
       The session. Closing it ends the servers.
@@ -76,19 +76,19 @@ def open_local_session(net: MultiTaskGraph) -> "ClusterSession":
             "cluster: a network interface is up, and a TensorFlow server would be open to it. "
             "Run in a network namespace, as `tf1-mtl ... --cluster local` does."
         )
-    servers = _start_servers()
+    servers = _start_servers(workers)
     try:
-        return _open(net, servers)
+        return _open(graph, servers)
     except BaseException:
         _end(servers)
         raise
 
 
-def open_session_on(net: MultiTaskGraph, spec: Spec) -> "ClusterSession":
-    """Place the graph on servers that run already, and open a session.
+def open_session_on(graph: tf.Graph, spec: Spec) -> "ClusterSession":
+    """Open a session on servers that run already.
 
     Args:
-      net: The graph of the article. Its nodes get a device.
+      graph: Its nodes are placed.
       spec: The addresses of the servers.
 
     Returns:
@@ -108,7 +108,7 @@ def open_session_on(net: MultiTaskGraph, spec: Spec) -> "ClusterSession":
                 f"cluster: {server.name} takes no connection at {server.address}. Start it there: "
                 f"tf1-mtl serve --cluster FILE.json --job {server.job} --task {server.task}"
             )
-    return _open(net, servers)
+    return _open(graph, servers)
 
 
 def start_server(spec: Spec, job: str, task: int) -> tf.train.Server:
@@ -133,15 +133,14 @@ def start_server(spec: Spec, job: str, task: int) -> tf.train.Server:
         raise InputError(f"serve: TensorFlow cannot serve at port {port}: {error}.") from None
 
 
-def _open(net: MultiTaskGraph, servers: Sequence["Server"]) -> "ClusterSession":
-    place(net.graph)
+def _open(graph: tf.Graph, servers: Sequence["Server"]) -> "ClusterSession":
     lost = _lost(servers)
     if lost:
         raise InputError(
             f"cluster: {lost.name} at {lost.address} does not answer as a server of this cluster "
             f"within {_PROBE_SECONDS} s. Every server must have the same file; start it again."
         )
-    return ClusterSession(servers, net.graph)
+    return ClusterSession(servers, graph)
 
 
 def _end(servers: Sequence["Server"]) -> None:
@@ -222,14 +221,14 @@ def _process_of(graph: tf.Graph, node: tf.Operation) -> Any:
     return next((worker for worker, names in zip(WORKERS, _HEADS) if first in names), PS)
 
 
-def _start_servers() -> List[Server]:
+def _start_servers(workers: int) -> List[Server]:
     """Return the servers of this machine, which take connections."""
-    ports = iter(_free_ports(3))
-    spec: Spec = {"ps": [], "worker": []}
-    for job, _ in (PS, *WORKERS):
-        spec[job].append(f"127.0.0.1:{next(ports)}")
+    first, *others = (f"127.0.0.1:{port}" for port in _free_ports(1 + workers))
+    spec: Spec = {"ps": [first], "worker": others}
     servers = [
-        Server(job, task, spec[job][task], _start(spec, job, task)) for job, task in (PS, *WORKERS)
+        Server(job, task, address, _start(spec, job, task))
+        for job, addresses in spec.items()
+        for task, address in enumerate(addresses)
     ]
     try:
         for server in servers:
