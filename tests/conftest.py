@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 
 import pytest
@@ -40,6 +41,15 @@ def pytest_xdist_auto_num_workers(config):
 def patient(monkeypatch):
     """Give the search for a diagnosis so much time that the machine does not decide."""
     monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
+
+
+@pytest.fixture(scope="session")
+def namespaces():
+    """Skip where the system forbids unprivileged namespaces."""
+    command = [sys.executable, "-m", "tf1_mtl.isolation", "--version"]
+    tried = subprocess.run(command, stderr=subprocess.PIPE, text=True)
+    if tried.returncode:
+        pytest.skip(tried.stderr)
 
 
 def pytest_terminal_summary(terminalreporter):

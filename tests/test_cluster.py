@@ -18,9 +18,10 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl import InputError, build_graph, feeds, isolation, train
 from tf1_mtl.cli import main
-from tf1_mtl.graph_reader import needed
+from tf1_mtl.graph_reader import VARIABLES, needed
 from tf1_mtl.scale import cluster
 from tf1_mtl.scale.replicas import replicate
+from tf1_mtl.teaching.planning import Names
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 COMMAND = [sys.executable, "-m", "tf1_mtl"]
@@ -211,15 +212,6 @@ def test_serve_asks_for_a_closed_network(tmp_path, capsys, monkeypatch):
 
 
 # What follows starts servers
-
-
-@pytest.fixture(scope="module")
-def namespaces():
-    """Skips where the system forbids unprivileged namespaces."""
-    command = [sys.executable, "-m", "tf1_mtl.isolation", "--version"]
-    tried = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    if tried.returncode:
-        pytest.skip(tried.stderr)
 
 
 class Client:
@@ -472,3 +464,67 @@ def test_twenty_kills_lose_nothing(start, tmp_path):
     rest = trained(*arguments, "--steps", str(step + 50))
     whole = trained("alternate", "--seed", "8", "--steps", str(step + 50))
     assert rest == whole[step:]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("Y1_op", "--golden", "alternate"), "places the graph of the article alone"),
+        (("Y1_op", "--without", "X", "--without", "Y1"), "--without: X, Y1 must be fed"),
+        (("Y3_op",), "'Y3_op': not in the graph"),
+    ],
+)
+def test_what_cannot_be_explained_starts_nothing(options, message, monkeypatch, capsys):
+    monkeypatch.setattr(cluster, "_start", None)
+    monkeypatch.setattr(isolation, "is_isolated", lambda: True)
+    assert main(["explain", "--cluster", "local", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def varies(node):
+    """Return False where TensorFlow may compute a node beforehand, and where it likes."""
+    return any(op.type in ("Placeholder", *VARIABLES) for op in needed([node]))
+
+
+def crossing(net, fetches):
+    """Return (name, from, to) of the tensors that must be sent, read off the placed graph."""
+    names = Names(net)
+    elements, fed = names.find_all(fetches), names.placeholders()
+
+    def place(node):
+        return "/job:ps/task:0" if node.type == "Placeholder" else node.device
+
+    links = {(tensor.op, place(node)) for node in needed(elements, fed) for tensor in node.inputs}
+    links |= {(element.op, "/job:ps/task:0") for element in elements if hasattr(element, "op")}
+    return {
+        (names.spoken(start), place(start), end)
+        for start, end in links
+        if place(start) != end and varies(start)
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fetches, variables", [(("Y1_op", "Y1_Loss"), "ref"), (("Optimiser", "Joint_Loss"), "resource")]
+)
+def test_what_is_sent_is_what_crosses_a_border(namespaces, fetches, variables):
+    options = ("--cluster", "local", "--variables", variables, "--json")
+    (line,) = trained("explain", *fetches, *options)
+    found = json.loads(line)
+    net = build_graph(np.random.RandomState(0), variables=variables)
+    cluster.place(net.graph)
+    for process, nodes in found["nodes"].items():
+        for node in map(net.graph.get_operation_by_name, nodes):
+            assert node.device == process or not varies(node), node.name
+    values = [sent for sent in found["sent"] if sent["dtype"]]
+    for sent in values:
+        assert sent["bytes"] == 4 * np.prod(sent["shape"], dtype=int), sent
+    assert found["bytes"] == sum(sent["bytes"] for sent in values)
+    names = Names(net)
+    links = {
+        (sent["tensor"], sent["start"], sent["end"])
+        for sent in values
+        if varies(names.find(sent["tensor"]))
+    }
+    assert links == crossing(net, fetches)

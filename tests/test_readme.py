@@ -87,10 +87,15 @@ def name_of(example):
     return f"{example.page}: {first}"
 
 
+def needs_servers(example):
+    return any(" --cluster " in command for command, _ in example.parts)
+
+
 def printed_by(command, shown):
     """What a command or a piece of Python prints."""
     out, err = io.StringIO(), io.StringIO()
-    if command.startswith(("tf1-mtl run ", "python ")) or " --script " in command:
+    own = (" --script " in command, " --cluster " in command)
+    if command.startswith(("tf1-mtl run ", "python ")) or any(own):
         # They change their process for good.
         ran = forked.python(*shlex.split(command.replace("tf1-mtl", "python -m tf1_mtl"))[1:])
         return ran.stderr + ran.stdout
@@ -140,10 +145,13 @@ TWO_CHECKS = "docs/checking.md: from tf1_mtl.baseline import Reference, check"
 
 @pytest.mark.parametrize(
     "example",
-    [slow(e) if name_of(e) == TWO_CHECKS else e for e in EXAMPLES],
+    [slow(e) if name_of(e) == TWO_CHECKS or needs_servers(e) else e for e in EXAMPLES],
     ids=map(name_of, EXAMPLES),
 )
-def test_the_output_shown_is_the_output(example, tmp_path, monkeypatch):
+def test_the_output_shown_is_the_output(example, tmp_path, monkeypatch, request):
+    if needs_servers(example):
+        request.getfixturevalue("namespaces")
+        pytest.importorskip("tensorflow", minversion="2.21")  # others send more constants
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     for folder in ("tests", "legacy_examples"):
