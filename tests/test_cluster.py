@@ -87,7 +87,7 @@ def test_without_a_namespace_nothing_starts(monkeypatch, capsys):
     def forbidden():
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(isolation, "_isolate", forbidden)
+    monkeypatch.setattr(isolation, "isolate", forbidden)
     assert isolation._main(["joint", "--cluster", "local"]) == 2
     assert "allows no network namespace" in capsys.readouterr().err
     assert not started
@@ -111,12 +111,17 @@ def test_replicas_that_cannot_be(tmp_path, capsys, options, message):
     assert error.startswith("tf1-mtl: --replicas: ") and message in error
 
 
+def replicated(net, number):
+    cluster.place(net.graph)
+    return replicate(net, number)
+
+
 def trained_by(replicas, variables, batch, steps=200):
     """Return the losses and the weights; each process is a virtual device of this one."""
     rng = np.random.RandomState(3)
     net = build_graph(rng, batch=None, variables=variables)
     if replicas:
-        net = replicate(net, replicas)
+        net = replicated(net, replicas)
         for node in net.graph.get_operations():
             job, task = re.match(r"/job:(\w+)/task:(\d+)", node.device).groups()
             node._set_device(f"/device:CPU:{0 if job == 'ps' else int(task) + 1}")
@@ -142,7 +147,7 @@ def test_replicas_make_the_same_step_up_to_rounding(variables, replicas, batch):
 
 
 def test_no_weight_is_updated_before_all_replicas_have_read_all():
-    net = replicate(build_graph(np.random.RandomState(0), batch=None), 2)
+    net = replicated(build_graph(np.random.RandomState(0), batch=None), 2)
     updates = [op for op in needed([net.Optimiser]) if op.type == "ApplyAdam"]
     assert len(updates) == 3
     reads = {f"replicas/{worker}/{name}" for worker in (0, 1) for name in REPLICA_NODES}
@@ -152,17 +157,17 @@ def test_no_weight_is_updated_before_all_replicas_have_read_all():
 
 
 def test_each_replica_has_its_rows_on_its_worker():
-    net = replicate(build_graph(np.random.RandomState(0), batch=None), 3)
+    net = replicated(build_graph(np.random.RandomState(0), batch=None), 3)
     for worker in range(3):
         for name in REPLICA_NODES:
             node = net.graph.get_operation_by_name(f"replicas/{worker}/{name}")
             assert node.device.startswith(f"/job:worker/task:{worker}")
-    elsewhere = [
-        op.name
-        for op in net.graph.get_operations()
-        if not op.device.startswith("/job:ps/task:0") and not op.name.startswith("replicas/")
-    ]
-    assert not elsewhere
+    for name, owner in (("", "share_W"), ("_1", "share_Y1"), ("_2", "share_Y2")):
+        total = net.graph.get_operation_by_name(f"AddN{name}")
+        variable = net.graph.get_operation_by_name(owner)
+        update = net.graph.get_operation_by_name(f"replicas/step/Adam/update_{owner}/ApplyAdam")
+        assert total.device == variable.device == update.device
+    assert all(op.device for op in net.graph.get_operations())
     parts = [net.graph.get_operation_by_name(f"replicas/{i}/MatMul").inputs[0] for i in range(3)]
     for node in net.graph.get_operations():
         node._set_device("")

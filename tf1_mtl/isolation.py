@@ -37,7 +37,7 @@ def _flags(name: str) -> int:
     return flags
 
 
-def _isolate() -> None:
+def isolate() -> None:
     """Enter a new user namespace and a new network namespace, and bring up its loopback.
 
     Raises:
@@ -60,7 +60,7 @@ def _isolate() -> None:
 
 def _main(arguments: List[str]) -> int:
     try:
-        _isolate()
+        isolate()
     except (OSError, AttributeError) as error:
         print(
             f"tf1-mtl: --cluster local: this system allows no network namespace ({error}), and "

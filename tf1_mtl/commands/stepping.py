@@ -141,10 +141,9 @@ def open_session(args: argparse.Namespace, net: Any) -> Tuple[Any, Any]:
         from tf1_mtl.scale import cluster
         from tf1_mtl.scale.replicas import replicate
 
+        cluster.place(net.graph)
         if args.replicas:
             net = replicate(net, args.replicas)
-        else:
-            cluster.place(net.graph)
         if args.cluster == _LOCAL:
             return net, cluster.open_local_session(net.graph, args.replicas or 2)
         return net, cluster.open_session_on(net.graph, args.servers)

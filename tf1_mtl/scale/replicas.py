@@ -7,7 +7,7 @@ the gradients once for each worker, the updates of Adam once. Variables and slot
 So a checkpoint restores with replicas or without.
 """
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -15,14 +15,13 @@ from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.graph_reader import VARIABLES, needed
 from tf1_mtl.scale.additions import copy_nodes
 
-PS = "/job:ps/task:0"
-
 
 def replicate(net: MultiTaskGraph, number: int) -> MultiTaskGraph:
-    """Place the graph on `/job:ps/task:0`, and add a replica on each of several workers.
+    """Add a replica of the joint step on each of several workers.
 
     Args:
-      net: The graph of the article, built with `batch=None`.
+      net: The graph of the article, built with `batch=None` and placed by `cluster.place`. So the
+        weights and slots are on three servers, and no single one sends all of them.
       number: Of replicas. Replica i is on `/job:worker/task:i`, and gets each i-th part of X, Y1
         and Y2. The parts have as many rows, or one more.
 
@@ -30,27 +29,36 @@ def replicate(net: MultiTaskGraph, number: int) -> MultiTaskGraph:
       The graph whose `Optimiser` is the step over all replicas, and whose `Joint_Loss` is the sum
       of the losses of the replicas.
     """
-    for node in net.graph.get_operations():
-        node._set_device(PS)  # what tf.device calls while a node is built
     updates = [op for op in needed([net.Optimiser]) if op.type.endswith("ApplyAdam")]
     updates.sort(key=lambda op: op.name)
     gradients = [op.inputs[len(op.inputs) - 1] for op in updates]
-    with net.graph.as_default(), tf.device(PS):
+    with net.graph.as_default(), tf.device(net.X.device):
         parts = [
             _replica(net, gradients, worker, _rows(net, worker, number)) for worker in range(number)
         ]
+        owners = [*updates, net.Joint_Loss]
         # No weight is updated before all replicas have read all weights.
-        *sums, loss = tf.tuple([tf.add_n(each) for each in zip(*parts)])
+        *sums, loss = tf.tuple([_sum(*each) for each in zip(owners, zip(*parts))])
         stand_ins = {gradient.name: total for gradient, total in zip(gradients, sums)}
-        (step,) = copy_nodes(net, [net.Optimiser], stand_ins, "replicas/step", PS)
+        (step,) = copy_nodes(net, [net.Optimiser], stand_ins, "replicas/step")
     return net._replace(Optimiser=step, Joint_Loss=loss)
+
+
+def _sum(owner: Any, parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Return a sum, which is where its owner is."""
+    with tf.device(owner.device):
+        return tf.add_n(parts)
 
 
 def _rows(net: MultiTaskGraph, worker: int, number: int) -> Dict[str, tf.Tensor]:
     """Return the rows of each placeholder for one worker."""
     rows = tf.shape(net.X)[0]
     first, end = rows * worker // number, rows * (worker + 1) // number
-    return {x.name: x[first:end] for x in (net.X, net.Y1, net.Y2)}
+    found = {}
+    for x in (net.X, net.Y1, net.Y2):
+        with tf.device(x.device):
+            found[x.name] = x[first:end]
+    return found
 
 
 def _replica(
