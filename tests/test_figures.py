@@ -440,8 +440,18 @@ KEPT = {
     "shared_layer.svg": ["shared"],
     "alternate_training.svg": ["alternate"],
     "joint_training.svg": ["joint"],
+    "over_processes.svg": ["joint", "--cluster", "local"],
     "run_of_task_1.svg": ["--fetch", "Y1_op", "--fetch", "Y1_Loss"],
 }
+
+
+@needs_matplotlib
+@pytest.mark.parametrize("options", [("first",), ("--golden", "alternate")])
+def test_a_cluster_has_the_graph_of_both_tasks(options, tmp_path, capsys):
+    path = str(tmp_path / "x.svg")
+    assert cli.main(["draw", *options, "--cluster", "local", "-o", path]) == 2
+    assert "--cluster: places the graph of both tasks alone" in capsys.readouterr().err
+    assert not os.path.exists(path)
 
 
 @needs_matplotlib

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from typing import Any
+from typing import Any, Dict
 
 from tf1_mtl.commands import options, source
 from tf1_mtl.errors import InputError, require
@@ -47,6 +47,11 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
     )
+    parser.add_argument(
+        "--cluster",
+        choices=["local"],
+        help="show which process of a cluster has what, and what is sent; no server is started",
+    )
     source.add_options(parser)
     options.add_verbose(parser)
     parser.set_defaults(command=run)
@@ -58,6 +63,11 @@ def run(args: argparse.Namespace) -> int:
     from tf1_mtl.teaching import style
 
     style.check_path(args.output)
+    if args.cluster and (source.is_given(args) or args.figure == "first"):
+        raise InputError(
+            "--cluster: places the graph of both tasks alone. Leave out first, --script and "
+            "--golden."
+        )
     if source.is_given(args):
         return _draw_other(args)
     title, only = _FIGURES[args.figure or "whole"]
@@ -76,8 +86,22 @@ def run(args: argparse.Namespace) -> int:
             title = f"{title}\n{figures.run_title(explanation)}"
             if explanation.error is not None:
                 raise InputError(f"--fetch: the run fails: {explanation.error}. Fetch another.")
-        figures.draw(args.output, graph, only, explanation, title, args.lang)
+        processes = _processes(graph.graph) if args.cluster else None
+        figures.draw(args.output, graph, only, explanation, title, args.lang, processes)
     return 0
+
+
+def _processes(graph: Any) -> Dict[str, str]:
+    """Places the graph as `--cluster local` does, and returns the process of each node."""
+    from tf1_mtl.scale import cluster
+
+    cluster.place(graph)
+    found = {}
+    for node in graph.get_operations():
+        # What is fed goes first to the process that the client talks to.
+        job, task = cluster.PS if node.type == "Placeholder" else node.device.split("/")[1:3]
+        found[node.name] = f"{job}/{task}".replace("job:", "").replace("task:", "")
+    return found
 
 
 def _draw_other(args: argparse.Namespace) -> int:

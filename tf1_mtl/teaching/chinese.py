@@ -30,6 +30,11 @@ PHRASES: Tuple[Tuple[str, str], ...] = (
         r"filled: runs; grey and dotted: does not run; thick border: written by this run",
         "着色：运行；灰色虚线：不运行；粗边框：被本次运行写入",
     ),
+    (
+        r"colour: the process, named in the box; thick arrow: sent to another process",
+        "颜色：所在进程，框中写明；粗箭头：传送到另一进程",
+    ),
+    (r"on ((ps|worker)/.*)", r"位于 \1"),
     (r"and what leads to it:", "及其之前的运算："),
     (r"variables: (\d+)", r"变量：\1 个"),
     (r"WRITTEN variables: (\d+)", r"被写入的变量：\1 个"),

@@ -2,7 +2,7 @@
 
 import os
 from textwrap import wrap
-from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.teaching import style
@@ -24,6 +24,8 @@ _FILL = {
     "part": "#E4E0F2",
     "optimizer": "#BFE5D8",
 }
+#: Of the processes of a cluster, in the order of their names; a box on several of them is white.
+_FILL_OF_PROCESS = ("#CFE7F6", "#FBE3B0", "#BFE5D8")
 _ROUNDING = {"placeholder": 0.22, "variable": 0.0, "ops": 0.08, "part": 0.08, "optimizer": 0.0}
 _Place = Tuple[float, int]
 _INK, _GREY, _PALE = "#1a1a1a", "#666666", "#f5f5f5"
@@ -36,6 +38,7 @@ def draw(
     explanation: Optional[Explanation] = None,
     title: str = "",
     language: str = "en",
+    processes: Optional[Mapping[str, str]] = None,
 ) -> None:
     """Draws a graph into a PNG or SVG file.
 
@@ -47,6 +50,7 @@ def draw(
         dotted. Variables that it wrote have a thick border, and a line that states it.
       title: The title of the picture.
       language: "en" or "zh".
+      processes: The process of each node, for a graph over several of them.
 
     Raises:
       InputError: The path cannot be written, or a name is not in the graph.
@@ -54,7 +58,7 @@ def draw(
     """
     style.check_path(path)
     with style.font_of(language, path):
-        figure = paint(graph, only, explanation, title, language)
+        figure = paint(graph, only, explanation, title, language, processes)
         style.save(figure, path, title or os.path.basename(path))
 
 
@@ -64,6 +68,7 @@ def paint(
     explanation: Optional[Explanation] = None,
     title: str = "",
     language: str = "en",
+    processes: Optional[Mapping[str, str]] = None,
 ) -> Any:
     """Returns the picture that `draw` writes, as a matplotlib Figure.
 
@@ -73,14 +78,14 @@ def paint(
     picture = diagram(graph, only)
     if not picture.boxes:
         raise InputError("draw: the graph computes nothing from a variable. Draw another.")
-    states = [_State(box, explanation, language) for box in picture.boxes]
+    states = [_State(box, explanation, language, processes) for box in picture.boxes]
     columns = [abs(box.column) for box in picture.boxes]
     columns += [abs(column) for edge in picture.edges for column, _ in edge.way]
     width = max(4.2, (2 * max(columns, default=0) + 1) * _PITCH + 2 * _MARGIN)
     # The divisor is the greatest width of a letter in inches. Long lines are broken, not cut.
     titles = [in_language(line, language) for line in title.splitlines()]
     head = [part for line in titles for part in wrap(line, int(width / 0.11))]
-    legend = [in_language(line, language) for line in _legend(picture, explanation)]
+    legend = [in_language(line, language) for line in _legend(picture, explanation, processes)]
     foot = [part for line in legend for part in wrap(line, int(width / 0.072))]
     rows, depth = _rows(picture, states, _MARGIN + 0.24 * len(head))
     height = depth + 0.2 * len(foot) + 2 * _MARGIN
@@ -107,13 +112,28 @@ def paint(
 class _State:
     """Holds a box, and what the run did to it."""
 
-    def __init__(self, box: Box, explanation: Optional[Explanation], language: str) -> None:
+    def __init__(
+        self,
+        box: Box,
+        explanation: Optional[Explanation],
+        language: str,
+        processes: Optional[Mapping[str, str]],
+    ) -> None:
         self.box = box
         self.used, self.written = True, False
         happened = "" if explanation is None else self._happened(box, explanation)
         self.is_bold = happened.startswith(("CHANGED", "WRITTEN"))
         self.happened = in_language(happened, language)
         self.lines: List[str] = [in_language(line, language) for line in box.lines]
+        self.fill = _FILL[box.kind]
+        self.processes: Set[str] = set()
+        if processes is not None:
+            self.processes = {processes[node] for node in box.nodes}
+            where = f"on {', '.join(sorted(self.processes))}"
+            self.lines += [in_language(line, language) for line in wrap(where, LETTERS)]
+            colours = dict(zip(sorted(set(processes.values())), _FILL_OF_PROCESS))
+            fills = [colours[process] for process in self.processes]
+            self.fill = fills[0] if len(fills) == 1 else "white"
 
     def _happened(self, box: Box, explanation: Explanation) -> str:
         ran = _ran(explanation)
@@ -201,7 +221,7 @@ def _draw_box(axes: Any, name: str, state: _State, middle: float) -> None:
             _BOX_WIDTH,
             state.height,
             boxstyle=f"round,pad=0,rounding_size={rounding}" if rounding else "square,pad=0",
-            facecolor=_FILL[box.kind] if state.used else _PALE,
+            facecolor=state.fill if state.used else _PALE,
             edgecolor=border,
             linewidth=weight,
             linestyle=line,
@@ -253,6 +273,7 @@ def _draw_edge(
         points.append((next_column * _PITCH, rows[next_row].top - _HEAD))
     points.append((points[-1][0], rows[end.box.row].middle - end.height / 2))
     used = explanation is None or not set(_ran(explanation)).isdisjoint(edge.nodes)
+    sent = not edge.gradient and start.processes != end.processes
     axes.add_patch(
         patches.FancyArrowPatch(
             path=path(points),
@@ -260,8 +281,8 @@ def _draw_edge(
             mutation_scale=11,
             shrinkA=0,
             shrinkB=0,
-            color=_INK if used else "#999999",
-            linewidth=1.4 if used else 0.9,
+            color=(style.VERMILLION if sent else _INK) if used else "#999999",
+            linewidth=(2.8 if sent else 1.4) if used else 0.9,
             linestyle="--" if edge.gradient else ("-" if used else ":"),
             gid=name,
         )
@@ -273,10 +294,16 @@ def _ran(explanation: Explanation) -> Sequence[str]:
     return explanation.planned if explanation.measured is None else explanation.measured
 
 
-def _legend(picture: Diagram, explanation: Optional[Explanation]) -> List[str]:
+def _legend(
+    picture: Diagram,
+    explanation: Optional[Explanation],
+    processes: Optional[Mapping[str, str]],
+) -> List[str]:
     lines = []
     if any(edge.gradient for edge in picture.edges):
         lines.append("solid arrow: a value; dashed arrow: the loss that an optimizer minimizes")
+    if processes is not None:
+        lines.append("colour: the process, named in the box; thick arrow: sent to another process")
     if explanation is not None:
         lines.append(
             "filled: runs; grey and dotted: does not run; thick border: written by this run"
