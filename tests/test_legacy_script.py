@@ -510,8 +510,9 @@ session.run(twice, {"no_such_placeholder:0": 1})
 
 
 def test_scripts_that_are_not_there(tmp_path, capsys):
-    for path, what in ((tmp_path / "none.py", "no such file"), (tmp_path, "a directory")):
+    missing = ((tmp_path / f"none.{kind}", "no such file") for kind in ("py", "ipynb"))
+    for path, what in (*missing, (tmp_path, "a directory")):
         assert cli.main(["run", str(path)]) == 2
         assert capsys.readouterr().err == (
-            f"tf1-mtl: {path}: {what}, but should be a Python script. Check the path.\n"
+            f"tf1-mtl: {path}: {what}, but should be a script or notebook. Check the path.\n"
         )

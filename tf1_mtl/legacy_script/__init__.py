@@ -37,7 +37,7 @@ def check(path: str) -> None:
     """Raises InputError unless there is a script or a notebook to run at that path."""
     if not os.path.isfile(path):
         what = "a directory" if os.path.isdir(path) else "no such file"
-        raise InputError(f"{path}: {what}, but should be a Python script. Check the path.")
+        raise InputError(f"{path}: {what}, but should be a script or notebook. Check the path.")
     if is_notebook(path):
         notebook.read(path)
 
