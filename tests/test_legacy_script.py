@@ -516,3 +516,7 @@ def test_scripts_that_are_not_there(tmp_path, capsys):
         assert capsys.readouterr().err == (
             f"tf1-mtl: {path}: {what}, but should be a script or notebook. Check the path.\n"
         )
+    recording = tmp_path / "run.npz"
+    recording.write_bytes(b"PK\0")
+    assert cli.main(["run", str(recording)]) == 2
+    assert "is a recording, but should be a script" in capsys.readouterr().err

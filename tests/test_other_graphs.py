@@ -201,6 +201,7 @@ def test_a_recording_needs_no_tensorflow():
         (["--golden", "alternate", "init", "--variables", "resource"], "--variables: is for"),
         (["--golden", "alternate", "--script", "x.py", "init"], "not allowed with"),
         (["--script", "nowhere.py", "init"], "nowhere.py: no such file"),
+        (["--script", os.path.join(RECORDINGS, "adadelta.npz"), "init"], "is a recording, but"),
         (["--script", HERE, "init"], "a directory, but should be a script or notebook"),
         (["--script-args", "-x", "init"], "--script-args: "),
         (["--golden", __file__, "init"], "not a recording"),

@@ -38,6 +38,11 @@ def check(path: str) -> None:
     if not os.path.isfile(path):
         what = "a directory" if os.path.isdir(path) else "no such file"
         raise InputError(f"{path}: {what}, but should be a script or notebook. Check the path.")
+    if path.lower().endswith(".npz"):
+        raise InputError(
+            f"{path}: is a recording, but should be a script or notebook. Give it to "
+            "`tf1-mtl explain --golden` or `tf1-mtl check --golden`."
+        )
     if is_notebook(path):
         notebook.read(path)
 
