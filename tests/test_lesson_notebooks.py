@@ -33,6 +33,14 @@ def printed(notebook):
     return "".join("".join(output["text"]) for cell in cells for output in cell["outputs"])
 
 
+def need(path, request):
+    """Skips where what a lesson needs is missing."""
+    if path.stem == "11_two_images":
+        pytest.importorskip("sklearn", reason="pip install 'tf1-mtl[plot]'")
+    if path.stem == "12_over_machines":
+        request.getfixturevalue("namespaces")
+
+
 def assert_same_text(*texts):
     """TensorFlow works in parallel: of several variables that lack a value it names any one."""
     assert_same(*(re.sub(r"(Key|uninitialized value) \S+", r"\1", text) for text in texts))
@@ -67,7 +75,8 @@ def test_a_notebook_shows_nothing_of_a_machine(path):
 @pytest.mark.slow
 @AS_EXECUTED
 @pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
-def test_a_notebook_made_and_executed_anew_is_the_notebook(path):
+def test_a_notebook_made_and_executed_anew_is_the_notebook(path, request):
+    need(path, request)
     for module in ("jupytext", "nbclient", "ipykernel"):
         pytest.importorskip(module, reason="pip install 'tf1-mtl[notebook]'")
     anew, kept = lesson_notebooks.executed(lesson_notebooks.made(path)), notebook_of(path)
@@ -100,9 +109,8 @@ def by_path(path, folder, **environment):
 @pytest.mark.slow
 @AS_EXECUTED
 @pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
-def test_a_script_run_by_its_path_prints_what_the_notebook_shows(path, tmp_path):
-    if path == lessons.PATHS[-1]:
-        pytest.importorskip("sklearn", reason="pip install 'tf1-mtl[plot]'")
+def test_a_script_run_by_its_path_prints_what_the_notebook_shows(path, tmp_path, request):
+    need(path, request)
     ran = by_path(path, tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert_same_text(ran.stdout, printed(notebook_of(path)))

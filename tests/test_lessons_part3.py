@@ -1,4 +1,4 @@
-"""Lessons 10 and 11: what they say of their data, their graphs and their accuracies is so."""
+"""Lessons 10 to 12: what they say of their data, their graphs and their accuracies is so."""
 
 import collections
 
@@ -176,3 +176,16 @@ def test_lesson_11_runs_on_both_with_no_global_switch():
 def test_the_recording_of_lesson_11_verifies(tmp_path):
     pytest.importorskip("sklearn")
     assert recorded_and_verified(11, str(tmp_path / "lesson.npz")) == [200]
+
+
+@pytest.mark.slow
+def test_lesson_12_has_the_bits_of_one_process(namespaces):
+    lesson = lessons.lesson(12)
+    one, three, same, *sent = lesson.output.splitlines()
+    assert one.split()[2:] == three.split()[2:] and len(one.split()) == 5
+    assert (one.split()[0], three.split()[0]) == ("1", "3")
+    assert same == "The same bits: True"
+    ps, *workers = "/job:ps/task:0", "/job:worker/task:0", "/job:worker/task:1"
+    for number, worker in enumerate(workers, 1):
+        assert f"{ps} {worker} shared_layer" in sent
+        assert f"{worker} {ps} Y{number}_Loss" in sent
