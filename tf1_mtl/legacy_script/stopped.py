@@ -48,7 +48,9 @@ def graph_of_script(path: str, args: Sequence[str], missing: Callable[[tf.Graph]
     for graph in reversed(graphs):
         if not missing(graph):
             return graph
-    raise InputError(f"{path}: {watch.lack or missing(graphs[-1])}")
+    if watch.lack:  # which is on stderr already
+        raise InputError(f"{path}: ended, and no graph has all names. Correct the name above.")
+    raise InputError(f"{path}: {missing(graphs[-1])}")
 
 
 class _Watch:
