@@ -243,10 +243,19 @@ def test_the_command_says_where_it_stands(tmp_path):
     assert "from step 0 of 6" in forked.tf1_mtl(*command, 6).stderr
     told = forked.tf1_mtl(*command, 4).stderr
     assert "holds step 6, and --steps 4 asks for no more" in told
+    shapes = {"X": (9, 10), "Y1": (9, 20), "Y2": (9, 20)}
+    data = str(tmp_path / "data.npz")
+    np.savez(data, **{name: np.ones(shape, np.float32) for name, shape in shapes.items()})
+    told = forked.tf1_mtl(*command, 9, "--data", data).stderr
+    assert "the data differ: to continue it, leave out --data" in told
     stopped = forked.tf1_mtl(*command, 10**6, interrupt_at=3)
     assert stopped.returncode == 130
     saved = int(re.search(r"saved at step (\d+)", stopped.stderr).group(1))
     assert saved == max(_steps(directory)) > 6
+    other = ("joint", "--checkpoint", str(tmp_path / "other"), "--steps", "3")
+    assert forked.tf1_mtl(*other, "--data", data).returncode == 0
+    told = forked.tf1_mtl(*other).stderr
+    assert "the data differ: to continue it, give --data FILE of the first run" in told
 
 
 def test_the_second_signal_ends_the_process_at_once():

@@ -168,7 +168,7 @@ class Store:
     def _refuse_another_run(self, found: "Checkpoint") -> None:
         there, here = _without_rows(found.run), _without_rows(self._run)
         differ = sorted(
-            f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+            _difference(key, there.get(key), here.get(key))
             for key in {*there, *here}
             if there.get(key) != here.get(key)
         )
@@ -287,6 +287,14 @@ def _check_name(directory: str) -> None:
 
 def _sizes(net: MultiTaskGraph) -> List[List[Optional[int]]]:
     return [tensor.shape.as_list() for tensor in (net.X, *net.weights.values())]
+
+
+def _difference(key: str, there: Any, here: Any) -> str:
+    """Returns in words what a run has otherwise. Data are a hash, which nobody could act on."""
+    if key != "data":
+        return f"{key} is {there!r} there and {here!r} here"
+    advice = "leave out --data" if there is None else "give --data FILE of the first run"
+    return f"the data differ: to continue it, {advice}"
 
 
 def _without_rows(run: Dict[str, Any]) -> Dict[str, Any]:
