@@ -608,6 +608,26 @@ def test_command_on_a_port_that_breaks(capsys, tmp_path):
     assert "ZeroDivisionError" in err
 
 
+@pytest.mark.parametrize("last", ["", "1 / 0\n"])
+def test_a_script_in_place_of_a_port_is_told(last, capsys, tmp_path):
+    file = tmp_path / "script_in_place.py"
+    file.write_text(f"# import tensorflow as tf; tf.Session()\n{last}")
+    status, out, err = _command(capsys, str(file))
+    assert (status, out) == (2, "")
+    assert "It looks like a TensorFlow 1 script. Record it first with" in err
+    assert f"tf1-mtl run --record F.npz {file}`" in err
+
+
+def test_ports_are_listed_first_and_one_that_does_not_fit_is_told(capsys, tmp_path):
+    file = tmp_path / "no_port.py"
+    file.write_text("class Layer: pass\nclass Net:\n    step = weights = None\n")
+    assert "should be one of Net, Layer. Check the name." in _command(capsys, str(file))[2]
+    golden = os.path.join(os.path.dirname(goldens.__file__), "joint.npz")
+    status, _, err = _command(capsys, f"{file}:Net", "--golden", golden)
+    assert status == 2
+    assert f"`tf1-mtl check --golden {golden} --skeleton` prints a port" in err
+
+
 def test_a_check_that_takes_long_shows_its_progress_on_a_terminal(capsys, monkeypatch):
     golden = os.path.join(os.path.dirname(goldens.__file__), "joint.npz")
     arguments = ("tests.ports.numpy_port:Conformant", "--golden", golden)

@@ -72,21 +72,29 @@ def run(args: argparse.Namespace) -> int:
             raise
         except (Exception, SystemExit):
             print(_traceback_from(module), file=sys.stderr)
+            advice = _advice_for_script(module) or "Make its import work with this Python first."
             print(
-                f"tf1-mtl: {module}: raised the error above while it was imported. Make its import "
-                "work with this Python first.",
+                f"tf1-mtl: {module}: raised the error above while it was imported. {advice}",
                 file=sys.stderr,
             )
             return 2
         port = getattr(imported, name, None)
         if not callable(port):
-            found = [key for key, value in vars(imported).items() if _is_of(imported, value)]
+            found = {key: value for key, value in vars(imported).items() if _is_of(imported, value)}
+            names = sorted(found, key=lambda key: not _has_methods(found[key]))  # ports first
             raise InputError(
                 f"{module}: has no class or function {name!r}, should be one of "
-                f"{', '.join(found) or 'those it defines (it defines none)'}. Check the name."
+                f"{', '.join(names) or 'those it defines (it defines none)'}. "
+                f"{_advice_for_script(module) or 'Check the name.'}"
             )
         report = check(port, goldens=args.golden, done=_progress())
     print(report.to_json() if args.json else report)
+    if report.broke and args.golden:
+        print(
+            f"tf1-mtl: {args.port}: if it does not fit the weights and tasks of the recording: "
+            f"`tf1-mtl check --golden {args.golden[0]} --skeleton` prints a port that does.",
+            file=sys.stderr,
+        )
     return 2 if report.broke else 0 if report.passed else 1
 
 
@@ -183,6 +191,24 @@ def _traceback_from(module: str) -> str:
 
 def _name_of(module: str) -> str:
     return os.path.splitext(os.path.basename(module))[0] if module.endswith(".py") else module
+
+
+def _advice_for_script(module: str) -> str:
+    """Return what to do with a file that seems to be a TensorFlow 1 script, or ""."""
+    if not module.endswith(".py"):
+        return ""
+    with open(module, "rb") as file:
+        text = file.read()
+    if b"tensorflow" not in text or b"Session(" not in text or b"def step(" in text:
+        return ""
+    return (
+        "It looks like a TensorFlow 1 script. Record it first with `tf1-mtl run --record F.npz "
+        f"{module}`, then check a port of it with --golden F.npz."
+    )
+
+
+def _has_methods(value: Any) -> bool:
+    return hasattr(value, "step") and hasattr(value, "weights")
 
 
 def _is_of(module: ModuleType, value: Any) -> bool:
