@@ -167,6 +167,10 @@ def test_each_replica_has_its_rows_on_its_worker():
         variable = net.graph.get_operation_by_name(owner)
         update = net.graph.get_operation_by_name(f"replicas/step/Adam/update_{owner}/ApplyAdam")
         assert total.device == variable.device == update.device
+    for worker in range(3):
+        for name in ("MatMul", "sub", "sub_1"):  # of X, Y1 and Y2, which are fed to the ps
+            rows = net.graph.get_operation_by_name(f"replicas/{worker}/{name}").inputs[0]
+            assert rows.op.type == "StridedSlice" and rows.device == "/job:ps/task:0"
     assert all(op.device for op in net.graph.get_operations())
     parts = [net.graph.get_operation_by_name(f"replicas/{i}/MatMul").inputs[0] for i in range(3)]
     for node in net.graph.get_operations():

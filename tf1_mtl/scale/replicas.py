@@ -51,14 +51,13 @@ def _sum(owner: Any, parts: Sequence[tf.Tensor]) -> tf.Tensor:
 
 
 def _rows(net: MultiTaskGraph, worker: int, number: int) -> Dict[str, tf.Tensor]:
-    """Return the rows of each placeholder for one worker."""
+    """Return the rows of each placeholder for one worker, cut where the client feeds them.
+
+    So a worker gets no other rows.
+    """
     rows = tf.shape(net.X)[0]
     first, end = rows * worker // number, rows * (worker + 1) // number
-    found = {}
-    for x in (net.X, net.Y1, net.Y2):
-        with tf.device(x.device):
-            found[x.name] = x[first:end]
-    return found
+    return {x.name: x[first:end] for x in (net.X, net.Y1, net.Y2)}
 
 
 def _replica(
