@@ -17,6 +17,7 @@ from tf1_mtl.graph_reader import (
     accesses,
     group,
     needed,
+    structure,
     variable_of,
 )
 from tf1_mtl.teaching.explanation import Explanation
@@ -121,7 +122,7 @@ class Names:
             return self._value(op) if op.type in VARIABLES else element
         except (LookupError, ValueError, TypeError) as error:
             nodes = (op.name for op in self.graph.get_operations())
-            known = list(dict.fromkeys([*self.fields, *nodes]))
+            known = list(dict.fromkeys([*self._trainings(), *self.fields, *nodes]))
             near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
             hint = (
                 f"Near: {', '.join(near)}"
@@ -158,6 +159,12 @@ class Names:
             return op.name[: -len(_VALUE)]
         own = element.name if len(op.outputs) > 1 else op.name
         return self.article.get(op.name, own)
+
+    def _trainings(self) -> List[str]:
+        """Returns the names of the operations that train, and then those of the losses."""
+        parts = structure(self.graph)
+        trains = [self.article.get(one.name, one.name) for one in parts.optimizers]
+        return [*trains, *map(self.spoken, parts.losses)]
 
     def _value(self, variable: Operation) -> Tensor:
         """Returns what `session.run(variable)` fetches."""
