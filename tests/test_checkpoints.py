@@ -237,6 +237,13 @@ def test_a_directory_that_goes_during_the_run_is_told(how, copy, tmp_path):
     assert not copy.exists()
 
 
+def test_a_checkpoint_that_another_machine_writes_is_told(copy, monkeypatch):
+    """The server of a cluster writes it, perhaps to a disk of its own."""
+    monkeypatch.setattr(tf.train.Saver, "save", lambda *given, **options: None)
+    with pytest.raises(InputError, match="step 70 is not here .* directory that both machines"):
+        long_run(copy, 70)
+
+
 def test_the_command_says_where_it_stands(tmp_path):
     directory = str(tmp_path / "run")
     command = ("joint", "--checkpoint", directory, "--save-every", "3", "--steps")
