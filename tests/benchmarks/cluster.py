@@ -30,13 +30,12 @@ class Constants(NamedTuple):
 def step_seconds(constants: Constants, workers: int, width: int, batch: int) -> float:
     """Return the modelled time of a step, each process on a machine of its own.
 
-    A server sends its weights to each worker and gets as many gradients, one after the other
-    through its one link, and sends each row once.
+    The link of the `ps` is the fullest: it takes all rows from the client and sends them on, and
+    share_W goes to each worker, whose gradient comes back.
     """
-    weights = width**2  # of one server
-    sent = FLOAT * (2 * workers * weights + batch * width)
+    sent = FLOAT * (2 * workers * width**2 + 2 * WEIGHT_MATRICES * batch * width)
     products = PRODUCTS * 2 * batch * width**2 / workers / constants.flops
-    return constants.run + products + weights * constants.adam + sent / constants.bandwidth
+    return constants.run + products + width**2 * constants.adam + sent / constants.bandwidth
 
 
 def _main() -> None:
@@ -127,8 +126,10 @@ def _one_thread() -> Any:
 
 if __name__ == "__main__":
     if not is_isolated():
-        isolate()  # before NumPy starts threads
-    for kind in ("INTRA", "INTER"):
-        os.environ[f"TF_NUM_{kind}OP_THREADS"] = "1"  # of the servers
+        try:
+            isolate()  # before NumPy starts threads
+        except OSError as error:
+            sys.exit(f"benchmarks: this system allows no network namespace ({error}).")
+    os.environ["TF_NUM_INTRAOP_THREADS"] = "1"  # of the servers: a product takes one thread
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.exit(_main())
