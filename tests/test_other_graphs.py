@@ -198,6 +198,7 @@ def test_a_recording_needs_no_tensorflow():
         (["--golden", "alternate", "L2Loss:1"], "'L2Loss:1': not in the graph"),
         (["--golden", "alternate", "L2Loss:x"], "'L2Loss:x': not in the graph"),
         (["--golden", "alternate", ""], "'': not in the graph"),
+        (["--golden", "alternate"], "at least one. Some are Optimiser, Y1_op, Y2_op, Y1_Loss"),
         (["--golden", "alternate", "?"], "Some are Optimiser, Y1_op, Y2_op, Y1_Loss, Y2_Loss"),
         (["--golden", "alternate", "init", "--variables", "resource"], "--variables: is for"),
         (["--golden", "alternate", "--script", "x.py", "init"], "not allowed with"),

@@ -22,10 +22,10 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument(
         "fetches",
-        nargs="+",
+        nargs="*",
         metavar="NAME",
         help="a name in the article (Y1_op, Y1_Loss, ...) or in the graph (Adam_1, L2Loss:0, ...), "
-        "or a global variable of the script",
+        "or a global variable of the script; without one, some names are listed",
     )
     parser.add_argument(
         "--without",

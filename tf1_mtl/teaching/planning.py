@@ -97,7 +97,8 @@ class Names:
         """Returns the elements of one fetch or of a list; see `find`."""
         items = list(fetches) if isinstance(fetches, (list, tuple)) else [fetches]
         if not items:
-            raise InputError("fetches: none, but a run needs at least one. Give one.")
+            some = ", ".join(self._known()[:10]) or "none, since the graph is empty"
+            raise InputError(f"fetches: none, but a run needs at least one. Some are {some}.")
         return [self.find(fetch) for fetch in items]
 
     def find(self, name: Any) -> Element:
@@ -121,8 +122,7 @@ class Names:
             op = getattr(element, "op", element)
             return self._value(op) if op.type in VARIABLES else element
         except (LookupError, ValueError, TypeError) as error:
-            nodes = (op.name for op in self.graph.get_operations())
-            known = list(dict.fromkeys([*self._trainings(), *self.fields, *nodes]))
+            known = self._known()
             near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
             hint = (
                 f"Near: {', '.join(near)}"
@@ -160,11 +160,12 @@ class Names:
         own = element.name if len(op.outputs) > 1 else op.name
         return self.article.get(op.name, own)
 
-    def _trainings(self) -> List[str]:
-        """Returns the names of the operations that train, and then those of the losses."""
+    def _known(self) -> List[str]:
+        """Returns all names: of operations that train, then of losses, then of the others."""
         parts = structure(self.graph)
         trains = [self.article.get(one.name, one.name) for one in parts.optimizers]
-        return [*trains, *map(self.spoken, parts.losses)]
+        nodes = (op.name for op in self.graph.get_operations())
+        return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *self.fields, *nodes]))
 
     def _value(self, variable: Operation) -> Tensor:
         """Returns what `session.run(variable)` fetches."""
