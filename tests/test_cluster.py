@@ -401,10 +401,8 @@ def test_replicas_continue_a_run_and_are_continued(served, tmp_path):
     """Checkpoints go from one process to replicas, on servers of a file and local, and back."""
     arguments = ("joint", "--seed", "4", "--checkpoint", str(tmp_path / "saved"), "--steps")
     losses = trained(*arguments, "20")
-    for client in (
-        served.inside(*arguments, "40", "--cluster", served.path, "--replicas", "2"),
-        served.inside(*arguments, "60", "--cluster", "local", "--replicas", "3"),
-    ):
+    for steps, where, replicas in (("40", served.path, "2"), ("60", "local", "3")):
+        client = served.inside(*arguments, steps, "--cluster", where, "--replicas", replicas)
         status, error = client.end()
         assert status == 0, error
         with open(client.out) as file:
