@@ -86,6 +86,9 @@ class ErrorBounded:
     def __neg__(self) -> "ErrorBounded":
         return ErrorBounded(-self.value, self.error, self.precision)
 
+    def __abs__(self) -> "ErrorBounded":
+        return ErrorBounded(np.abs(self.value), self.error, self.precision)
+
     def __add__(self, other: "Operand") -> "ErrorBounded":
         b = _bounded(other, self.precision)
         return _rounded(self.value + b.value, self.error + b.error, self.precision)
@@ -207,8 +210,23 @@ def joined(function: Function, parts: Any) -> Any:
     return function(list(parts))
 
 
+def monotonic(function: Function, *operands: Operand) -> Any:
+    """Applies a function that rises in each operand, or falls in each, without rounding."""
+    values = [value_of(x) for x in operands]
+    if not is_bounded(*operands):
+        return function(*values)
+    value = np.asarray(function(*values), np.float64)
+    errors = [error_of(x) for x in operands]
+    precision = precision_of(*operands)
+    if all(map(all_exact, errors)):
+        return ErrorBounded(value, None, precision)
+    up = function(*(x + error for x, error in zip(values, errors)))
+    down = function(*(x - error for x, error in zip(values, errors)))
+    return ErrorBounded(value, np.maximum(np.abs(up - value), np.abs(down - value)), precision)
+
+
 def pointwise(function: Function, x: Operand, units: float = 0, absolute: float = 0) -> Any:
-    """Applies a function that is monotonic between `value - error` and `value + error`.
+    """Applies a function of each element that is monotonic from `value - error` to `value + error`.
 
     Args:
       function: From float64 array to float64 array.
@@ -216,18 +234,15 @@ def pointwise(function: Function, x: Operand, units: float = 0, absolute: float 
       units: How far an implementation may be off, in rounding units of the value.
       absolute: How much further, in rounding units of one.
     """
-    if not isinstance(x, ErrorBounded):
-        return np.asarray(function(np.asarray(x)), np.float64)
-    value = np.asarray(function(x.value), np.float64)
-    error: Any = 0.0
-    if not all_exact(x.error):
-        up, down = (function(a) for a in (x.value + x.error, x.value - x.error))
-        error = np.maximum(np.abs(up - value), np.abs(down - value))
+    result = monotonic(function, x)
+    if not isinstance(result, ErrorBounded):
+        return np.asarray(result, np.float64)
+    value, error, precision = result.value, result.error, result.precision
     if absolute:
-        error = error + absolute * x.precision.unit
+        error = error + absolute * precision.unit
     if units:
-        error = error + (units * x.precision.unit * np.abs(value) + x.precision.tiny * (value != 0))
-    return ErrorBounded(value, error, x.precision)
+        error = error + (units * precision.unit * np.abs(value) + precision.tiny * (value != 0))
+    return ErrorBounded(value, error, precision)
 
 
 def sqrt(x: Operand) -> Any:

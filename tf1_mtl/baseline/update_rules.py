@@ -10,7 +10,6 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.error_bounds import ErrorBounded, precision_of, value_of
-from tf1_mtl.baseline.operations.arithmetic import absolute, extreme
 from tf1_mtl.baseline.simulation import Change, Now, Rule
 
 # Changes of gradients
@@ -29,7 +28,7 @@ def with_l2(factor: float) -> Change:
 
 
 def clipped_by_value(limit: float) -> Change:
-    return lambda now, g: extreme(np.minimum, extreme(np.maximum, g, -limit), limit)
+    return lambda now, g: eb.monotonic(np.minimum, eb.monotonic(np.maximum, g, -limit), limit)
 
 
 def norm(*gradients: Any) -> Any:
@@ -41,7 +40,7 @@ def norm(*gradients: Any) -> Any:
 
 
 def _shortened(g: Any, limit: float, length: Any) -> Any:
-    return g * (limit / extreme(np.maximum, length, limit))
+    return g * (limit / eb.monotonic(np.maximum, length, limit))
 
 
 def clipped_by_norm(limit: float) -> Change:
@@ -144,11 +143,11 @@ def adam(
         weight, m, v = cells[:3]
         was = m.value, v.value
         m.value = eb.average(m.value, g, 1.0 - hyper["beta1"])
-        square = absolute(g) if second == "absolute" else g * g
+        square = abs(g) if second == "absolute" else g * g
         v.value = eb.average(v.value, square, 1.0 - hyper["beta2"])
         root_of = v.value
         if amsgrad:
-            cells[3].value = root_of = extreme(np.maximum, cells[3].value, v.value)
+            cells[3].value = root_of = eb.monotonic(np.maximum, cells[3].value, v.value)
         ahead = m.value
         if nesterov:
             beta1 = hyper["beta1"]
@@ -255,6 +254,6 @@ def adagrad_of_pytorch(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
 def adamax(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     weight, m, largest = cells[:3]
     m.value = eb.average(m.value, g, 1.0 - hyper["beta1"])
-    largest.value = extreme(np.maximum, largest.value * hyper["beta2"], absolute(g))
+    largest.value = eb.monotonic(np.maximum, largest.value * hyper["beta2"], abs(g))
     rate = hyper["rate"] / (1.0 - hyper["beta1_power"])
     weight.value = weight.value - m.value * rate / (largest.value + hyper["epsilon"])

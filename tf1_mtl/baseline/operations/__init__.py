@@ -14,7 +14,7 @@ control_flow  conditions, loops, calls of functions
 sequences     stacks, tensor arrays and tensor lists
 """
 
-from tf1_mtl.baseline.operations import (
+from tf1_mtl.baseline.operations import (  # noqa: F401  importing a module fills the table
     arithmetic,
     control_flow,
     functions,
@@ -27,21 +27,6 @@ from tf1_mtl.baseline.operations import (
     updates,
     windows,
 )
-from tf1_mtl.baseline.operations.table import OPERATIONS, Operation, Variable
-
-__all__ = [
-    "OPERATIONS",
-    "Operation",
-    "Variable",
-    "arithmetic",
-    "control_flow",
-    "functions",
-    "indexing",
-    "neural",
-    "optimizers",
-    "sequences",
-    "slices",
-    "structure",
-    "updates",
-    "windows",
-]
+from tf1_mtl.baseline.operations.table import OPERATIONS as OPERATIONS
+from tf1_mtl.baseline.operations.table import Operation as Operation
+from tf1_mtl.baseline.operations.table import Variable as Variable

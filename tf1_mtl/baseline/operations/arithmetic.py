@@ -1,29 +1,35 @@
-"""Arithmetic, comparisons, logic, choices, casts and reductions."""
+"""Defines arithmetic, comparisons, logic, choices, casts and reductions."""
 
-import operator
 from typing import Any, Callable, Dict
 
 import numpy as np
 
 from tf1_mtl.baseline import decisions
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.operations.table import axes_of, gives, ints, is_float, plain, shape_of
+from tf1_mtl.baseline.operations.table import axes_of, gives, ints, is_float, is_tensor, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
-gives("Add", "AddV2")(plain(operator.add))
-gives("Sub")(plain(operator.sub))
-gives("Mul")(plain(operator.mul))
-gives("Neg")(plain(operator.neg))
+gives("Abs")(lambda node, x: abs(x))
+gives("Add", "AddV2")(lambda node, a, b: a + b)
+gives("DivNoNan")(lambda node, a, b: zero_where_zero(b, a / b))
+gives("L2Loss")(lambda node, x: eb.total(x * x) * 0.5)
+gives("Maximum")(lambda node, a, b: eb.monotonic(np.maximum, a, b))
+gives("Minimum")(lambda node, a, b: eb.monotonic(np.minimum, a, b))
+gives("Mul")(lambda node, a, b: a * b)
+gives("MulNoNan")(lambda node, a, b: zero_where_zero(b, a * b))
+gives("Neg")(lambda node, x: -x)
+gives("RealDiv", "Div", "TruncateDiv")(lambda node, a, b: divided(a, b))
+gives("Square")(lambda node, x: x * x)
+gives("SquaredDifference")(lambda node, a, b: square(a - b))
+gives("Sub")(lambda node, a, b: a - b)
+gives("Xdivy")(lambda node, a, b: zero_where_zero(a, a / b))
 
 
 @gives("AddN", "AccumulateNV2")
 def add_n(node: Node, *terms: Any) -> Any:
-    first = terms[0]
-    if len(terms) == 1 or not isinstance(first, (eb.ErrorBounded, np.ndarray, np.generic)):
-        return sum(terms[1:], first)  # lists of tensors add up by themselves
-    if len(terms) == 2:
-        return first + terms[1]
-    return eb.total(eb.joined(np.stack, terms), axis=0)
+    if len(terms) > 2 and is_tensor(terms[0]):
+        return eb.total(eb.joined(np.stack, terms), axis=0)
+    return sum(terms[1:], terms[0])  # lists of tensors add up by themselves
 
 
 def divided(a: Any, b: Any) -> Any:
@@ -33,41 +39,26 @@ def divided(a: Any, b: Any) -> Any:
     return np.trunc(a / b).astype(np.asarray(a).dtype)
 
 
-gives("RealDiv", "Div", "TruncateDiv")(plain(divided))
-
-
 @gives("FloorDiv")
 def floor_div(node: Node, a: Any, b: Any) -> Any:
     return eb.pointwise(np.floor, a / b) if is_float(a) else np.floor_divide(a, b)
 
 
-@gives("FloorMod")
-def floor_mod(node: Node, a: Any, b: Any) -> Any:
-    return a - eb.pointwise(np.floor, a / b) * b if is_float(a) else np.mod(a, b)
+def _remainder(rounded: np.ufunc, of_whole: np.ufunc) -> Callable[..., Any]:
+    def remainder(node: Node, a: Any, b: Any) -> Any:
+        return a - eb.pointwise(rounded, a / b) * b if is_float(a) else of_whole(a, b)
+
+    return remainder
 
 
-@gives("Mod", "TruncateMod")
-def truncate_mod(node: Node, a: Any, b: Any) -> Any:
-    return a - eb.pointwise(np.trunc, a / b) * b if is_float(a) else np.fmod(a, b)
+gives("FloorMod")(_remainder(np.floor, np.mod))
+gives("Mod", "TruncateMod")(_remainder(np.trunc, np.fmod))
 
 
 def zero_where_zero(x: Any, result: Any) -> Any:
     """Returns the result, but 0 where `x` is 0."""
-    is_zero = decisions.compared(np.less_equal, absolute(x), np.zeros(()))
+    is_zero = decisions.compared(np.less_equal, abs(x), np.zeros(()))
     return decisions.choose(is_zero, np.zeros(shape_of(result)), result)
-
-
-def absolute(x: Any) -> Any:
-    """Returns the magnitudes."""
-    if isinstance(x, eb.ErrorBounded):
-        return eb.ErrorBounded(np.abs(x.value), x.error, x.precision)
-    return np.abs(x)
-
-
-gives("Abs")(plain(absolute))
-gives("DivNoNan")(lambda node, a, b: zero_where_zero(b, a / b))
-gives("MulNoNan")(lambda node, a, b: zero_where_zero(b, a * b))
-gives("Xdivy")(lambda node, a, b: zero_where_zero(a, a / b))
 
 
 def square(x: Any) -> Any:
@@ -75,26 +66,9 @@ def square(x: Any) -> Any:
     return x * x
 
 
-gives("Square")(plain(square))
-gives("SquaredDifference")(lambda node, a, b: square(a - b))
-gives("Maximum")(lambda node, a, b: extreme(np.maximum, a, b))
-gives("Minimum")(lambda node, a, b: extreme(np.minimum, a, b))
-
-
-def extreme(function: Callable[..., np.ndarray], a: Any, b: Any) -> Any:
-    """Returns the larger or smaller of two."""
-    value = function(eb.value_of(a), eb.value_of(b))
-    if not eb.is_bounded(a, b):
-        return value
-    up = function(eb.value_of(a) + eb.error_of(a), eb.value_of(b) + eb.error_of(b))
-    down = function(eb.value_of(a) - eb.error_of(a), eb.value_of(b) - eb.error_of(b))
-    error = np.maximum(np.abs(up - value), np.abs(down - value))
-    return eb.ErrorBounded(value, error, eb.precision_of(a, b))
-
-
 @gives("ClipByValue")
 def clip_by_value(node: Node, x: Any, low: Any, high: Any) -> Any:
-    return extreme(np.maximum, extreme(np.minimum, x, high), low)
+    return eb.monotonic(np.maximum, eb.monotonic(np.minimum, x, high), low)
 
 
 # Comparisons, logic and choices
@@ -125,7 +99,7 @@ gives("IsInf")(lambda node, x: np.isinf(eb.value_of(x)))
 @gives("ApproximateEqual")
 def approximate_equal(node: Node, a: Any, b: Any) -> Any:
     tolerance = node.attributes.get("tolerance", 1e-5)
-    return decisions.compared(np.less, absolute(a - b), float(tolerance))
+    return decisions.compared(np.less, abs(a - b), float(tolerance))
 
 
 @gives("Select", "SelectV2")
@@ -201,22 +175,12 @@ def _multiplied(function: Callable[[np.ndarray], np.ndarray], x: Any, terms: int
 
 
 def _most(function: Callable[..., np.ndarray], of_nothing: float) -> Callable[..., Any]:
-    def reduce(x: Any, axes: Any, keep: bool) -> Any:
-        def most(a: np.ndarray) -> np.ndarray:
-            if a.dtype.kind == "f":
-                return function(a, axis=axes, keepdims=keep, initial=of_nothing)
-            return function(a, axis=axes, keepdims=keep)
+    def most(x: Any, axes: Any, keep: bool) -> Any:
+        # NumPy takes no start for whole numbers, which have no infinity.
+        start = {"initial": of_nothing} if is_float(x) else {}
+        return eb.monotonic(lambda a: function(a, axis=axes, keepdims=keep, **start), x)
 
-        if not isinstance(x, eb.ErrorBounded):
-            return most(np.asarray(x))
-        value = most(x.value)
-        if eb.all_exact(x.error):
-            return eb.ErrorBounded(value, None, x.precision)
-        up, down = most(x.value + x.error), most(x.value - x.error)
-        error = np.maximum(np.abs(up - value), np.abs(down - value))
-        return eb.ErrorBounded(value, error, x.precision)
-
-    return reduce
+    return most
 
 
 largest = _most(np.max, -np.inf)
@@ -258,9 +222,7 @@ def arg_max(node: Node, x: Any, axis: Any) -> Any:
     return decisions.whole(value, reach, node.attributes.get("output_type", "int64"))
 
 
-@gives("ArgMin")
-def arg_min(node: Node, x: Any, axis: Any) -> Any:
-    return arg_max(node, -x, axis)
+gives("ArgMin")(lambda node, x, axis: arg_max(node, -x, axis))
 
 
 def _running(function: np.ufunc) -> Callable[..., Any]:
@@ -292,21 +254,16 @@ gives("Cumprod")(_running(np.multiply))
 # Products of matrices
 
 
-@gives("MatMul")
+@gives("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def mat_mul(node: Node, a: Any, b: Any) -> Any:
-    a = _transposed(a) if node.attributes.get("transpose_a") else a
-    b = _transposed(b) if node.attributes.get("transpose_b") else b
+    a, b = _turned(node, a, "transpose_a", "adj_x"), _turned(node, b, "transpose_b", "adj_y")
     return eb.matmul(a, b)
 
 
-@gives("BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
-def batch_mat_mul(node: Node, a: Any, b: Any) -> Any:
-    a = _transposed(a) if node.attributes.get("adj_x") else a
-    b = _transposed(b) if node.attributes.get("adj_y") else b
-    return eb.matmul(a, b)
-
-
-def _transposed(x: Any) -> Any:
+def _turned(node: Node, x: Any, *attributes: str) -> Any:
+    """Returns matrices, transposed if an attribute of the node says so."""
+    if not any(node.attributes.get(name) for name in attributes):
+        return x
     return eb.structural(lambda a: np.swapaxes(a, -1, -2), x)
 
 
@@ -332,12 +289,5 @@ def sparse_mat_mul(node: Node, indices: Any, values: Any, sizes: Any, b: Any) ->
         np.add.at(result, places, a)
         return result
 
-    a = eb.structural(filled, values)
-    a = _transposed(a) if node.attributes.get("adjoint_a") else a
-    b = _transposed(b) if node.attributes.get("adjoint_b") else b
-    return eb.matmul(a, b)
-
-
-@gives("L2Loss")
-def l2_loss(node: Node, x: Any) -> Any:
-    return eb.total(x * x) * 0.5
+    a = _turned(node, eb.structural(filled, values), "adjoint_a")
+    return eb.matmul(a, _turned(node, b, "adjoint_b"))

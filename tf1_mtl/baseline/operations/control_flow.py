@@ -29,11 +29,9 @@ from tf1_mtl.baseline.recorded_graph import Node
 Call = Callable[[str, Sequence[Any]], Sequence[Any]]
 
 
-@refers(1, "Identity", "RefIdentity", "StopGradient", "PreventGradient")
-@refers(1, "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond")
-def pass_on(node: Node, x: Any) -> Any:
-    """Gives its input. TensorFlow copies nothing here: a ref variable shows later updates too."""
-    return x
+# TensorFlow copies nothing here: a ref variable shows later updates too.
+refers(1, "Identity", "RefIdentity", "StopGradient", "PreventGradient")(lambda node, x: x)
+refers(1, "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond")(lambda node, x: x)
 
 
 @refers(1, "Switch", "RefSwitch")
@@ -84,6 +82,6 @@ def case(node: Node, call: Call, index: Any, *values: Any) -> Any:
     return tuple(call(branch["function"], values))
 
 
-@calls("PartitionedCall", "StatefulPartitionedCall")
-def call_function(node: Node, call: Call, *values: Any) -> Any:
-    return tuple(call(node.attributes["f"]["function"], values))
+calls("PartitionedCall", "StatefulPartitionedCall")(
+    lambda node, call, *values: tuple(call(node.attributes["f"]["function"], values))
+)

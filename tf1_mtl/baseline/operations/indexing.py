@@ -1,4 +1,4 @@
-"""Gathers, scatters, segments, sorting: functions that take elements by number."""
+"""Defines functions that take elements by number: gathers, scatters, segments, sorting."""
 
 from typing import Any, Sequence, Tuple
 
@@ -6,40 +6,28 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided, truth
-from tf1_mtl.baseline.operations.table import Variable, gives, integer, ints, refers, shape_of
+from tf1_mtl.baseline.operations.table import gives, integer, ints, moves, refers, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 
-@gives("Gather", "GatherV2")
-def gather(node: Node, x: Any, indices: Any, axis: Any = 0) -> Any:
-    at, batch = integer(axis), node.attributes.get("batch_dims", 0)
-    places = np.asarray(decided(indices))
-
-    def take(a: np.ndarray) -> np.ndarray:
-        along = at % a.ndim
-        if not batch:
-            return np.take(a, places, along)
-        outer = a.shape[: batch % (places.ndim + 1)]
-        rows = [np.take(a[i], places[i], along - len(outer)) for i in np.ndindex(*outer)]
-        return np.reshape(rows, (*outer, *np.shape(rows[0])))
-
-    return eb.structural(take, x)
+@moves("Gather", "GatherV2")
+def gather(node: Node, a: np.ndarray, indices: Any, axis: Any = 0) -> np.ndarray:
+    places, batch = np.asarray(decided(indices)), node.attributes.get("batch_dims", 0)
+    along = integer(axis) % a.ndim
+    if not batch:
+        return np.take(a, places, along)
+    outer = a.shape[: batch % (places.ndim + 1)]
+    rows = [np.take(a[i], places[i], along - len(outer)) for i in np.ndindex(*outer)]
+    return np.reshape(rows, (*outer, *np.shape(rows[0])))
 
 
-@refers(1, "ResourceGather")
-def resource_gather(node: Node, variable: Variable, indices: Any) -> Any:
-    return gather(node, variable.value, indices)
+@moves("GatherNd")
+def gather_nd(node: Node, a: np.ndarray, indices: Any) -> np.ndarray:
+    return a[tuple(np.moveaxis(np.asarray(decided(indices)), -1, 0))]
 
 
-@gives("GatherNd")
-def gather_nd(node: Node, x: Any, indices: Any) -> Any:
-    index = tuple(np.moveaxis(np.asarray(decided(indices)), -1, 0))
-    return eb.structural(lambda a: a[index], x)
-
-
-@refers(1, "ResourceGatherNd")
-def resource_gather_nd(node: Node, variable: Variable, indices: Any) -> Any:
-    return gather_nd(node, variable.value, indices)
+refers(1, "ResourceGather")(lambda node, variable, at: gather(node, variable.value, at))
+refers(1, "ResourceGatherNd")(lambda node, variable, at: gather_nd(node, variable.value, at))
 
 
 # Sums at places
@@ -72,21 +60,14 @@ def _rows(x: Any, places: Any) -> Tuple[Any, np.ndarray]:
     return eb.structural(lambda a: a.reshape([at.size, *inner]), x), at.ravel()
 
 
-@gives("UnsortedSegmentSum")
-def unsorted_segment_sum(node: Node, x: Any, places: Any, number: Any) -> Any:
-    rows, at = _rows(x, places)
-    return added_rows(rows, at, integer(number))
-
-
 def _segment_number(places: Any, number: Sequence[Any]) -> int:
-    if number:
-        return integer(number[0])
-    return int(np.max(places, initial=-1)) + 1
+    return integer(number[0]) if number else int(np.max(places, initial=-1)) + 1
 
 
-@gives("SegmentSum", "SegmentSumV2")
+@gives("SegmentSum", "SegmentSumV2", "UnsortedSegmentSum")
 def segment_sum(node: Node, x: Any, places: Any, *number: Any) -> Any:
-    return added_rows(x, decided(places), _segment_number(decided(places), number))
+    rows, at = _rows(x, places)
+    return added_rows(rows, at, _segment_number(at, number))
 
 
 @gives("SegmentMean")
@@ -112,11 +93,7 @@ def _extreme_of_segments(function: np.ufunc, of_nothing: float) -> Any:
             function.at(result, at[kept], a[kept])
             return result
 
-        if not isinstance(rows, eb.ErrorBounded):
-            return most(np.asarray(rows))
-        value = most(rows.value)
-        changes = [np.abs(most(rows.value + sign * rows.error) - value) for sign in (-1, 1)]
-        return eb.ErrorBounded(value, np.maximum(*changes), rows.precision)
+        return eb.monotonic(most, rows)
 
     return reduce
 
@@ -210,9 +187,7 @@ def list_diff(node: Node, x: Any, y: Any) -> Any:
     return x[kept], np.flatnonzero(kept).astype(node.attributes.get("out_idx", "int32"))
 
 
-@gives("Where")
-def where(node: Node, condition: Any) -> np.ndarray:
-    return np.argwhere(decided(condition)).astype(np.int64)
+gives("Where")(lambda node, condition: np.argwhere(decided(condition)).astype(np.int64))
 
 
 @gives("SparseToDense")
@@ -228,9 +203,9 @@ def sparse_to_dense(node: Node, indices: Any, sizes: Any, values: Any, default: 
     return eb.joined(spread, [values, default])
 
 
-@gives("SparseTensorDenseAdd")
-def sparse_add(node: Node, indices: Any, values: Any, sizes: Any, dense: Any) -> Any:
-    return scatter_nd(node, indices, values, sizes) + dense
+gives("SparseTensorDenseAdd")(
+    lambda node, indices, x, sizes, dense: scatter_nd(node, indices, x, sizes) + dense
+)
 
 
 # Order
@@ -241,11 +216,10 @@ def top_k(node: Node, x: Any, *number: Any) -> Any:
     """Returns the largest elements. Of equal ones, the first comes first."""
     k = integer(number[0]) if number else node.attributes["k"]
     index = np.argsort(-eb.value_of(x), axis=-1, kind="stable")[..., : k + 1]
-    value = np.take_along_axis(eb.value_of(x), index, -1)
+    highest = eb.monotonic(lambda a: np.sort(a, -1)[..., ::-1][..., :k], x)
     if not eb.is_bounded(x):
-        return value[..., :k], index[..., :k].astype(np.int32)
-    near, far = (np.sort(x.value + sign * x.error, -1)[..., ::-1][..., :k] for sign in (1, -1))
-    error = np.maximum(np.abs(near - value[..., :k]), np.abs(far - value[..., :k]))
+        return highest, index[..., :k].astype(np.int32)
+    value = np.take_along_axis(x.value, index, -1)
     reach = np.take_along_axis(x.error, index, -1)
     pair = reach[..., :-1] + reach[..., 1:]
     touches = ~(value[..., :-1] - value[..., 1:] > pair) & (pair != 0)
@@ -255,7 +229,7 @@ def top_k(node: Node, x: Any, *number: Any) -> Any:
     places: Any = index[..., :k].astype(np.int32)
     if unsure[..., :k].any():
         places = eb.ErrorBounded(places, np.where(unsure[..., :k], np.inf, 0), eb.WHOLE)
-    return eb.ErrorBounded(value[..., :k], error, x.precision), places
+    return highest, places
 
 
 @gives("InTopK", "InTopKV2")

@@ -1,4 +1,4 @@
-"""Biases, softmax and cross entropy, normalization."""
+"""Defines biases, softmax and cross entropy, normalization."""
 
 from typing import Any, Tuple
 
@@ -7,32 +7,28 @@ import numpy as np
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.arithmetic import mean, square, zero_where_zero
-from tf1_mtl.baseline.operations.functions import exponential
-from tf1_mtl.baseline.operations.table import gives, shape_of
+from tf1_mtl.baseline.operations.functions import applied, exponential
+from tf1_mtl.baseline.operations.table import gives, is_channels_first, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 
 def _along_channels(node: Node, x: Any, rank: int) -> Any:
     """Returns a vector of channels in the shape in which it goes over a tensor of that rank."""
-    if not str(node.attributes.get("data_format", "NHWC")).startswith("NC") or rank < 3:
+    if not is_channels_first(node) or rank < 3:
         return x
     return eb.structural(lambda a: a.reshape([-1] + [1] * (rank - 2)), x)
 
 
 def _all_but_channels(node: Node, x: Any) -> Tuple[int, ...]:
     rank = len(shape_of(x))
-    is_first = str(node.attributes.get("data_format", "NHWC")).startswith("NC") and rank > 2
-    return tuple(i for i in range(rank) if i != (1 if is_first else rank - 1))
+    channels = 1 if is_channels_first(node) and rank > 2 else rank - 1
+    return tuple(i for i in range(rank) if i != channels)
 
 
-@gives("BiasAdd", "BiasAddV1")
-def bias_add(node: Node, x: Any, bias: Any) -> Any:
-    return x + _along_channels(node, bias, len(shape_of(x)))
-
-
-@gives("BiasAddGrad")
-def bias_add_grad(node: Node, gradient: Any) -> Any:
-    return eb.total(gradient, _all_but_channels(node, gradient))
+gives("BiasAdd", "BiasAddV1")(
+    lambda node, x, bias: x + _along_channels(node, bias, len(shape_of(x)))
+)
+gives("BiasAddGrad")(lambda node, gradient: eb.total(gradient, _all_but_channels(node, gradient)))
 
 
 # Softmax
@@ -47,10 +43,6 @@ def _sum_of_row(x: Any) -> Any:
     return eb.total(x, len(shape_of(x)) - 1, True)
 
 
-def _log(x: Any) -> Any:
-    return eb.pointwise(np.log, x, 8, 1)
-
-
 @gives("Softmax")
 def softmax(node: Node, x: Any) -> Any:
     powers = exponential(_shifted(x))
@@ -60,7 +52,7 @@ def softmax(node: Node, x: Any) -> Any:
 @gives("LogSoftmax")
 def log_softmax(node: Node, x: Any) -> Any:
     shifted = _shifted(x)
-    return shifted - _log(_sum_of_row(exponential(shifted)))
+    return shifted - applied("Log", _sum_of_row(exponential(shifted)))
 
 
 @gives("SoftmaxCrossEntropyWithLogits")
@@ -148,8 +140,7 @@ def _norms(node: Node, x: Any) -> Tuple[Any, Any]:
 
 def _to_power(x: Any, exponent: Any) -> Any:
     """Returns a positive number to a power, as exp(exponent * log(x)) may compute it."""
-    logarithm = _log(x) * exponent
-    return exponential(logarithm)
+    return exponential(applied("Log", x) * exponent)
 
 
 @gives("LRN")

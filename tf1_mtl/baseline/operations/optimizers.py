@@ -1,4 +1,4 @@
-"""The rules of optimizers.
+"""Defines the rules of optimizers.
 
 A rule is one function for four operations: `Apply<Rule>`, `ResourceApply<Rule>` and, on the rows
 that a sparse gradient names, `SparseApply<Rule>` and `ResourceSparseApply<Rule>`. It takes the
@@ -12,8 +12,7 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
-from tf1_mtl.baseline.operations.arithmetic import absolute, extreme
-from tf1_mtl.baseline.operations.functions import exponential
+from tf1_mtl.baseline.operations.functions import applied, exponential
 from tf1_mtl.baseline.operations.table import updates
 from tf1_mtl.baseline.operations.updates import Rows, rounds
 from tf1_mtl.baseline.recorded_graph import Node
@@ -75,7 +74,7 @@ def _proximal(x: Any, rate: Any, l1: Any, l2: Any) -> Any:
 
 def _shrunk(x: Any, limit: Any) -> Any:
     """Returns numbers that are nearer to zero by a limit, and zero within it."""
-    return x - extreme(np.maximum, extreme(np.minimum, x, limit), -limit)
+    return x - eb.monotonic(np.maximum, eb.monotonic(np.minimum, x, limit), -limit)
 
 
 @_rule(2, 1, "Momentum")
@@ -104,17 +103,11 @@ def _add_square(node: Node, squares: Any, gradient: Any) -> None:
 
 
 @_rule(2, 1, "Adagrad")
-def adagrad(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    (variable, squares), (rate,) = cells, hyper
-    _add_square(node, squares, gradient)
-    variable.value = variable.value - gradient * rate / eb.sqrt(squares.value)
-
-
 @_rule(2, 2, "AdagradV2")
-def adagrad_v2(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    (variable, squares), (rate, epsilon) = cells, hyper
+def adagrad(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
+    (variable, squares), (rate, *epsilon) = cells, hyper
     _add_square(node, squares, gradient)
-    variable.value = variable.value - gradient * rate / (eb.sqrt(squares.value) + epsilon)
+    variable.value = variable.value - gradient * rate / sum(epsilon, eb.sqrt(squares.value))
 
 
 @_rule(2, 3, "ProximalAdagrad")
@@ -145,92 +138,63 @@ def adadelta(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
 
 
 @_rule(3, 4, "RMSProp")
-def rms_prop(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    (variable, squares, moment), (rate, rho, factor, epsilon) = cells, hyper
-    squares.value = eb.average(squares.value, gradient * gradient, 1.0 - rho)
-    step = gradient * rate / eb.sqrt(squares.value + epsilon)
-    moment.value = moment.value * factor + step
-    variable.value = variable.value - moment.value
-
-
 @_rule(4, 4, "CenteredRMSProp")
-def centered_rms_prop(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    (variable, means, squares, moment), (rate, rho, factor, epsilon) = cells, hyper
+def rms_prop(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
+    (variable, *means, squares, moment), (rate, rho, factor, epsilon) = cells, hyper
     squares.value = eb.average(squares.value, gradient * gradient, 1.0 - rho)
-    means.value = eb.average(means.value, gradient, 1.0 - rho)
-    variance = squares.value - means.value * means.value + epsilon
-    moment.value = moment.value * factor + gradient * rate / eb.sqrt(variance)
+    variance = squares.value
+    for mean in means:  # in the centered rule, the first slot
+        mean.value = eb.average(mean.value, gradient, 1.0 - rho)
+        variance = variance - mean.value * mean.value
+    moment.value = moment.value * factor + gradient * rate / eb.sqrt(variance + epsilon)
     variable.value = variable.value - moment.value
 
 
 @_rule(3, 6, "Adam")
+@_rule(4, 6, "AdamWithAmsgrad")
 def adam(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    """Kingma and Ba (2015), end of section 2: both bias corrections are in the step size."""
-    variable, m, v = cells
+    """Follows Kingma and Ba (2015), end of section 2: the step size has both bias corrections."""
+    variable, m, v, *largest = cells
     beta1_power, beta2_power, rate, beta1, beta2, epsilon = hyper
     alpha = rate * eb.sqrt(1.0 - beta2_power) / (1.0 - beta1_power)
     m.value = eb.average(m.value, gradient, 1.0 - beta1)
     v.value = eb.average(v.value, gradient * gradient, 1.0 - beta2)
-    step = m.value
+    step, squares = m.value, v.value
     if node.attributes.get("use_nesterov"):
         step = step * beta1 + gradient * (1.0 - beta1)
-    variable.value = variable.value - step * alpha / (eb.sqrt(v.value) + epsilon)
-
-
-@_rule(4, 6, "AdamWithAmsgrad")
-def adam_with_amsgrad(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    variable, m, v, largest = cells
-    beta1_power, beta2_power, rate, beta1, beta2, epsilon = hyper
-    alpha = rate * eb.sqrt(1.0 - beta2_power) / (1.0 - beta1_power)
-    m.value = eb.average(m.value, gradient, 1.0 - beta1)
-    v.value = eb.average(v.value, gradient * gradient, 1.0 - beta2)
-    largest.value = extreme(np.maximum, largest.value, v.value)
-    variable.value = variable.value - m.value * alpha / (eb.sqrt(largest.value) + epsilon)
+    for most in largest:  # in the rule with AMSGrad, the last slot
+        most.value = squares = eb.monotonic(np.maximum, most.value, squares)
+    variable.value = variable.value - step * alpha / (eb.sqrt(squares) + epsilon)
 
 
 @_rule(3, 5, "AdaMax")
 def ada_max(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
     (variable, m, v), (beta1_power, rate, beta1, beta2, epsilon) = cells, hyper
     m.value = eb.average(m.value, gradient, 1.0 - beta1)
-    v.value = extreme(np.maximum, v.value * beta2, absolute(gradient))
+    v.value = eb.monotonic(np.maximum, v.value * beta2, abs(gradient))
     step = rate / (1.0 - beta1_power) * (m.value / (v.value + epsilon))
     variable.value = variable.value - step
 
 
-def _agreement(gradient: Any, moment: Any) -> Any:
-    return eb.pointwise(np.sign, gradient) * eb.pointwise(np.sign, moment)
-
-
-@_rule(2, 4, "AddSign")
-def add_sign(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    (variable, m), (rate, alpha, decay, beta) = cells, hyper
+@_rule(2, 4, "AddSign", "PowerSign")
+def add_or_power_sign(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
+    (variable, m), (rate, alpha_or_base, decay, beta) = cells, hyper
     m.value = eb.average(m.value, gradient, 1.0 - beta)
-    factor = decay * _agreement(gradient, m.value) + alpha
-    variable.value = variable.value - factor * gradient * rate
-
-
-@_rule(2, 4, "PowerSign")
-def power_sign(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    (variable, m), (rate, base, decay, beta) = cells, hyper
-    m.value = eb.average(m.value, gradient, 1.0 - beta)
-    factor = exponential(base * decay * _agreement(gradient, m.value))
-    variable.value = variable.value - factor * gradient * rate
-
-
-@_rule(3, 0, "Ftrl")
-def ftrl(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    rate, l1, l2, power = hyper
-    ftrl_v2(node, cells, (rate, l1, l2, 0.0, power), gradient)
-
-
-@_rule(3, 0, "FtrlV2")
-def ftrl_v2(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
-    """McMahan and others (2013), algorithm 1, with L2 shrinkage. -power is the exponent."""
-    (variable, squares, linear), (rate, l1, l2, shrinkage, power) = cells, hyper
-    if np.any(eb.value_of(shrinkage)):
-        shrunk = gradient + variable.value * shrinkage * 2.0
+    agreement = applied("Sign", gradient) * applied("Sign", m.value)
+    if node.op.endswith("AddSign"):
+        factor = decay * agreement + alpha_or_base
     else:
-        shrunk = gradient
+        factor = exponential(alpha_or_base * decay * agreement)
+    variable.value = variable.value - factor * gradient * rate
+
+
+@_rule(3, 0, "Ftrl", "FtrlV2")
+def ftrl(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
+    """Follows McMahan and others (2013), algorithm 1, with L2 shrinkage. -power is the exponent."""
+    (variable, squares, linear), (rate, l1, l2, *shrinkage, power) = cells, hyper
+    shrunk = gradient
+    if any(np.any(eb.value_of(factor)) for factor in shrinkage):  # which FtrlV2 has
+        shrunk = gradient + variable.value * shrinkage[0] * 2.0
     new = squares.value + gradient * gradient
     before, after = (_to_minus(x, power) for x in (squares.value, new))
     # TensorFlow 2.3 can keep the linear term times the rate.
@@ -246,4 +210,4 @@ def _to_minus(x: Any, power: Any) -> Any:
     """Returns x to minus a power: for the usual -0.5 the square root."""
     if eb.value_of(power) == -0.5:
         return eb.sqrt(x)
-    return exponential(eb.pointwise(np.log, x, 8, 1) * -power)
+    return exponential(applied("Log", x) * -power)

@@ -1,4 +1,4 @@
-"""Functions that move elements: joins, slices, transpositions, paddings and blocks."""
+"""Defines functions that move elements: joins, slices, transpositions, paddings, blocks."""
 
 from typing import Any, List, Sequence, Tuple
 
@@ -7,13 +7,7 @@ import numpy as np
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.indexing import added_rows
-from tf1_mtl.baseline.operations.table import (
-    axes_of,
-    gives,
-    integer,
-    ints,
-    shape_of,
-)
+from tf1_mtl.baseline.operations.table import axes_of, gives, integer, ints, moves, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 # Joins and slices
@@ -21,8 +15,7 @@ from tf1_mtl.baseline.recorded_graph import Node
 
 @gives("Pack")
 def pack(node: Node, *x: Any) -> Any:
-    axis = node.attributes.get("axis", 0)
-    return eb.joined(lambda parts: np.stack(parts, axis), x)
+    return eb.joined(lambda parts: np.stack(parts, node.attributes.get("axis", 0)), x)
 
 
 @gives("Unpack")
@@ -32,15 +25,12 @@ def unpack(node: Node, x: Any) -> Any:
     return tuple(eb.structural(lambda a, i=i: np.take(a, i, axis), x) for i in range(count))
 
 
-@gives("ConcatV2")
-def concat(node: Node, *x: Any) -> Any:
-    axis = integer(x[-1])
-    return eb.joined(lambda parts: np.concatenate(parts, axis), x[:-1])
+gives("Concat")(lambda node, axis, *x: _concatenated(axis, x))
+gives("ConcatV2")(lambda node, *x: _concatenated(x[-1], x[:-1]))
 
 
-@gives("Concat")
-def concat_v1(node: Node, axis: Any, *x: Any) -> Any:
-    return concat(node, *x, axis)
+def _concatenated(axis: Any, parts: Sequence[Any]) -> Any:
+    return eb.joined(lambda arrays: np.concatenate(arrays, integer(axis)), parts)
 
 
 @gives("ConcatOffset")
@@ -55,52 +45,45 @@ def concat_offset(node: Node, axis: Any, *sizes: Any) -> Any:
     return tuple(offsets)
 
 
-def _split(x: Any, lengths: Sequence[int], axis: int) -> Any:
-    ends = np.cumsum(lengths)[:-1]
-    values = np.split(eb.value_of(x), ends, axis)
+def split(x: Any, lengths: Any, axis: Any) -> Any:
+    """Returns parts of a tensor. A negative length stands for what the others leave."""
+    at, sizes = integer(axis), ints(lengths)
+    rest = shape_of(x)[at] - sum(n for n in sizes if n >= 0)
+    ends = np.cumsum([n if n >= 0 else rest for n in sizes])[:-1]
+    values = np.split(eb.value_of(x), ends, at)
     if not isinstance(x, eb.ErrorBounded):
         return tuple(values)
-    errors = np.split(x.error, ends, axis)
+    errors = np.split(x.error, ends, at)
     return tuple(eb.ErrorBounded(*pair, x.precision) for pair in zip(values, errors))
 
 
+gives("SplitV")(lambda node, x, lengths, axis: split(x, lengths, axis))
+
+
 @gives("Split")
-def split(node: Node, axis: Any, x: Any) -> Any:
-    at, count = integer(axis), node.attributes["num_split"]
-    return _split(x, [shape_of(x)[at] // count] * count, at)
+def split_evenly(node: Node, axis: Any, x: Any) -> Any:
+    count = node.attributes["num_split"]
+    return split(x, [shape_of(x)[integer(axis)] // count] * count, axis)
 
 
-@gives("SplitV")
-def split_v(node: Node, x: Any, lengths: Any, axis: Any) -> Any:
-    at, sizes = integer(axis), ints(lengths)
-    rest = shape_of(x)[at] - sum(n for n in sizes if n >= 0)
-    return _split(x, [n if n >= 0 else rest for n in sizes], at)
+@moves("Slice")
+def slice_(node: Node, a: np.ndarray, begin: Any, sizes: Any) -> np.ndarray:
+    bounds = zip(ints(begin), ints(sizes))
+    return a[tuple(slice(start, None if n == -1 else start + n) for start, n in bounds)]
 
 
-@gives("Slice")
-def slice_(node: Node, x: Any, begin: Any, sizes: Any) -> Any:
-    index = tuple(
-        slice(start, None if length == -1 else start + length)
-        for start, length in zip(ints(begin), ints(sizes))
-    )
-    return eb.structural(lambda a: a[index], x)
-
-
-@gives("StridedSlice")
-def strided_slice(node: Node, x: Any, begin: Any, end: Any, strides: Any) -> Any:
-    index = strided_index(node, begin, end, strides)
-    return eb.structural(lambda a: a[index], x)
+@moves("StridedSlice")
+def strided_slice(node: Node, a: np.ndarray, begin: Any, end: Any, strides: Any) -> np.ndarray:
+    return a[strided_index(node, begin, end, strides)]
 
 
 @gives("StridedSliceGrad")
 def strided_slice_grad(
     node: Node, sizes: Any, begin: Any, end: Any, strides: Any, gradient: Any
 ) -> Any:
-    index = strided_index(node, begin, end, strides)
-
     def spread(a: np.ndarray) -> np.ndarray:
         result = np.zeros(ints(sizes), a.dtype)
-        result[index] = a
+        result[strided_index(node, begin, end, strides)] = a
         return result
 
     return eb.structural(spread, gradient)
@@ -126,44 +109,21 @@ def strided_index(node: Node, begin: Any, end: Any, strides: Any) -> Tuple[Any, 
     return tuple(index)
 
 
-@gives("Tile")
-def tile(node: Node, x: Any, multiples: Any) -> Any:
-    return eb.structural(lambda a: np.tile(a, ints(multiples)), x)
+moves("Tile")(lambda node, a, multiples: np.tile(a, ints(multiples)))
+moves("Transpose", "ConjugateTranspose")(lambda node, a, order: np.transpose(a, ints(order)))
+moves("Reverse")(lambda node, a, is_reversed: np.flip(a, tuple(np.flatnonzero(is_reversed))))
+moves("ReverseV2")(lambda node, a, axes: np.flip(a, axes_of(axes, a.ndim)))
+moves("Roll")(lambda node, a, shift, axis: np.roll(a, ints(shift), ints(axis)))
+gives("InvertPermutation")(lambda node, order: np.argsort(order).astype(order.dtype))
 
 
-@gives("Transpose", "ConjugateTranspose")
-def transpose(node: Node, x: Any, order: Any) -> Any:
-    return eb.structural(lambda a: np.transpose(a, ints(order)), x)
-
-
-@gives("InvertPermutation")
-def invert_permutation(node: Node, order: Any) -> np.ndarray:
-    return np.argsort(order).astype(order.dtype)
-
-
-@gives("ReverseV2")
-def reverse(node: Node, x: Any, axes: Any) -> Any:
-    return eb.structural(lambda a: np.flip(a, axes_of(axes, a.ndim)), x)
-
-
-@gives("Reverse")
-def reverse_v1(node: Node, x: Any, is_reversed: Any) -> Any:
-    return reverse(node, x, np.flatnonzero(is_reversed))
-
-
-@gives("ReverseSequence")
-def reverse_sequence(node: Node, x: Any, lengths: Any) -> Any:
+@moves("ReverseSequence")
+def reverse_sequence(node: Node, a: np.ndarray, lengths: Any) -> np.ndarray:
     along, batch = node.attributes["seq_dim"], node.attributes.get("batch_dim", 0)
-    sizes = shape_of(x)
-    ends = np.asarray(ints(lengths)).reshape([-1 if i == batch else 1 for i in range(len(sizes))])
-    places = np.arange(sizes[along]).reshape([-1 if i == along else 1 for i in range(len(sizes))])
-    index = np.broadcast_to(np.where(places < ends, ends - 1 - places, places), sizes)
-    return eb.structural(lambda a: np.take_along_axis(a, index, along), x)
-
-
-@gives("Roll")
-def roll(node: Node, x: Any, shift: Any, axis: Any) -> Any:
-    return eb.structural(lambda a: np.roll(a, ints(shift), ints(axis)), x)
+    ends = np.asarray(ints(lengths)).reshape([-1 if i == batch else 1 for i in range(a.ndim)])
+    places = np.arange(a.shape[along]).reshape([-1 if i == along else 1 for i in range(a.ndim)])
+    index = np.broadcast_to(np.where(places < ends, ends - 1 - places, places), a.shape)
+    return np.take_along_axis(a, index, along)
 
 
 # Paddings and blocks
@@ -172,86 +132,61 @@ def roll(node: Node, x: Any, shift: Any, axis: Any) -> Any:
 @gives("Pad", "PadV2")
 def pad(node: Node, x: Any, widths: Any, number: Any = 0) -> Any:
     around = np.asarray(decided(widths))
-    if not eb.is_bounded(x):
-        return np.pad(x, around, "constant", constant_values=eb.value_of(number))
-    value = np.pad(x.value, around, "constant", constant_values=eb.value_of(number))
-    error = np.pad(x.error, around, "constant", constant_values=eb.error_of(number))
-    return eb.ErrorBounded(value, error, x.precision)
+    return eb.joined(
+        lambda parts: np.pad(parts[0], around, "constant", constant_values=parts[1]), [x, number]
+    )
 
 
-@gives("MirrorPad")
-def mirror_pad(node: Node, x: Any, widths: Any) -> Any:
-    mode = node.attributes["mode"].lower()
-    return eb.structural(lambda a: np.pad(a, np.asarray(decided(widths)), mode), x)
+@moves("MirrorPad")
+def mirror_pad(node: Node, a: np.ndarray, widths: Any) -> np.ndarray:
+    return np.pad(a, np.asarray(decided(widths)), node.attributes["mode"].lower())
 
 
 @gives("MirrorPadGrad")
 def mirror_pad_grad(node: Node, gradient: Any, widths: Any) -> Any:
-    around = np.asarray(decided(widths))
-    sizes = np.array(shape_of(gradient)) - around.sum(1)
-    places = np.arange(np.prod(sizes)).reshape(sizes)
-    places = np.pad(places, around, node.attributes["mode"].lower())
+    sizes = np.array(shape_of(gradient)) - np.asarray(decided(widths)).sum(1)
+    places = mirror_pad(node, np.arange(np.prod(sizes)).reshape(sizes), widths)
     flat = eb.structural(np.ravel, gradient)
     return eb.structural(lambda a: a.reshape(sizes), added_rows(flat, places, places.max() + 1))
 
 
-@gives("SpaceToBatchND")
-def space_to_batch(node: Node, x: Any, block: Any, widths: Any) -> Any:
-    blocks, rank = ints(block), len(shape_of(x))
+@moves("SpaceToBatchND")
+def space_to_batch(node: Node, a: np.ndarray, block: Any, widths: Any) -> np.ndarray:
+    blocks, inner = ints(block), a.shape[1 + np.size(block) :]
     count = len(blocks)
-    around = [(0, 0), *np.asarray(widths).tolist(), *[(0, 0)] * (rank - 1 - count)]
-
-    def move(a: np.ndarray) -> np.ndarray:
-        a = np.pad(a, around, "constant")
-        sizes = [a.shape[0]]
-        for length, step in zip(a.shape[1:], blocks):
-            sizes += [length // step, step]
-        inner = list(range(2, 2 + 2 * count, 2))
-        order = [*inner, 0, *range(1, 1 + 2 * count, 2), *range(1 + 2 * count, rank + count)]
-        moved = a.reshape(sizes + list(a.shape[1 + count :])).transpose(order)
-        return moved.reshape([-1, *sizes[1::2], *a.shape[1 + count :]])
-
-    return eb.structural(move, x)
+    a = np.pad(a, [(0, 0), *np.asarray(widths).tolist(), *[(0, 0)] * len(inner)], "constant")
+    sizes = [a.shape[0]]
+    for length, step in zip(a.shape[1:], blocks):
+        sizes += [length // step, step]
+    order = [*range(2, 2 + 2 * count, 2), 0, *range(1, 1 + 2 * count, 2)]
+    order += range(1 + 2 * count, a.ndim + count)
+    return a.reshape([*sizes, *inner]).transpose(order).reshape([-1, *sizes[1::2], *inner])
 
 
-@gives("BatchToSpaceND")
-def batch_to_space(node: Node, x: Any, block: Any, crops: Any) -> Any:
-    blocks, rank = ints(block), len(shape_of(x))
+@moves("BatchToSpaceND")
+def batch_to_space(node: Node, a: np.ndarray, block: Any, crops: Any) -> np.ndarray:
+    blocks, inner = ints(block), a.shape[1 + np.size(block) :]
     count = len(blocks)
-
-    def move(a: np.ndarray) -> np.ndarray:
-        sizes = [*blocks, a.shape[0] // int(np.prod(blocks)), *a.shape[1:]]
-        order = [count]
-        for i in range(count):
-            order += [count + 1 + i, i]
-        order += range(1 + 2 * count, rank + count)
-        lengths = [n * step for n, step in zip(a.shape[1:], blocks)]
-        a = a.reshape(sizes).transpose(order).reshape([-1, *lengths, *a.shape[1 + count :]])
-        cut = [slice(first, n - last) for n, (first, last) in zip(lengths, np.asarray(crops))]
-        return a[(slice(None), *cut)]
-
-    return eb.structural(move, x)
+    order = [count]
+    for i in range(count):
+        order += [count + 1 + i, i]
+    order += range(1 + 2 * count, a.ndim + count)
+    lengths = [n * step for n, step in zip(a.shape[1:], blocks)]
+    a = a.reshape([*blocks, a.shape[0] // int(np.prod(blocks)), *a.shape[1:]])
+    a = a.transpose(order).reshape([-1, *lengths, *inner])
+    cut = [slice(first, n - last) for n, (first, last) in zip(lengths, np.asarray(crops))]
+    return a[(slice(None), *cut)]
 
 
-@gives("SpaceToDepth")
-def space_to_depth(node: Node, x: Any) -> Any:
-    step = node.attributes["block_size"]
-
-    def move(a: np.ndarray) -> np.ndarray:
-        n, height, width, depth = a.shape
-        a = a.reshape(n, height // step, step, width // step, step, depth)
-        return a.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // step, width // step, -1)
-
-    return eb.structural(move, x)
+@moves("SpaceToDepth")
+def space_to_depth(node: Node, a: np.ndarray) -> np.ndarray:
+    (n, height, width, depth), step = a.shape, node.attributes["block_size"]
+    a = a.reshape(n, height // step, step, width // step, step, depth)
+    return a.transpose(0, 1, 3, 2, 4, 5).reshape(n, height // step, width // step, -1)
 
 
-@gives("DepthToSpace")
-def depth_to_space(node: Node, x: Any) -> Any:
-    step = node.attributes["block_size"]
-
-    def move(a: np.ndarray) -> np.ndarray:
-        n, height, width, depth = a.shape
-        a = a.reshape(n, height, width, step, step, depth // step**2)
-        return a.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * step, width * step, -1)
-
-    return eb.structural(move, x)
+@moves("DepthToSpace")
+def depth_to_space(node: Node, a: np.ndarray) -> np.ndarray:
+    (n, height, width, depth), step = a.shape, node.attributes["block_size"]
+    a = a.reshape(n, height, width, step, step, depth // step**2)
+    return a.transpose(0, 1, 3, 2, 4, 5).reshape(n, height * step, width * step, -1)

@@ -1,4 +1,4 @@
-"""Constants, shapes, new tensors and diagonals."""
+"""Defines constants, shapes, new tensors and diagonals."""
 
 from typing import Any, Sequence, Tuple
 
@@ -12,6 +12,7 @@ from tf1_mtl.baseline.operations.table import (
     integer,
     ints,
     is_float,
+    moves,
     precision_named,
     refers,
     shape_of,
@@ -31,51 +32,18 @@ def const(node: Node) -> Any:
     return eb.ErrorBounded(value, None, precision)
 
 
-@gives("CheckNumerics", "DeepCopy", "EnsureShape", "PlaceholderWithDefault", "Print", "Snapshot")
-def identity(node: Node, x: Any, *_: Any) -> Any:
-    return x
-
-
-@refers(1, "ReadVariableOp")
-def read_variable(node: Node, variable: Variable) -> Any:
-    return variable.value
-
-
-@gives("IdentityN")
-def identity_n(node: Node, *x: Any) -> Any:
-    return x
-
-
-@gives("OptionalFromValue")
-def optional(node: Node, *x: Any) -> Any:
-    """Gives values as one: a gradient of v2 control flow hands over so what a branch computed."""
-    return _Optional(x)
-
-
-@gives("OptionalNone")
-def no_optional(node: Node) -> Any:
-    return _Optional(())
-
-
-@gives("OptionalGetValue")
-def optional_values(node: Node, x: Any) -> Any:
-    return x.values
-
-
-class _Optional:
-    def __init__(self, values: Tuple[Any, ...]) -> None:
-        self.values = values
-
-
-@gives("NoOp", "ControlTrigger", "Assert", "PrintV2")
-def no_op(node: Node, *_: Any) -> Tuple:
-    return ()
-
-
-@gives("StringFormat", "AsString", "StringJoin")
-def no_text(node: Node, *_: Any) -> np.ndarray:
-    """Gives an empty text: only messages use it."""
-    return np.array(b"")
+gives("CheckNumerics", "DeepCopy", "EnsureShape", "PlaceholderWithDefault", "Print", "Snapshot")(
+    lambda node, x, *_: x
+)
+gives("IdentityN")(lambda node, *x: x)
+gives("NoOp", "ControlTrigger", "Assert", "PrintV2")(lambda node, *_: ())
+refers(1, "ReadVariableOp")(lambda node, variable: variable.value)
+# Only messages use a text, so it is empty.
+gives("StringFormat", "AsString", "StringJoin")(lambda node, *_: np.array(b""))
+# An optional holds what a branch computed, for its gradient in v2 control flow. Here it is a list.
+gives("OptionalFromValue")(lambda node, *x: list(x))
+gives("OptionalNone")(lambda node: [])
+gives("OptionalGetValue")(lambda node, x: tuple(x))
 
 
 # Shapes
@@ -91,36 +59,18 @@ def shape(node: Node, x: Any) -> np.ndarray:
     return _sizes(node, shape_of(x.value if isinstance(x, Variable) else x))
 
 
-@gives("ShapeN")
-def shape_n(node: Node, *x: Any) -> Any:
-    return tuple(_sizes(node, shape_of(one)) for one in x)
+gives("ShapeN")(lambda node, *x: tuple(_sizes(node, shape_of(one)) for one in x))
+gives("Size")(lambda node, x: _sizes(node, np.size(eb.value_of(x))))
+gives("Rank")(lambda node, x: np.array(len(shape_of(x)), np.int32))
+moves("Reshape")(lambda node, a, sizes: a.reshape(ints(sizes)))
+moves("ExpandDims")(lambda node, a, axis: np.expand_dims(a, integer(axis)))
+moves("BroadcastTo")(lambda node, a, sizes: np.broadcast_to(a, ints(sizes)))
 
 
-@gives("Size")
-def size(node: Node, x: Any) -> np.ndarray:
-    return _sizes(node, np.size(eb.value_of(x)))
-
-
-@gives("Rank")
-def rank(node: Node, x: Any) -> np.ndarray:
-    return np.array(len(shape_of(x)), np.int32)
-
-
-@gives("Reshape")
-def reshape(node: Node, x: Any, sizes: Any) -> Any:
-    return eb.structural(lambda a: a.reshape(ints(sizes)), x)
-
-
-@gives("ExpandDims")
-def expand_dims(node: Node, x: Any, axis: Any) -> Any:
-    at = integer(axis)
-    return eb.structural(lambda a: np.expand_dims(a, at), x)
-
-
-@gives("Squeeze")
-def squeeze(node: Node, x: Any) -> Any:
+@moves("Squeeze")
+def squeeze(node: Node, a: np.ndarray) -> np.ndarray:
     axes = node.attributes.get("squeeze_dims") or node.attributes.get("axis")
-    return eb.structural(lambda a: np.squeeze(a, tuple(axes) if axes else None), x)
+    return np.squeeze(a, tuple(axes) if axes else None)
 
 
 @gives("BroadcastArgs")
@@ -142,29 +92,17 @@ def broadcast_gradient_args(node: Node, a: Any, b: Any) -> Tuple[np.ndarray, np.
     return reduced[0].astype(dtype), reduced[1].astype(dtype)
 
 
-@gives("BroadcastTo")
-def broadcast_to(node: Node, x: Any, sizes: Any) -> Any:
-    return eb.structural(lambda a: np.broadcast_to(a, ints(sizes)), x)
-
-
 # New tensors
 
 
-@gives("Fill")
-def fill(node: Node, sizes: Any, x: Any) -> Any:
-    return eb.structural(lambda a: np.full(ints(sizes), a), x)
+gives("Fill")(lambda node, sizes, x: eb.structural(lambda a: np.full(ints(sizes), a), x))
+gives("ZerosLike")(lambda node, x: zeros_like(x))
+gives("OnesLike")(lambda node, x: _filled_like(x, 1))
 
 
-@gives("ZerosLike")
-def zeros_like(node: Node, x: Any) -> Any:
-    if hasattr(x, "zeros_like"):
-        return x.zeros_like()
-    return _filled_like(x, 0)
-
-
-@gives("OnesLike")
-def ones_like(node: Node, x: Any) -> Any:
-    return _filled_like(x, 1)
+def zeros_like(x: Any) -> Any:
+    """Returns zeros in the shape of a tensor or of a list of tensors."""
+    return x.zeros_like() if hasattr(x, "zeros_like") else _filled_like(x, 0)
 
 
 def _filled_like(x: Any, number: int) -> Any:
@@ -198,12 +136,12 @@ def one_hot(node: Node, indices: Any, depth: Any, on: Any, off: Any) -> Any:
     return eb.joined(lambda x: np.where(places == classes, x[0], x[1]), [on, off])
 
 
-@gives("MatrixBandPart")
-def matrix_band_part(node: Node, x: Any, lower: Any, upper: Any) -> Any:
+@moves("MatrixBandPart")
+def matrix_band_part(node: Node, a: np.ndarray, lower: Any, upper: Any) -> np.ndarray:
     below, above = integer(lower), integer(upper)
-    rows, columns = np.indices(shape_of(x)[-2:])
+    rows, columns = np.indices(a.shape[-2:])
     kept = ((below < 0) | (rows - columns <= below)) & ((above < 0) | (columns - rows <= above))
-    return eb.structural(lambda a: np.where(kept, a, np.zeros((), a.dtype)), x)
+    return np.where(kept, a, np.zeros((), a.dtype))
 
 
 def _only_main_diagonal(node: Node, options: Sequence[Any]) -> None:
@@ -215,42 +153,36 @@ def _only_main_diagonal(node: Node, options: Sequence[Any]) -> None:
         )
 
 
-@gives("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3")
-def matrix_diag(node: Node, x: Any, *options: Any) -> Any:
+@moves("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3")
+def matrix_diag(node: Node, a: np.ndarray, *options: Any) -> np.ndarray:
     _only_main_diagonal(node, options)
-    unit = np.eye(shape_of(x)[-1])
-    return eb.structural(lambda a: (a[..., None] * unit).astype(a.dtype), x)
+    return (a[..., None] * np.eye(a.shape[-1])).astype(a.dtype)
 
 
-@gives("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3")
-def matrix_diag_part(node: Node, x: Any, *options: Any) -> Any:
+@moves("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3")
+def matrix_diag_part(node: Node, a: np.ndarray, *options: Any) -> np.ndarray:
     _only_main_diagonal(node, options)
-    return eb.structural(lambda a: np.diagonal(a, axis1=-2, axis2=-1), x)
+    return np.diagonal(a, axis1=-2, axis2=-1)
 
 
 @gives("MatrixSetDiag", "MatrixSetDiagV2", "MatrixSetDiagV3")
 def matrix_set_diag(node: Node, x: Any, diagonal: Any, *options: Any) -> Any:
     _only_main_diagonal(node, options)
     rows, columns = shape_of(x)[-2:]
-    unit = np.eye(rows, columns) > 0
-    count = min(unit.shape)
-    spread = eb.structural(
-        lambda a: np.pad(a, [(0, 0)] * (a.ndim - 1) + [(0, unit.shape[1] - count)], "constant"),
-        diagonal,
-    )
-    return eb.joined(lambda p: np.where(unit, p[0][..., None, :], p[1]), [spread, x])
+
+    def replace(parts: Sequence[np.ndarray]) -> np.ndarray:
+        widths = [(0, 0)] * (parts[1].ndim - 1) + [(0, columns - min(rows, columns))]
+        spread = np.pad(parts[1], widths, "constant")
+        return np.where(np.eye(rows, columns) > 0, spread[..., None, :], parts[0])
+
+    return eb.joined(replace, [x, diagonal])
 
 
-@gives("Diag")
-def diag(node: Node, x: Any) -> Any:
-    def spread(a: np.ndarray) -> np.ndarray:
-        return np.diag(a.ravel()).reshape(a.shape * 2)
-
-    return eb.structural(spread, x)
+moves("Diag")(lambda node, a: np.diag(a.ravel()).reshape(a.shape * 2))
 
 
-@gives("DiagPart")
-def diag_part(node: Node, x: Any) -> Any:
-    half = shape_of(x)[: len(shape_of(x)) // 2]
+@moves("DiagPart")
+def diag_part(node: Node, a: np.ndarray) -> np.ndarray:
+    half = a.shape[: a.ndim // 2]
     count = int(np.prod(half))
-    return eb.structural(lambda a: np.diagonal(a.reshape(count, count)).reshape(half), x)
+    return np.diagonal(a.reshape(count, count)).reshape(half)

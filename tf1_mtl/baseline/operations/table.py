@@ -19,6 +19,7 @@ from tf1_mtl.baseline.error_bounds import (
     SINGLE,
     ErrorBounded,
     Precision,
+    structural,
     unknown,
     value_of,
 )
@@ -39,7 +40,7 @@ class Operation(NamedTuple):
 
 
 class _Dead:
-    """What a branch gives that is not taken."""
+    """Is what a branch gives that is not taken."""
 
     def __repr__(self) -> str:
         return "DEAD"
@@ -57,7 +58,7 @@ DEAD_OUTPUTS = _DeadOutputs()  #: of an operation that did not run
 
 
 class Variable:
-    """A variable during one run: a name in the state that the run may change."""
+    """Stands for a variable during one run: a name in the state that the run may change."""
 
     __slots__ = ("is_resource", "name", "state")
 
@@ -115,9 +116,19 @@ def _registered(
     return register
 
 
-def plain(function: Function) -> Function:
-    """Returns a function of a node and inputs for one that needs only the inputs."""
-    return lambda node, *inputs: function(*inputs)
+def moves(*names: str) -> Decorator:
+    """Registers a function that moves the elements of its first input.
+
+    It takes the node, an array and the other inputs. It is applied to values and errors alike.
+    """
+
+    def register(function: Function) -> Function:
+        def move(node: Node, x: Any, *inputs: Any) -> Any:
+            return structural(lambda a: function(node, a, *inputs), x)
+
+        return gives(*names)(move)
+
+    return register
 
 
 def is_tensor(x: Any) -> bool:
@@ -157,3 +168,8 @@ def is_float(x: Any) -> bool:
 def precision_named(node: Node, attribute: str) -> Precision:
     """Returns the precision of the dtype that an attribute names."""
     return PRECISIONS.get(node.attributes.get(attribute, ""), SINGLE)
+
+
+def is_channels_first(node: Node) -> bool:
+    """Returns whether the channels of images come before their axes, not last."""
+    return str(node.attributes.get("data_format", "NHWC")).startswith("NC")

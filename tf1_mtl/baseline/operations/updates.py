@@ -1,4 +1,4 @@
-"""Operations that change variables: assignments and scatters."""
+"""Defines operations that change variables: assignments and scatters."""
 
 import operator
 from typing import Any, Callable, Dict, Iterator, List
@@ -7,7 +7,6 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
-from tf1_mtl.baseline.operations.arithmetic import extreme
 from tf1_mtl.baseline.operations.indexing import added_rows, row_numbers
 from tf1_mtl.baseline.operations.slices import strided_index
 from tf1_mtl.baseline.operations.table import Variable, gives, refers, shape_of, updates
@@ -39,9 +38,9 @@ def count_up_to(node: Node, variable: Variable) -> Any:
     return before
 
 
-@refers(1, "IsVariableInitialized", "VarIsInitializedOp")
-def is_initialized(node: Node, variable: Variable) -> np.ndarray:
-    return np.array(variable.name in variable.state)
+refers(1, "IsVariableInitialized", "VarIsInitializedOp")(
+    lambda node, variable: np.array(variable.name in variable.state)
+)
 
 
 @updates(1, "StridedSliceAssign", "ResourceStridedSliceAssign")
@@ -49,14 +48,23 @@ def strided_slice_assign(
     node: Node, variable: Variable, begin: Any, end: Any, strides: Any, value: Any
 ) -> Any:
     index = strided_index(node, begin, end, strides)
+    variable.value = _replaced(variable.value, index, value)
+    return variable
+
+
+def _taken(x: Any, index: Any) -> Any:
+    return eb.structural(lambda a: a[index], x)
+
+
+def _replaced(x: Any, index: Any, part: Any) -> Any:
+    """Returns a tensor with other elements at an index."""
 
     def replace(parts: List[np.ndarray]) -> np.ndarray:
         result = parts[0].copy()
         result[index] = parts[1]
         return result
 
-    variable.value = eb.joined(replace, [variable.value, value])
-    return variable
+    return eb.joined(replace, [x, part])
 
 
 # Scatters
@@ -70,16 +78,11 @@ class Rows:
 
     @property
     def value(self) -> Any:
-        return eb.structural(lambda a: a[self._places], self._variable.value)
+        return _taken(self._variable.value, self._places)
 
     @value.setter
     def value(self, value: Any) -> None:
-        def replace(parts: List[np.ndarray]) -> np.ndarray:
-            result = parts[0].copy()
-            result[self._places] = parts[1]
-            return result
-
-        self._variable.value = eb.joined(replace, [self._variable.value, value])
+        self._variable.value = _replaced(self._variable.value, self._places, value)
 
 
 def rounds(places: np.ndarray) -> Iterator[np.ndarray]:
@@ -95,63 +98,59 @@ _COMBINED: Dict[str, Callable[[Any, Any], Any]] = {
     "Mul": operator.mul,
     "Div": operator.truediv,
     "Update": lambda old, new: new,
-    "Min": lambda old, new: extreme(np.minimum, old, new),
-    "Max": lambda old, new: extreme(np.maximum, old, new),
+    "Min": lambda old, new: eb.monotonic(np.minimum, old, new),
+    "Max": lambda old, new: eb.monotonic(np.maximum, old, new),
 }
 
 
-def _change_rows(kind: str, variable: Any, places: np.ndarray, x: Any) -> None:
-    """Changes rows of a variable.
+def _changed_rows(kind: str, x: Any, places: np.ndarray, parts: Any) -> Any:
+    """Returns a tensor with changed rows.
 
     Args:
       kind: "Add", "Sub" or one of `_COMBINED`.
-      variable: A variable of rows.
+      x: [rows, ...].
       places: [n] row numbers, which may repeat.
-      x: [n, ...].
+      parts: [n, ...].
     """
     if kind in _COMBINED:
         for now in rounds(places):
-            rows, part = Rows(variable, places[now]), eb.structural(lambda a, now=now: a[now], x)
-            rows.value = _COMBINED[kind](rows.value, part)
-        return
+            new = _COMBINED[kind](_taken(x, places[now]), _taken(parts, now))
+            x = _replaced(x, places[now], new)
+        return x
     distinct, index = np.unique(places, return_inverse=True)
-    rows = Rows(variable, distinct)
-    terms = eb.joined(np.concatenate, [rows.value, x if kind == "Add" else -x])
+    terms = eb.joined(np.concatenate, [_taken(x, distinct), parts if kind == "Add" else -parts])
     places = np.concatenate([np.arange(distinct.size), index.ravel()])
-    rows.value = added_rows(terms, places, distinct.size)
+    return _replaced(x, distinct, added_rows(terms, places, distinct.size))
+
+
+def _scattered(kind: str, x: Any, indices: Any, parts: Any) -> Any:
+    """Returns a tensor that is changed where index vectors say."""
+    sizes = shape_of(x)
+    places, outer = row_numbers(indices, sizes)
+    x, parts = (
+        eb.structural(lambda a: a.reshape([-1, *sizes[len(outer) :]]), tensor)
+        for tensor in (x, parts)
+    )
+    return eb.structural(lambda a: a.reshape(sizes), _changed_rows(kind, x, places, parts))
 
 
 def _register_scatter(kind: str) -> None:
     @updates(1, "Scatter" + kind, "ResourceScatter" + kind)
-    def scatter(node: Node, variable: Variable, indices: Any, x: Any) -> Any:
+    def scatter(node: Node, variable: Variable, indices: Any, parts: Any) -> Any:
         places = np.asarray(decided(indices))
         sizes = [*places.shape, *shape_of(variable.value)[1:]]
         each = eb.structural(
-            lambda a: np.broadcast_to(a, sizes).reshape([-1, *sizes[places.ndim :]]), x
+            lambda a: np.broadcast_to(a, sizes).reshape([-1, *sizes[places.ndim :]]), parts
         )
-        _change_rows(kind, variable, places.ravel(), each)
+        variable.value = _changed_rows(kind, variable.value, places.ravel(), each)
         return variable
 
     @updates(1, "ScatterNd" + kind, "ResourceScatterNd" + kind)
-    def scatter_nd(node: Node, variable: Variable, indices: Any, x: Any) -> Any:
-        variable.value = _scattered(kind, variable.value, indices, x)
+    def scatter_nd(node: Node, variable: Variable, indices: Any, parts: Any) -> Any:
+        variable.value = _scattered(kind, variable.value, indices, parts)
         return variable
 
-    @gives("TensorScatter" + kind)
-    def tensor_scatter(node: Node, tensor: Any, indices: Any, x: Any) -> Any:
-        return _scattered(kind, tensor, indices, x)
-
-
-def _scattered(kind: str, tensor: Any, indices: Any, x: Any) -> Any:
-    """Returns a tensor that is changed where index vectors say."""
-    lengths = shape_of(tensor)
-    places, outer = row_numbers(indices, lengths)
-    inner = lengths[len(outer) :]
-    state = {"": eb.structural(lambda a: a.reshape([-1, *inner]), tensor)}
-    _change_rows(
-        kind, Variable("", state), places, eb.structural(lambda a: a.reshape([-1, *inner]), x)
-    )
-    return eb.structural(lambda a: a.reshape(lengths), state[""])
+    gives("TensorScatter" + kind)(lambda node, x, at, parts: _scattered(kind, x, at, parts))
 
 
 for _kind in ("Add", "Sub", *_COMBINED):

@@ -12,12 +12,12 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.operations.arithmetic import largest
-from tf1_mtl.baseline.operations.table import gives, ints, shape_of
+from tf1_mtl.baseline.operations.table import gives, ints, is_channels_first, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 
 class _Axis(NamedTuple):
-    """How windows move along one axis of an image."""
+    """Describes how windows move along one axis of an image."""
 
     length: int  #: of the image
     window: int
@@ -37,27 +37,23 @@ class _Axis(NamedTuple):
         return (self.length + self.before + self.after - self.span) // self.stride + 1
 
 
-def _is_channels_first(node: Node) -> bool:
-    return str(node.attributes.get("data_format", "NHWC")).startswith("NC")
-
-
 def _last(node: Node, x: Any) -> Any:
     """Returns a tensor with its channels last."""
-    if not _is_channels_first(node):
+    if not is_channels_first(node):
         return x
     return eb.structural(lambda a: np.moveaxis(a, 1, -1), x)
 
 
 def _back(node: Node, x: Any) -> Any:
     """Returns a tensor with its channels where the node has them."""
-    if not _is_channels_first(node):
+    if not is_channels_first(node):
         return x
     return eb.structural(lambda a: np.moveaxis(a, -1, 1), x)
 
 
 def _spatial(node: Node, values: Sequence[Any]) -> Sequence[Any]:
     """Returns the values of the axes of the image from those of all axes."""
-    return values[2:] if _is_channels_first(node) else values[1:-1]
+    return values[2:] if is_channels_first(node) else values[1:-1]
 
 
 def _axes(node: Node, lengths: Sequence[int], windows: Sequence[int]) -> List[_Axis]:
@@ -236,23 +232,23 @@ def convolution(node: Node, x: Any, weights: Any) -> Any:
     return _back(node, _product(image, weights, axes, groups))
 
 
-@gives("DepthwiseConv2dNative")
-def depthwise_convolution(node: Node, x: Any, weights: Any) -> Any:
-    return convolution(node, x, _depthwise(weights))
+gives("DepthwiseConv2dNative")(lambda node, x, weights: convolution(node, x, _depthwise(weights)))
 
 
 @gives("Conv2DBackpropInput", "Conv3DBackpropInputV2")
 def convolution_input_gradient(node: Node, sizes: Any, weights: Any, gradient: Any) -> Any:
     lengths = ints(sizes)
-    channels = lengths[1] if _is_channels_first(node) else lengths[-1]
+    channels = lengths[1] if is_channels_first(node) else lengths[-1]
     axes = _axes(node, _spatial(node, lengths), shape_of(weights)[:-2])
     groups = _groups(channels, weights)
     return _back(node, _input_gradient(weights, _last(node, gradient), axes, groups))
 
 
-@gives("DepthwiseConv2dNativeBackpropInput")
-def depthwise_input_gradient(node: Node, sizes: Any, weights: Any, gradient: Any) -> Any:
-    return convolution_input_gradient(node, sizes, _depthwise(weights), gradient)
+gives("DepthwiseConv2dNativeBackpropInput")(
+    lambda node, sizes, weights, gradient: convolution_input_gradient(
+        node, sizes, _depthwise(weights), gradient
+    )
+)
 
 
 @gives("Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter")
@@ -275,13 +271,11 @@ def _pooling(node: Node, lengths: Sequence[int]) -> List[_Axis]:
 def _cells(x: Any, axes: Sequence[_Axis], filling: float) -> Any:
     """Returns the windows, the places of each in one axis: [n, *steps, places, channels]."""
 
-    def move(a: np.ndarray, outside: float) -> np.ndarray:
-        cells = _windows(a, axes, outside)
-        return cells.reshape([*cells.shape[: 1 + len(axes)], -1, a.shape[-1]])
+    def move(parts: Sequence[Any]) -> np.ndarray:
+        cells = _windows(parts[0], axes, parts[1])
+        return cells.reshape([*cells.shape[: 1 + len(axes)], -1, cells.shape[-1]])
 
-    if isinstance(x, eb.ErrorBounded):
-        return eb.ErrorBounded(move(x.value, filling), move(x.error, 0.0), x.precision)
-    return move(np.asarray(x), filling)
+    return eb.joined(move, [x, filling])
 
 
 @gives("MaxPool", "MaxPool3D")
