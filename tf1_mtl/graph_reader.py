@@ -55,13 +55,13 @@ _GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?)/")
 
 
 class DType(NamedTuple):
-    """The dtype of a recorded tensor, named as TensorFlow names it."""
+    """Holds the dtype of a recorded tensor, named as TensorFlow names it."""
 
     name: str  #: such as "float32", "float32_ref" or "resource"
 
 
 class RecordedOperation:
-    """A node of a recorded graph, to be read as a `tf.Operation`."""
+    """Makes a node of a recorded graph readable as a `tf.Operation`."""
 
     def __init__(self, node: Node) -> None:
         self.name, self.type = node.name, node.op
@@ -99,8 +99,8 @@ class RecordedOperation:
     def shape(self) -> Optional[List[Optional[int]]]:
         """Returns the shape of the first output, or of the value of a variable, where it is known.
 
-        A recording keeps no shapes of other tensors, but TensorFlow names the axes of a reduction
-        "reduction_indices" where they are given, so that a reduction to a scalar is recognized.
+        A recording keeps no shapes of other tensors. But TensorFlow names the axes of a reduction
+        "reduction_indices" if they are given. So a reduction to a scalar is recognized.
         """
         if self.type in (*VARIABLES, *PLACEHOLDERS):
             sizes = self._attributes.get("shape")
@@ -114,7 +114,7 @@ class RecordedOperation:
 
 
 class RecordedTensor:
-    """An output of a `RecordedOperation`, to be read as a `tf.Tensor`."""
+    """Makes an output of a `RecordedOperation` readable as a `tf.Tensor`."""
 
     def __init__(self, op: RecordedOperation, index: int) -> None:
         self.op, self.name = op, f"{op.name}:{index}"
@@ -131,7 +131,7 @@ class RecordedTensor:
 
 
 class ReadableGraph:
-    """A recorded graph, to be read as a `tf.Graph`."""
+    """Makes a recorded graph readable as a `tf.Graph`."""
 
     def __init__(self, recorded: RecordedGraph) -> None:
         self._ops = {name: RecordedOperation(node) for name, node in recorded.nodes.items()}
@@ -186,7 +186,7 @@ def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]
 
 
 class Access(NamedTuple):
-    """One use of a variable by an op."""
+    """Describes one use of a variable by an op."""
 
     op: Operation
     variable: Operation  #: the op that holds it: VariableV2 (ref) or VarHandleOp (resource)

@@ -1,4 +1,4 @@
-"""The regression baseline for newer ports: recorded truth, a reference, a check.
+"""Checks newer ports against recordings of TensorFlow 1.
 
     from tf1_mtl.baseline import check
 

@@ -32,16 +32,16 @@ from tf1_mtl.baseline.port_run import Port, PortRun, WrongDtype, run_port
 from tf1_mtl.baseline.stages import LONG_RUN, STAGES
 from tf1_mtl.errors import InputError
 
-# A mean step further from TensorFlow's than this is remarked upon: TensorFlow's versions and plain
-# float32 NumPy stay within 4e-7, a float32 Adam with 1 - beta2 taken in double is off by 5e-6.
+# If the mean length of a step is off by more than this, the report has a note. The versions of
+# TensorFlow and plain float32 NumPy stay within 4e-7. Adam with 1 - beta2 in double is off by 5e-6.
 REMARKABLE_STEP = 2e-6
 REMARKABLE_STEPS = 1000  # that was measured over so many
-# By chance a port that draws random numbers may be off by nearly the same once more.
+# A port that draws random numbers may by chance be off by nearly the same once more.
 REPETITIONS = 2
 
 
 class CaseResult(NamedTuple):
-    """What was found on one case."""
+    """Holds what was found on one case."""
 
     case: str
     steps: int  #: how many the port made
@@ -51,7 +51,7 @@ class CaseResult(NamedTuple):
 
     @property
     def divergence(self) -> Optional[Divergence]:
-        """Return the first divergence of the case."""
+        """Returns the first divergence of the case."""
         return self.judgement.divergence
 
     @property
@@ -63,7 +63,7 @@ class CaseResult(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What a check found."""
+    """Holds what a check found."""
 
     cases: Tuple[CaseResult, ...]
     is_repeatable: bool  #: False when a port that deviates gave other values the second time
@@ -80,18 +80,18 @@ class Report(NamedTuple):
 
     @property
     def first(self) -> Optional[Divergence]:
-        """Return the divergence of the earliest stage, in it of the earliest step."""
+        """Returns the divergence of the earliest stage, and in that stage of the earliest step."""
         found = [result.divergence for result in self.cases if result.divergence]
         return min(found, key=lambda d: (STAGES.index(d.stage), d.step, -d.times), default=None)
 
     @property
     def dtypes(self) -> Tuple[WrongDtype, ...]:
-        """Return every return of another dtype, once."""
+        """Returns every return of another dtype, once."""
         return tuple({wrong: None for result in self.cases for wrong in result.dtypes})
 
     @property
     def ids(self) -> Tuple[str, ...]:
-        """Return the identifiers of what the port does otherwise."""
+        """Returns the identifiers of what the port does differently."""
         dtypes = {f"weights-{wrong.obtained}": None for wrong in self.dtypes}
         repeats = () if self.is_repeatable else ("not-repeatable",)
         return (*dtypes, *repeats, *(self.diagnosis.ids if self.diagnosis else ()))
@@ -100,7 +100,7 @@ class Report(NamedTuple):
         return report.text(self)
 
     def to_json(self) -> str:
-        """Return one JSON object with everything that the text states."""
+        """Returns one JSON object with everything that the text states."""
         return report.to_json(self)
 
 
@@ -110,7 +110,7 @@ def check(
     goldens: Optional[Sequence[str]] = None,
     done: Callable[[int, int], None] = lambda steps, total: None,
 ) -> Report:
-    """Run a port on every golden and judge it.
+    """Runs a port on every golden, and judges it.
 
     Args:
       port: A class or function that makes a port; see `port_run`.
@@ -142,7 +142,7 @@ def check(
 
 
 def check_case(port: Port, case: Union[str, Case]) -> CaseResult:
-    """Run a port on one case and judge it, without a diagnosis: for one test a case.
+    """Runs a port on one case and judges it, without a diagnosis: for one test a case.
 
     Args:
       port: As for `check`.
@@ -165,7 +165,7 @@ def _result(run: PortRun, done: Callable[[], None] = lambda: None) -> CaseResult
 
 
 def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult]) -> bool:
-    """Return whether a port that deviates does the same again."""
+    """Returns whether a port that deviates does the same again."""
     found = [(run, result.divergence) for run, result in zip(runs, results) if result.divergence]
     if not found or any(run.wrong for run in runs):
         return True
@@ -177,7 +177,7 @@ def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResul
 def _diagnosis(
     port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult], is_repeatable: bool
 ) -> Optional[Diagnosis]:
-    """Return what a port does otherwise; None where nothing can be searched."""
+    """Returns what a port does differently. None: nothing can be searched."""
     stages = [result.divergence.stage for result in results if result.divergence]
     if not stages or any(run.wrong for run in runs):
         return None
@@ -197,7 +197,7 @@ def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:
         notes.append("the port writes into the arrays that it is given; here they were copies.")
     longest = max(results, key=lambda result: result.steps)
     length = longest.judgement.step_length
-    # The mean of a short or broken run is too rough to remark upon.
+    # The mean of a short or broken run is too rough for a note.
     whole = longest.steps >= REMARKABLE_STEPS and not longest.broke
     right = not any(result.divergence for result in results)
     if whole and right and length is not None and abs(length - 1) > REMARKABLE_STEP:

@@ -44,7 +44,7 @@ Outputs = Dict[str, Tuple[Any, ...]]
 
 
 class UnknownOperation(InputError):
-    """A run needs an operation that the table of `operations` does not hold."""
+    """Is raised if a run needs an operation that the table of `operations` does not hold."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(
@@ -280,16 +280,6 @@ class Plan:
         if not bounds:
             return array.astype(np.float64)
         return ErrorBounded(array, None, self._precisions.get(name, SINGLE))
-
-
-def evaluate(
-    graph: RecordedGraph,
-    fetches: Iterable[str],
-    feeds: Mapping[str, Any],
-    variables: Mapping[str, Any],
-) -> Evaluation:
-    """Runs a recorded graph once. `Plan` has the arguments and errors, and is for many runs."""
-    return Plan(graph, fetches, feeds).run(feeds, variables)
 
 
 def _always(value: Any) -> Any:

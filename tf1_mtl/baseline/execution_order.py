@@ -1,4 +1,4 @@
-"""The order in which the nodes of a run are evaluated, with the loops of v1 control flow as units.
+"""Orders the nodes of a run, with the loops of v1 control flow as units.
 
 Between two operations that no edge orders, a read of a variable comes before a write.
 """
@@ -21,7 +21,7 @@ _NEVER_DEAD = (*_MERGES, "ControlTrigger")
 
 
 class Step(NamedTuple):
-    """One node, with everything that does not change from run to run."""
+    """Holds one node, with everything that does not change from run to run."""
 
     node: Node
     operation: Operation
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A loop of v1 control flow."""
+    """Holds a loop of v1 control flow."""
 
     enters: Mapping[str, Source]  #: by `Enter` node: where its value comes from
     constants: Tuple[str, ...]  #: the `Enter` nodes whose value every iteration gets
@@ -68,7 +68,6 @@ class Schedule:
         """
         self._nodes, self._operation_of = nodes, operation_of
         self._fed = frozenset(map(canonical, fed))
-        self._rank = {name: i for i, name in enumerate(nodes)}
         self._waits_for = {name: self._before(node) for name, node in nodes.items()}
         self._paths: Dict[str, Path] = {}
         self._may_be_dead: Set[str] = set()

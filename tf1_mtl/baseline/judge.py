@@ -1,9 +1,9 @@
 """Judges what a port did, step by step: which loss and which weight is within rounding.
 
-Every step is judged from where the port itself stood. The evaluator takes the weights that the port
-showed before the step, so rounding does not pile up and the derived bound holds at step 1000 as at
-step 0. What stays below the bound but goes the same way in every step adds up. The sum of all
-differences so far is held against what independent rounding errors can reach (stage "long run").
+Every step is judged from the weights that the port itself had before it. So rounding errors do not
+add up, and the derived bound holds at step 1000 as at step 0. A difference that stays below the
+bound but has the same sign in every step adds up. So the sum of all differences is compared with
+what independent rounding errors can reach (stage "long run").
 """
 
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
@@ -29,7 +29,7 @@ EQUAL_FORMULA_ULPS = 2
 
 
 class Divergence(NamedTuple):
-    """A value that is further off than rounding explains."""
+    """Describes a value that is further off than rounding explains."""
 
     case: str
     step: int  #: -1: before step 0
@@ -51,14 +51,14 @@ class Divergence(NamedTuple):
 
     @property
     def times(self) -> float:
-        """Return how many tolerances it is off, up to a million."""
+        """Returns how many tolerances it is off, up to a million."""
         if self.distance is None or self.tolerance is None or not self.tolerance:
             return 1e6
         return float(np.fmin(self.distance / self.tolerance, 1e6))
 
 
 class Judgement(NamedTuple):
-    """What was found on one case."""
+    """Holds what was found on one case."""
 
     divergence: Optional[Divergence]  #: the first one
     #: For each (task, quantity) that was judged, the first step at which it was wrong, or None.
@@ -72,7 +72,7 @@ class Judgement(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """One array of a step, obtained and expected."""
+    """Holds one array of a step, obtained and expected."""
 
     name: str
     obtained: np.ndarray
@@ -82,7 +82,7 @@ class Compared(NamedTuple):
 
 
 def judge(run: PortRun, done: Callable[[], None] = lambda: None) -> Judgement:
-    """Judge every step that a port made on one case.
+    """Judges every step that a port made on one case.
 
     Args:
       run: What the port did.
@@ -93,7 +93,7 @@ def judge(run: PortRun, done: Callable[[], None] = lambda: None) -> Judgement:
 
 
 def repeats(again: PortRun, found: Divergence) -> bool:
-    """Return whether a second run of the port is off by the same where the first diverged.
+    """Returns whether a second run of the port is off by the same where the first diverged.
 
     A port that sums in another order each time is off by almost the same there, since all rounding
     stays far within the tolerance. One that draws random numbers is not.
@@ -119,7 +119,7 @@ def repeats(again: PortRun, found: Divergence) -> bool:
 
 
 class _Judge:
-    """The state of a judgement."""
+    """Holds the state of a judgement."""
 
     def __init__(self, run: PortRun) -> None:
         self.run, self.case = run, run.case
@@ -162,7 +162,7 @@ class _Judge:
         return Judgement(first, self.verdicts, self.not_judged, weights, length)
 
     def _before_any_step(self) -> Optional[Divergence]:
-        """Check that weights() gives back what the port was given."""
+        """Checks that weights() returns what the port was given."""
         if not self.run.before:
             return None
         for name, obtained in self.run.before[0].items():
@@ -174,7 +174,7 @@ class _Judge:
         return None
 
     def _step(self, index: int) -> Optional[Divergence]:
-        """Judge one step and return its divergence; all steps before it have been judged."""
+        """Judges one step and returns its divergence. All steps before it have been judged."""
         run, task = self.run, self.case.steps[index].task
         before = run.before[index]
         try:
@@ -267,9 +267,9 @@ class _Judge:
         )
 
     def _long_run(self, index: int, task: str, agrees: Tuple[str, ...]) -> Optional[Divergence]:
-        """Hold the summed differences of all steps against a random walk of rounding errors.
+        """Compares the sum of the differences of all steps with a random walk of rounding errors.
 
-        A weight that was wrong in a single step has a sum that says nothing more.
+        The sum of a weight that was wrong in a single step tells nothing more.
         """
         found = None
         wrong = {name for (_, name), step in self.verdicts.items() if step is not None}
@@ -310,7 +310,7 @@ _DRIFT_REASON = (
 
 
 def _off(obtained: Any, expected: ErrorBounded) -> Any:
-    """Return which elements are beyond their bound; where the bound is not finite, none is."""
+    """Returns which elements are beyond their bound. An infinite bound has no element beyond."""
     within = np.abs(obtained - expected.value) <= expected.error
     return ~(within | (~np.isfinite(expected.value) & ~np.isfinite(obtained)))
 
@@ -318,7 +318,7 @@ def _off(obtained: Any, expected: ErrorBounded) -> Any:
 def _divergence(
     case: Case, step: int, array: Compared, stage: str, reason: str, agrees: Tuple[str, ...] = ()
 ) -> Divergence:
-    """Return the divergence of the element that is off by the most tolerances."""
+    """Returns the divergence of the element that is off by the most tolerances."""
     obtained = np.asarray(array.obtained, np.float64)
     value, error = array.expected.value, np.broadcast_to(array.expected.error, array.off.shape)
     distance = np.abs(obtained - value)
@@ -348,7 +348,7 @@ def _divergence(
 
 
 def ulps_between(a: float, b: float) -> Optional[int]:
-    """Return how many float32 steps lie between two numbers; None where one is not finite."""
+    """Returns how many float32 steps lie between two numbers. None: one is not finite."""
     if not (np.isfinite(a) and np.isfinite(b)):
         return None
     with np.errstate(over="ignore"):

@@ -31,10 +31,10 @@ GENERAL_CONTRACT = (
 
 
 class ArticlePort(Protocol):
-    """A port of the article, called with share_W, share_Y1, share_Y2 (float32 arrays)."""
+    """Is a port of the article, called with share_W, share_Y1, share_Y2 (float32 arrays)."""
 
     def step(self, task: str, X: np.ndarray, Y1: np.ndarray, Y2: np.ndarray) -> Any:
-        """Train once and return the loss before the update.
+        """Trains once and returns the loss before the update.
 
         Args:
           task: "Y1", "Y2" or "joint".
@@ -43,14 +43,14 @@ class ArticlePort(Protocol):
         """
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        """Return the three weights by name: float32 arrays of the shapes that were given."""
+        """Returns the three weights by name: float32 arrays of the shapes that were given."""
 
 
 class RecordingPort(Protocol):
-    """A port of any recording, called with a dict of the initial weights by name."""
+    """Is a port of any recording, called with a dict of the initial weights by name."""
 
     def step(self, task: str, feeds: Mapping[str, np.ndarray]) -> Any:
-        """Train once and return the loss before the update.
+        """Trains once and returns the loss before the update.
 
         Args:
           task: The name of the training operation; of several the names sorted, joined by "+".
@@ -58,7 +58,7 @@ class RecordingPort(Protocol):
         """
 
     def weights(self) -> Mapping[str, np.ndarray]:
-        """Return the trained variables by name, in their own dtypes and shapes."""
+        """Returns the trained variables by name, in their own dtypes and shapes."""
 
     # A port may also have `load(weights)`, which replaces its weights and keeps its slots. Each
     # step is then judged from the weights that TensorFlow had, so that no mistake hides a later
@@ -66,7 +66,7 @@ class RecordingPort(Protocol):
 
 
 class PortRun(NamedTuple):
-    """What a port did on one case, up to the end or to where it broke."""
+    """Holds what a port did on one case, up to the end or to where it broke."""
 
     case: Case
     before: List[Weights]  #: by step: the weights before it, by name in the port
@@ -79,17 +79,17 @@ class PortRun(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Return how many steps the port made."""
+        """Returns how many steps the port made."""
         return len(self.losses)
 
     @property
     def where(self) -> str:
-        """Return the case and the step at which the port stopped."""
+        """Returns the case and the step at which the port stopped."""
         return place(self.case, len(self.losses) if self.before else -1)
 
 
 class WrongDtype(NamedTuple):
-    """An array that a port returned in another dtype than TensorFlow."""
+    """Describes an array that a port returned in another dtype than TensorFlow."""
 
     what: str
     obtained: str
@@ -100,7 +100,7 @@ class WrongDtype(NamedTuple):
 
 
 class WrongReturn(Exception):
-    """A port returned something that the contract does not allow."""
+    """Is raised if a port returns something that the contract does not allow."""
 
     def __init__(self, what: str, obtained: str, expected: str) -> None:
         super().__init__(f"{what} is {obtained}, should be {expected}")
@@ -108,7 +108,7 @@ class WrongReturn(Exception):
 
 
 def place(case: Case, step: int) -> str:
-    """Return where in a case: "golden 'joint', step 3 (joint)"; step -1 is before the first."""
+    """Returns where in a case: "golden 'joint', step 3 (joint)"; step -1 is before the first."""
     when = f"step {step} ({case.steps[step].task})" if step >= 0 else "before step 0"
     return f"golden '{case.name}', {when}"
 
@@ -116,7 +116,7 @@ def place(case: Case, step: int) -> str:
 def run_port(
     port: Port, case: Case, steps: Optional[int] = None, done: Callable[[], None] = lambda: None
 ) -> PortRun:
-    """Build a port from the initial weights of a case and run every step.
+    """Builds a port from the initial weights of a case, and runs every step.
 
     Args:
       port: As for `check`.
@@ -174,7 +174,7 @@ class _Caller:
         return result
 
     def load(self, model: Any, before: Step) -> Optional[Weights]:
-        """Load the recorded weights before a step into the port, where they were recorded."""
+        """Loads the recorded weights before a step into the port, where they were recorded."""
         if before.variables is None:
             return None
         recorded = {name: before.variables[key] for name, key in self.case.weights.items()}
@@ -182,7 +182,7 @@ class _Caller:
         return recorded
 
     def weights(self, returned: Any) -> Weights:
-        """Return copies of what weights() returned, in the dtypes of the recording."""
+        """Returns copies of what weights() returned, in the dtypes of the recording."""
         names = ", ".join(self.case.weights)
         if not isinstance(returned, Mapping):
             raise WrongReturn("weights()", type(returned).__name__, f"a dict of {names}")
@@ -205,7 +205,7 @@ class _Caller:
         return weights
 
     def loss(self, returned: Any) -> float:
-        """Return the loss as a float: frameworks give a number in many types."""
+        """Returns the loss as a float: frameworks give a number in many types."""
         if returned is None:
             raise WrongReturn("step()", "None", "one number, the loss before this update")
         array = _numbers("step()", returned)
@@ -215,7 +215,7 @@ class _Caller:
 
 
 def _arguments(case: Case, step: Step) -> Tuple[Any, ...]:
-    """Return what `step` of the port is called with."""
+    """Returns what `step` of the port is called with."""
     by_name = {
         name: step.feeds[tensor] for name, tensor in case.feeds.items() if tensor in step.feeds
     }
@@ -257,7 +257,7 @@ def _equal(given: Any, copy: Any) -> bool:
 
 
 def _traceback(case: Case) -> str:
-    """Return the traceback from the first frame of the port on."""
+    """Returns the traceback from the first frame of the port on."""
     kind, error, trace = sys.exc_info()
     while trace and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next

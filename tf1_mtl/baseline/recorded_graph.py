@@ -1,4 +1,4 @@
-"""The graph of a recording: nodes, attributes and constants, without TensorFlow.
+"""Holds the graph of a recording: nodes, attributes and constants, without TensorFlow.
 
 A node keeps the name, operation and inputs that TensorFlow gave it. A tensor is named as in a
 GraphDef: "node" is the first output of a node, "node:1" the second, and "^node" among the inputs is
@@ -38,7 +38,7 @@ _PASS_ON = ("Identity", "ReadVariableOp", "Enter", "RefEnter", "Switch", "RefSwi
 
 
 class Node(NamedTuple):
-    """One operation of a graph."""
+    """Describes one operation of a graph."""
 
     name: str
     op: str  #: TensorFlow's name of the operation, such as "MatMul"
@@ -60,7 +60,7 @@ class Node(NamedTuple):
 
 
 class Function(NamedTuple):
-    """The body of a function, which `While` and `If` operations call."""
+    """Holds the body of a function, which `While` and `If` operations call."""
 
     arguments: Tuple[str, ...]  #: names of the nodes that stand for the arguments, in order
     nodes: Mapping[str, Node]
@@ -69,10 +69,14 @@ class Function(NamedTuple):
 
 
 class RecordedGraph(NamedTuple):
-    """A graph as TensorFlow ran it."""
+    """Holds a graph as TensorFlow ran it."""
 
     nodes: Mapping[str, Node]  #: by name, in the order of creation
     functions: Mapping[str, Function] = {}
+
+    def joined(self, added: "RecordedGraph") -> "RecordedGraph":
+        """Returns the graph with more nodes and functions."""
+        return RecordedGraph({**self.nodes, **added.nodes}, {**self.functions, **added.functions})
 
     def __repr__(self) -> str:
         return f"RecordedGraph({len(self.nodes)} nodes, {len(self.functions)} functions)"

@@ -227,12 +227,8 @@ class _Reader:
         if what == "initial.json":  # schema 1
             self._sessions[number] = Session(None, (), self._resolved(entry))
         elif what.startswith("graph"):
-            added = graph_from_json(entry, self._resolve)
-            graph = self._graphs.get(number, added)
-            nodes, functions = dict(graph.nodes), dict(graph.functions)
-            nodes.update(added.nodes)
-            functions.update(added.functions)
-            self._graphs[number] = RecordedGraph(nodes, functions)
+            graph = self._graphs.get(number, RecordedGraph({}))
+            self._graphs[number] = graph.joined(graph_from_json(entry, self._resolve))
             if number in self._sessions:
                 session = self._sessions[number]
                 self._sessions[number] = session._replace(graph=self._graphs[number])

@@ -1,12 +1,13 @@
-"""The model in NumPy: what one TensorFlow 1.x `session.run` computes, to read as a specification.
+"""Defines the model of the article in NumPy, to be read as a specification.
 
 Read `Reference` from top to bottom: forward pass, loss, gradients, Adam. It runs in float32, as
-TensorFlow does, or in float64. In float32, given the gradients, slots and beta powers are
-TensorFlow's bit for bit, and so are the weights, given the square root of v: TensorFlow before 2.9
-takes it up to 4 ulp off. The forward pass and the gradients are sums, whose last bits hang on the
-order of summation, in TensorFlow as here.
-It is cut into small methods so that the tests can change one rule at a time, and its arithmetic is
-at the end so that they can run the same lines on numbers that carry their rounding error.
+TensorFlow does, or in float64. In float32 it gives the slots and beta powers of TensorFlow bit for
+bit, if the gradients are the same. The weights too are the same bit for bit, if the square root of
+v is. TensorFlow before 2.9 takes it up to 4 ulp off. The forward pass and the gradients are sums.
+Their last bits depend on the order of summation.
+
+Each rule is a small method, so that a test can change one rule at a time. The arithmetic is at the
+end, so that a test can run the same lines on numbers that carry their rounding error.
 """
 
 from typing import Any, Callable, Dict, Tuple
@@ -22,14 +23,14 @@ Layers = Dict[str, Tuple[Any, Any, Any]]
 
 
 class Reference:
-    """The article's network and its three Adam optimizers. It is itself a port: `check(Reference)`.
+    """Is the network of the article with its three Adam optimizers. It is a port too.
 
     Args:
-      share_W: float32 [inputs, shared], the shared layer's initial weights.
-      share_Y1: float32 [shared, outputs of task 1], task 1's own head.
-      share_Y2: float32 [shared, outputs of task 2], task 2's own head.
-      dtype: np.float32 or np.float64, what is computed and kept; `weights()` gives float32.
-      learning_rate, beta1, beta2, epsilon: `tf.train.AdamOptimizer`'s defaults.
+      share_W: float32 [inputs, shared], the initial weights of the shared layer.
+      share_Y1: float32 [shared, outputs of task 1], those of the layer of task 1.
+      share_Y2: float32 [shared, outputs of task 2], those of the layer of task 2.
+      dtype: np.float32 or np.float64, what is computed and kept. `weights()` gives float32.
+      learning_rate, beta1, beta2, epsilon: By default those of `tf.train.AdamOptimizer`.
     """
 
     def __init__(
@@ -60,14 +61,15 @@ class Reference:
                 self.slots[optimizer, variable, "m"] = self.slots[optimizer, variable, "v"] = zero
 
     def step(self, task: str, X: np.ndarray, Y1: np.ndarray, Y2: np.ndarray) -> Any:
-        """One `session.run([op, loss])`.
+        """Computes what `session.run([op, loss])` does.
 
         Args:
           task: "Y1", "Y2" or "joint".
           X: float32 [batch, inputs].
-          Y1, Y2: float32 [batch, outputs]; the label that the task does not use is not read.
+          Y1, Y2: float32 [batch, outputs]. A label that the task does not use is not read.
+
         Returns:
-          The loss before this update: sum of squares / 2, for "joint" both tasks' sum.
+          The loss before this update: sum of squares / 2. For "joint" it is that of both tasks.
         """
         layers = self.forward(TRAINS[task], X)
         loss, from_loss = self.loss(layers, {"Y1": Y1, "Y2": Y2})
@@ -75,11 +77,11 @@ class Reference:
         return loss
 
     def weights(self) -> Dict[str, np.ndarray]:
-        """The three weight matrices as they stand, copied, float32."""
+        """Returns copies of the three weight matrices, float32."""
         return {name: np.array(value, np.float32) for name, value in self.variables.items()}
 
     def forward(self, tasks: Tuple[str, ...], X: np.ndarray) -> Layers:
-        """{layer: (input, pre-activation, output)} of the shared layer and the tasks' own."""
+        """Returns {layer: (input, pre-activation, output)}, for the shared layer and the tasks."""
         layers = {"shared": self.layer("shared", self.array(X), self.variables["share_W"])}
         for task in tasks:
             shared_layer = layers["shared"][2]
@@ -91,15 +93,15 @@ class Reference:
         return x, z, self.activation(name, z)
 
     def activation(self, layer: str, z: Any) -> Any:
-        """`tf.nn.relu`."""
+        """Computes `tf.nn.relu`."""
         return self.pointwise(lambda z: np.maximum(z, 0), z)
 
     def slope(self, layer: str, z: Any) -> Any:
-        """The gradient of `tf.nn.relu`: 1 above zero, 0 below and at zero."""
+        """Returns the gradient of `tf.nn.relu`: 1 above zero, 0 below and at zero."""
         return self.pointwise(lambda z: z > 0, z)
 
     def loss(self, layers: Layers, labels: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
-        """The computed tasks' summed loss, and its gradient with respect to each task's layer."""
+        """Returns the sum of the losses, and its gradient by the layer of each task."""
         loss, from_loss = self.number(0), {}
         for task in TRAINS["joint"]:
             if task in layers:
@@ -109,11 +111,11 @@ class Reference:
         return loss, from_loss
 
     def task_loss(self, task: str, difference: Any) -> Tuple[Any, Any]:
-        """`tf.nn.l2_loss`: the sum of squares / 2, not a mean. Its gradient is the difference."""
+        """Returns `tf.nn.l2_loss`, the sum of squares / 2, and its gradient, the difference."""
         return self.total(difference * difference) * self.number(0.5), difference
 
     def gradients(self, layers: Layers, from_loss: Dict[str, Any]) -> Dict[str, Any]:
-        """Back through the tasks' layers, whose gradients add up in the shared layer."""
+        """Returns the gradients of the weights. Those of the tasks add up in the shared layer."""
         gradients = {}
         into_shared_layer = self.number(0)
         for task, from_above in from_loss.items():
@@ -128,14 +130,14 @@ class Reference:
         return gradients
 
     def through(self, layer: str, z: Any, from_above: Any) -> Any:
-        """Back through a layer's activation."""
+        """Returns the gradient of the pre-activation of a layer."""
         return from_above * self.slope(layer, z)
 
     def update(self, optimizer: str, gradients: Dict[str, Any]) -> None:
-        """TensorFlow 1.x's `ApplyAdam` on every variable that has a gradient.
+        """Updates every variable that has a gradient, as `ApplyAdam` of TensorFlow 1.x does.
 
-        Kingma and Ba (2015), end of section 2: the bias corrections are folded into the step size,
-        so that epsilon is added to the uncorrected square root ("epsilon hat").
+        As at the end of section 2 of Kingma and Ba (2015), the bias corrections are part of the
+        step size. So epsilon is added to the uncorrected square root ("epsilon hat").
         """
         self.apply(optimizer, gradients)
         self.advance(optimizer)
@@ -147,19 +149,19 @@ class Reference:
             self.variables[variable] = self.variables[variable] - step
 
     def advance(self, optimizer: str) -> None:
-        """The beta powers are variables too, multiplied once a step, after the updates."""
+        """Multiplies the beta powers, which are variables too, once a step, after the updates."""
         for power, beta in (("beta1_power", self.beta1), ("beta2_power", self.beta2)):
             self.slots[optimizer, "", power] = self.slots[optimizer, "", power] * beta
 
     def alpha(self, optimizer: str) -> Any:
-        """The step size with both bias corrections in it."""
+        """Returns the step size with both bias corrections in it."""
         one = self.number(1)
         beta1_power = self.slots[optimizer, "", "beta1_power"]
         beta2_power = self.slots[optimizer, "", "beta2_power"]
         return self.learning_rate * self.sqrt(one - beta2_power) / (one - beta1_power)
 
     def adam(self, optimizer: str, variable: str, g: Any, alpha: Any) -> Any:
-        """Moves the slots towards the gradient and its square; returns what to subtract."""
+        """Moves the slots towards the gradient and its square. Returns what to subtract."""
         one = self.number(1)
         m = self.average(self.slots[optimizer, variable, "m"], g, one - self.beta1)
         v = self.average(self.slots[optimizer, variable, "v"], g * g, one - self.beta2)
@@ -194,5 +196,5 @@ class Reference:
         return old + (new - old) * weight
 
     def pointwise(self, function: Callable[[np.ndarray], np.ndarray], x: Any, ulps: int = 0) -> Any:
-        """A function of each element, right to so many ulps of its value or, if larger, of one."""
+        """Applies a function to each element. `ulps` is how far its result may be off."""
         return function(x).astype(x.dtype)

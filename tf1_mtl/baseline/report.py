@@ -1,7 +1,7 @@
-"""The text and the JSON of a check.
+"""Writes the text and the JSON of a check.
 
 A report begins with what broke or deviates. A table of verdicts follows, with a row for each task
-and a column for the loss and each weight, then the first divergence and a line for each case.
+and a column for the loss and each weight. Then come the first divergence and a line for each case.
 """
 
 import json
@@ -20,7 +20,7 @@ COLUMNS = 8
 
 
 def text(report: "Report") -> str:
-    """Return the report as lines of text."""
+    """Returns the report as lines of text."""
     total, steps = len(report.cases), sum(result.steps for result in report.cases)
     lines: List[str] = []
     broken = [result for result in report.cases if result.broke]
@@ -54,7 +54,7 @@ def text(report: "Report") -> str:
 
 
 def case_text(result: "CaseResult") -> str:
-    """Return what was found on one case."""
+    """Returns what was found on one case."""
     if result.divergence:
         return divergence_text(result.divergence)
     if result.broke:
@@ -63,7 +63,7 @@ def case_text(result: "CaseResult") -> str:
 
 
 def to_json(report: "Report") -> str:
-    """Return one JSON object with everything that the text states."""
+    """Returns one JSON object with everything that the text states."""
     content = {
         "passed": report.passed,
         "broke": report.broke,
@@ -100,7 +100,7 @@ def _diagnosis(diagnosis: Any) -> Dict[str, Any]:
 
 
 def _table(cases: Sequence["CaseResult"]) -> List[str]:
-    """Return the verdicts: a row for each task and a column for each quantity."""
+    """Returns the verdicts: a row for each task and a column for each quantity."""
     columns = _columns(cases)
     verdicts = _verdicts(cases, columns)
     rows = [["task", *columns]] + [
@@ -114,7 +114,7 @@ def _table(cases: Sequence["CaseResult"]) -> List[str]:
 
 
 def _columns(cases: Sequence["CaseResult"]) -> Dict[str, Tuple[str, ...]]:
-    """Return the columns: the loss and the weights, or groups of them where there are many."""
+    """Returns the columns: the loss and the weights, or groups of them where there are many."""
     names: Dict[str, None] = {}
     for result in cases:
         found = {quantity for _, quantity in result.judgement.verdicts}
@@ -130,7 +130,7 @@ def _columns(cases: Sequence["CaseResult"]) -> Dict[str, Tuple[str, ...]]:
 def _verdicts(
     cases: Sequence["CaseResult"], columns: Dict[str, Tuple[str, ...]]
 ) -> Dict[str, Dict[str, str]]:
-    """Return {task: {column: verdict}} over all cases."""
+    """Returns {task: {column: verdict}} over all cases."""
     wrong: Dict[Tuple[str, str], bool] = {}
     for result in cases:
         for key, step in result.judgement.verdicts.items():
@@ -148,7 +148,7 @@ def _verdicts(
 
 
 def _cell(wrong: List[Optional[bool]], judged: bool) -> str:
-    """Return the verdict of a column; None stands for a weight that the task does not train."""
+    """Returns the verdict of a column. None stands for a weight that the task does not train."""
     known = [verdict for verdict in wrong if verdict is not None]
     if not known:
         return NOT_TRAINED if judged else NOT_JUDGED
@@ -176,12 +176,12 @@ def _not_judged(result: "CaseResult") -> List[str]:
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number and its noun, "1 case" or "2 cases"."""
+    """Returns a number and its noun, "1 case" or "2 cases"."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def divergence_text(found: Any) -> str:
-    """Return the sentence about a `Divergence` and the lines that belong to it."""
+    """Returns the sentence about a `Divergence` and the lines that belong to it."""
     first = f"{found.where}: {_number(found.obtained)}, should be {_number(found.expected)}"
     if found.distance is None or found.tolerance is None:
         return f"{first}\n  stage: {found.stage}"
@@ -202,7 +202,7 @@ def _number(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can hold: it has neither tuples nor numbers that are not finite."""
+    """Returns what JSON can hold. It has neither tuples nor numbers that are not finite."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

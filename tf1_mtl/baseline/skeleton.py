@@ -11,15 +11,15 @@ import numpy as np
 
 class Port:
     def __init__(self, share_W, share_Y1, share_Y2):
-        """Keep the initial weights: float32 arrays [inputs, shared] and [shared, outputs]."""
+        """Keeps the initial weights: float32 arrays [inputs, shared] and [shared, outputs]."""
         self.share_W, self.share_Y1, self.share_Y2 = share_W, share_Y1, share_Y2
 
     def step(self, task, X, Y1, Y2):
-        """Train once on task "Y1", "Y2" or "joint" and return the loss before the update."""
+        """Trains once on task "Y1", "Y2" or "joint" and returns the loss before the update."""
         raise NotImplementedError
 
     def weights(self):
-        """Return the three weights by name, float32."""
+        """Returns the three weights by name, float32."""
         return {
             name: np.asarray(getattr(self, name), np.float32)
             for name in ("share_W", "share_Y1", "share_Y2")
@@ -36,14 +36,14 @@ import numpy as np
 
 class Port:
     def __init__(self, weights):
-        """Keep the initial weights, arrays by name.
+        """Keeps the initial weights, arrays by name.
 
 {weights}
         """
         self.variables = dict(weights)
 
     def step(self, task, feeds):
-        """Train once and return the loss before the update.
+        """Trains once and returns the loss before the update.
 
         feeds holds arrays by name:
 {feeds}
@@ -51,13 +51,13 @@ class Port:
 {tasks}        raise ValueError(task)
 
     def weights(self):
-        """Return the weights by name."""
+        """Returns the weights by name."""
         return {{name: np.asarray(value) for name, value in self.variables.items()}}
 '''
 
 
 def skeleton(golden: str) -> str:
-    """Return the source of a port that lacks its steps.
+    """Returns the source of a port that lacks its steps.
 
     Args:
       golden: The name of a golden, or the path of a recording. The first session counts.

@@ -1,4 +1,4 @@
-"""Holds the evaluator against a recording: does the graph reproduce what TensorFlow recorded?
+"""Compares the evaluator with a recording: does the graph reproduce what TensorFlow recorded?
 
 Each training run is evaluated from the variables that TensorFlow recorded before it. Every fetched
 value and every variable after the run must lie within the derived bound.
@@ -15,7 +15,7 @@ from tf1_mtl.baseline.port_run import place
 
 
 class Verification(NamedTuple):
-    """What the evaluation of a case gave."""
+    """Holds what the evaluation of a case gave."""
 
     case: Case
     reproduced: int  #: training runs of which every recorded value is within its bound
@@ -40,9 +40,9 @@ class Verification(NamedTuple):
 
 
 def verify(case: Case) -> Verification:
-    """Evaluate every training run of a case beside its recording.
+    """Evaluates every training run of a case, and compares it with the recording.
 
-    Where a recording keeps the variables of some runs only, the evaluation goes on from its own
+    If a recording keeps the variables of some runs only, the evaluation continues from its own
     values, whose bounds grow.
     """
     plans: Dict[Any, Plan] = {}
@@ -73,7 +73,7 @@ def verify(case: Case) -> Verification:
 
 
 def _first_difference(evaluated: Dict[str, Any], recorded: Dict[str, Any]) -> str:
-    """Return a sentence about the first value that is outside its bound, or ""."""
+    """Returns a sentence about the first value that is outside its bound, or ""."""
     for name, obtained in recorded.items():
         expected = evaluated.get(name)
         if expected is None or np.asarray(obtained).dtype.kind not in "fiub":
@@ -103,7 +103,7 @@ def _headline(verification: Verification) -> str:
 
 
 def _fed_shapes(case: Case) -> Dict[str, Tuple[int, ...]]:
-    """Return the shape of each feed in the first step that feeds it."""
+    """Returns the shape of each feed in the first step that feeds it."""
     shapes: Dict[str, Tuple[int, ...]] = {}
     for name, tensor in case.feeds.items():
         for step in case.steps:

@@ -44,7 +44,7 @@ class WatchedSession:
     """Knows the graph of one session, and the values of its variables after the last run."""
 
     def __init__(self, graph: Any, number: int) -> None:
-        """Prepares; `start` must follow.
+        """Prepares to watch. `start` must follow.
 
         Args:
           graph: The graph of the session.
@@ -129,8 +129,8 @@ class WatchedSession:
         if self._version == version:
             return
         added = recorded_graph(self._graph, tf, since=max(self._version, 0))
-        self._recorded = _joined(self._recorded, added)
-        self._unwritten = _joined(self._unwritten, added)
+        self._recorded = self._recorded.joined(added)
+        self._unwritten = self._unwritten.joined(added)
         self._article = find_article(self._recorded)
         trainable = self._collected(tf.GraphKeys.TRAINABLE_VARIABLES)
         self._local = self._collected(tf.GraphKeys.LOCAL_VARIABLES)
@@ -175,10 +175,6 @@ class WatchedSession:
                 with contextlib.suppress(*_UNREADABLE):
                     found[name] = read(tensor)
         return _storables(found.items())
-
-
-def _joined(graph: RecordedGraph, added: RecordedGraph) -> RecordedGraph:
-    return RecordedGraph({**graph.nodes, **added.nodes}, {**graph.functions, **added.functions})
 
 
 def _existing_read(graph: Any, variable: Variable) -> Optional[Any]:

@@ -72,7 +72,7 @@ def plan(names: "Names", elements: Sequence[Element], feeds: Iterable[Tensor]) -
 
 
 class Names:
-    """The elements of a graph by name: names of the graph and, if it is ours, of the article."""
+    """Finds the elements of a graph by name: of the graph or, if it is ours, of the article."""
 
     def __init__(self, graph: AnyGraph, fields: Optional[Mapping[str, Any]] = None) -> None:
         """Collects the names.
