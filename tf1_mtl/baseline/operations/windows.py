@@ -1,12 +1,12 @@
 """Evaluates convolutions and pooling: functions of windows that move over an image.
 
-Both gradients of a convolution are convolutions too. That of the filter is the product of the
-windows with the gradient. That of the input takes windows of the gradient, spread by the strides,
-with the filter reversed. So one product, `_product`, serves all, and its bound is that of a sum of
-products. Fast algorithms for convolution (Winograd, FFT), which GPUs use, have other bounds.
+A convolution is a product of the windows, as a matrix, with the filter. Its gradients are products
+too: of the windows with the gradient, and of the gradient with the filter, overlaid on the image.
+So each element is a sum of products, and has its bound. Fast algorithms for convolution (Winograd,
+FFT), which GPUs use, have other bounds.
 """
 
-from typing import Any, List, NamedTuple, Sequence, Tuple
+from typing import Any, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -123,33 +123,56 @@ def _overlaid(cells: np.ndarray, axes: Sequence[_Axis]) -> np.ndarray:
 # Convolutions
 
 
-def _grouped(x: Any, axes: Sequence[_Axis], groups: int) -> Any:
+def _split(a: np.ndarray, groups: int) -> np.ndarray:
+    """Returns outputs [n, *steps, outputs] as matrices: [groups, n * steps, outputs of a group]."""
+    return a.reshape([-1, groups, a.shape[-1] // groups]).transpose(1, 0, 2)
+
+
+def _window_matrices(a: np.ndarray, axes: Sequence[_Axis], groups: int) -> np.ndarray:
     """Returns the windows as matrices: [groups, n * steps, windows * channels of a group]."""
-
-    def move(a: np.ndarray) -> np.ndarray:
-        cells = _windows(a, axes)
-        rows = int(np.prod(cells.shape[: 1 + len(axes)]))
-        cells = cells.reshape([rows, -1, groups, a.shape[-1] // groups])
-        return cells.transpose(2, 0, 1, 3).reshape(groups, rows, -1)
-
-    return eb.structural(move, x)
+    cells = _windows(a, axes)
+    rows = int(np.prod(cells.shape[: 1 + len(axes)]))
+    cells = cells.reshape([rows, -1, groups, a.shape[-1] // groups])
+    return cells.transpose(2, 0, 1, 3).reshape(groups, rows, -1)
 
 
-def _as_matrix(weights: Any, groups: int) -> Any:
-    """Returns a filter [*windows, channels of a group, outputs] as [groups, rows, outputs]."""
-
-    def move(a: np.ndarray) -> np.ndarray:
-        rows = int(np.prod(a.shape[:-1]))
-        return a.reshape(rows, groups, -1).transpose(1, 0, 2)
-
-    return eb.structural(move, weights)
+def _filter_matrices(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Returns a filter as matrices: [groups, windows * channels of a group, outputs of a group]."""
+    rows = int(np.prod(weights.shape[:-1]))
+    return weights.reshape(rows, groups, -1).transpose(1, 0, 2)
 
 
 def _product(x: Any, weights: Any, axes: Sequence[_Axis], groups: int) -> Any:
     """Returns the convolution of images with a filter [*windows, channels of a group, outputs]."""
-    sizes = [shape_of(x)[0], *(axis.steps for axis in axes), shape_of(weights)[-1]]
-    result = eb.matmul(_grouped(x, axes, groups), _as_matrix(weights, groups))
-    return eb.structural(lambda a: a.transpose(1, 0, 2).reshape(sizes), result)
+
+    def product(a: np.ndarray, w: np.ndarray) -> np.ndarray:
+        result = _window_matrices(a, axes, groups) @ _filter_matrices(w, groups)
+        return result.transpose(1, 0, 2).reshape([len(a), *(x.steps for x in axes), w.shape[-1]])
+
+    return eb.bilinear(product, x, weights, int(np.prod(shape_of(weights)[:-1])))
+
+
+def _input_gradient(weights: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
+    """Returns the gradient of the images."""
+    steps, windows = [x.steps for x in axes], [x.window for x in axes]
+
+    def product(w: np.ndarray, g: np.ndarray) -> np.ndarray:
+        cells = _split(g, groups) @ _filter_matrices(w, groups).transpose(0, 2, 1)
+        cells = np.moveaxis(cells.reshape([groups, len(g), *steps, *windows, w.shape[-2]]), 0, -2)
+        return _overlaid(cells.reshape([len(g), *steps, *windows, -1]), axes)
+
+    terms = int(np.prod(windows)) * shape_of(weights)[-1] // groups
+    return eb.bilinear(product, weights, gradient, terms)
+
+
+def _filter_gradient(x: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
+    """Returns the gradient of a filter: [windows * channels of a group, outputs]."""
+
+    def product(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+        result = _window_matrices(a, axes, groups).transpose(0, 2, 1) @ _split(g, groups)
+        return result.transpose(1, 0, 2).reshape([-1, g.shape[-1]])
+
+    return eb.bilinear(product, x, gradient, int(np.prod(shape_of(gradient)[:-1])))
 
 
 def _depthwise(weights: Any) -> Any:
@@ -160,68 +183,6 @@ def _depthwise(weights: Any) -> Any:
 
 def _groups(channels: int, weights: Any) -> int:
     return channels // max(shape_of(weights)[-2], 1)
-
-
-def _spread(gradient: Any, axes: Sequence[_Axis]) -> Tuple[Any, List[_Axis]]:
-    """Returns the gradient of the outputs, and its windows that give that of the inputs."""
-
-    def move(a: np.ndarray) -> np.ndarray:
-        lengths = [(axis.steps - 1) * axis.stride + 1 for axis in axes]
-        result = np.zeros([a.shape[0], *lengths, a.shape[-1]])
-        result[(slice(None), *(slice(None, None, axis.stride) for axis in axes))] = a
-        return result
-
-    reversed_axes = []
-    for x in axes:
-        before, after = x.span - 1 - x.before, 0
-        length = (x.steps - 1) * x.stride + 1
-        after = x.length + x.span - 1 - before - length
-        reversed_axes.append(_Axis(length, x.window, 1, x.dilation, before, after))
-    return eb.structural(move, gradient), reversed_axes
-
-
-def _cropped(x: Any, axes: Sequence[_Axis]) -> Tuple[Any, List[_Axis]]:
-    """Returns images without what a negative padding takes away."""
-    cut = [slice(max(-a.before, 0), a.length - max(-a.after, 0)) for a in axes]
-    kept = [
-        a._replace(
-            length=a.length - max(-a.before, 0) - max(-a.after, 0),
-            before=max(a.before, 0),
-            after=max(a.after, 0),
-        )
-        for a in axes
-    ]
-    return eb.structural(lambda a: a[(slice(None), *cut)], x), kept
-
-
-def _input_gradient(weights: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    count = len(axes)
-
-    def reverse(a: np.ndarray) -> np.ndarray:
-        a = np.flip(a, tuple(range(count)))
-        *windows, channels, outputs = a.shape
-        a = a.reshape([*windows, channels, groups, outputs // groups])
-        a = np.moveaxis(a, count, -1)  # [*windows, groups, outputs of a group, channels]
-        a = np.moveaxis(a, count, -2)  # [*windows, outputs of a group, groups, channels]
-        return a.reshape([*windows, outputs // groups, groups * channels])
-
-    spread, windows = _cropped(*_spread(gradient, axes))
-    return _product(spread, eb.structural(reverse, weights), windows, groups)
-
-
-def _filter_gradient(x: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the gradient of a filter as [*windows, channels of a group, outputs]."""
-    sizes = shape_of(gradient)
-
-    def outputs(a: np.ndarray) -> np.ndarray:
-        return a.reshape([-1, groups, sizes[-1] // groups]).transpose(1, 0, 2)
-
-    cells = eb.structural(lambda a: a.transpose(0, 2, 1), _grouped(x, axes, groups))
-    result = eb.matmul(cells, eb.structural(outputs, gradient))
-    windows, channels = [axis.window for axis in axes], shape_of(x)[-1] // groups
-    return eb.structural(
-        lambda a: a.transpose(1, 0, 2).reshape([*windows, channels, sizes[-1]]), result
-    )
 
 
 @gives("Conv2D", "Conv3D")
