@@ -6,7 +6,7 @@ highest of K seeds. Whatever the distribution, it holds the median of all seeds 
 """
 
 import textwrap
-from typing import Any, Dict, List, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -28,6 +28,8 @@ Report = Dict[str, Any]
 
 #: Characters of a line of the text.
 _WIDTH = 110
+#: The start and learning rate under which data sets of different sizes are compared.
+_PLAIN = ("centred", 0.001)
 
 
 def rank_and_coverage(seeds: int) -> Tuple[int, float]:
@@ -146,8 +148,7 @@ def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict
     the tasks cancels out.
     """
     loss = {(o.setting, o.regime, o.seed): o.loss for o in outcomes}
-    unequal = [setting for setting in settings if setting.larger and setting.start == "centred"]
-    unequal = [s for s in unequal if s.learning_rate == 0.001]
+    unequal = [s for s in settings if s.larger and (s.start, s.learning_rate) == _PLAIN]
     bias = {}
     for regime in unequal[0].regimes[1:] if unequal else ():
         seeds = sorted({o.seed for o in outcomes})
@@ -252,45 +253,75 @@ def _elsewhere_in_words(answers: List[str]) -> str:
     return f"Of {len(answers)} other starts and learning rates the answer is {', '.join(counts)}"
 
 
+class _Claim(NamedTuple):
+    """Holds a sentence about figures."""
+
+    sentence: str
+    is_supported: bool
+    intervals: int = 1  #: how many it looks at
+
+
 def _findings(found: Report) -> Tuple[List[str], List[str]]:
     """Returns the sentences that the figures support, and those that they do not."""
-    if found["interval"]["coverage"] < 0.95:
+    coverage, settings = found["interval"]["coverage"], found["settings"]
+    if coverage < 0.95:
         return [], ["anything: fewer than 6 seeds give no interval of 95 %. Take at least 6."]
-    supports: List[str] = []
-    not_shown: List[str] = []
-    looked_at = sum(len(s["alternate_against_joint"]) for s in found["settings"])
-    for setting in found["settings"]:
-        for tasks, where in nothing_learned(setting).items():
-            supports.append(
-                f"{title(setting)}: nothing was learned of {tasks} {where}. The loss is above that "
-                "of a constant guess. Among such losses the lower one shows only how fast outputs "
-                "that are far off come down."
-            )
-        verdicts: Dict[str, List[str]] = {"better": [], "worse": [], "": []}
-        for name, regime in setting["regimes"].items():
-            for task in TASKS if name != ALONE else ():
-                if shows_nothing(setting, name, task):
-                    continue
+    claims = [claim for setting in settings for claim in _claims_of_setting(setting)]
+    claims += [*_claims_of_sizes(found), *_claims_of_last_task(settings[0])]
+    looked_at = sum(claim.intervals for claim in claims)
+    looked_at += sum(len(setting["alternate_against_joint"]) for setting in settings)
+    not_shown = [claim.sentence for claim in claims if not claim.is_supported]
+    if len({setting["larger"] for setting in settings} - {""}) == 1:
+        not_shown.append(
+            "whether a bias toward a data set comes from its size or from its task: that takes the "
+            "same tasks with the sizes swapped."
+        )
+    not_shown += [
+        f"any one of these for certain: {looked_at} intervals were looked at, and each misses with "
+        f"{1 - coverage:.1%}.",
+        "anything about other data, networks, numbers of steps or learning rates. Where losses "
+        "still fall, more steps may change the order.",
+    ]
+    return [claim.sentence for claim in claims if claim.is_supported], not_shown
+
+
+def _claims_of_setting(setting: Dict[str, Any]) -> Iterator[_Claim]:
+    """Yields what was not learned, and how each regime compares with training alone."""
+    for tasks, where in nothing_learned(setting).items():
+        sentence = (
+            f"{title(setting)}: nothing was learned of {tasks} {where}. The loss is above that "
+            "of a constant guess. Among such losses the lower one shows only how fast outputs "
+            "that are far off come down."
+        )
+        yield _Claim(sentence, True, 0)
+    found: Dict[str, List[str]] = {"better": [], "worse": [], "": []}
+    for name, regime in setting["regimes"].items():
+        for task in TASKS if name != ALONE else ():
+            if not shows_nothing(setting, name, task):
                 ratio = regime["against_alone"][task]
-                looked_at += 1
-                verdicts[verdict(ratio)].append(f"{task} {WORDS[name]} ({shown(ratio)} times)")
-        for word in ("better", "worse"):
-            if verdicts[word]:
-                which = "; ".join(verdicts[word])
-                supports.append(f"{title(setting)}: {word} than the task alone: {which}.")
-        if verdicts[""]:
-            not_shown.append(
-                f"{title(setting)}: any difference from the task alone for "
-                f"{'; '.join(verdicts[''])}."
-            )
+                found[verdict(ratio)].append(f"{task} {WORDS[name]} ({shown(ratio)} times)")
+    for word, which in found.items():
+        what = f"{word} than the task alone:" if word else "any difference from the task alone for"
+        if which:
+            sentence = f"{title(setting)}: {what} {'; '.join(which)}."
+            yield _Claim(sentence, bool(word), len(which))
+
+
+def _claims_of_sizes(found: Report) -> Iterator[_Claim]:
+    """Yields whether regimes have a bias toward a data set, from what `_size_bias` gave."""
+    unequal = [
+        setting
+        for setting in found["settings"]
+        if setting["larger"] and (setting["start"], setting["learning_rate"]) == _PLAIN
+    ]
     for name, bias in found["bias_toward_larger_set"].items():
-        if any(learned_nothing(s, name, task) for s in _unequal(found) for task in TASKS):
-            not_shown.append(
+        if any(learned_nothing(setting, name, task) for setting in unequal for task in TASKS):
+            sentence = (
                 f"any bias toward the larger or the smaller data set in training {WORDS[name]}: a "
                 "task learned nothing there."
             )
+            yield _Claim(sentence, False, 0)
             continue
-        looked_at += 1
         words = {
             "worse": "a bias toward the larger data set",
             "better": "a bias toward the smaller data set",
@@ -300,42 +331,23 @@ def _findings(found: Report) -> Tuple[List[str], List[str]]:
             f"{words} in training {WORDS[name]}: its harm, the loss against the task alone, is "
             f"{shown(bias)} times as large for the task with the smaller set."
         )
-        (supports if verdict(bias) else not_shown).append(sentence)
-    for name, regime in found["settings"][0]["regimes"].items():
+        yield _Claim(sentence, bool(verdict(bias)))
+
+
+def _claims_of_last_task(setting: Dict[str, Any]) -> Iterator[_Claim]:
+    """Yields whether regimes have a bias toward the task trained last."""
+    for name, regime in setting["regimes"].items():
         for steps, ratios in regime["other_task_last"].items():
             count = "one last step" if steps == "1" else f"{steps} last steps"
             for task in TASKS:
-                if learned_nothing(found["settings"][0], name, task):
-                    continue
-                looked_at += 1
-                biased = verdict(ratios[task]) == "worse"
-                sentence = (
-                    f"{'a' if biased else 'any'} bias toward the last task trained, after training "
-                    f"{WORDS[name]}: with {count} of the other task, the loss of {task} is "
-                    f"{shown(ratios[task])} times what it is with {count} of its own."
-                )
-                (supports if biased else not_shown).append(sentence)
-    if len({setting["larger"] for setting in found["settings"]} - {""}) == 1:
-        not_shown.append(
-            "whether a bias toward a data set comes from its size or from its task: that takes the "
-            "same tasks with the sizes swapped."
-        )
-    miss = 1 - found["interval"]["coverage"]
-    not_shown.append(
-        f"any one of these for certain: {looked_at} intervals were looked at, and each misses with "
-        f"{miss:.1%}."
-    )
-    not_shown.append(
-        "anything about other data, networks, numbers of steps or learning rates. Where losses "
-        "still fall, more steps may change the order."
-    )
-    return supports, not_shown
-
-
-def _unequal(found: Report) -> List[Dict[str, Any]]:
-    """Returns the settings that `_size_bias` looks at."""
-    plain = [s for s in found["settings"] if (s["start"], s["learning_rate"]) == ("centred", 0.001)]
-    return [setting for setting in plain if setting["larger"]]
+                if not learned_nothing(setting, name, task):
+                    biased = verdict(ratios[task]) == "worse"
+                    sentence = (
+                        f"{'a' if biased else 'any'} bias toward the last task trained, after "
+                        f"training {WORDS[name]}: with {count} of the other task, the loss of "
+                        f"{task} is {shown(ratios[task])} times what it is with {count} of its own."
+                    )
+                    yield _Claim(sentence, biased)
 
 
 def nothing_learned(setting: Dict[str, Any]) -> Dict[str, str]:
