@@ -24,7 +24,7 @@ from tf1_mtl.baseline.error_bounds import (
     Precision,
     settled,
 )
-from tf1_mtl.baseline.execution_order import Loop, Schedule, Step, Steps, fed_source
+from tf1_mtl.baseline.execution_order import Loop, Schedule, Step, Steps, source_of
 from tf1_mtl.baseline.operations import OPERATIONS, Operation, Variable
 from tf1_mtl.baseline.operations.table import DEAD, DEAD_OUTPUTS, all_unknown
 from tf1_mtl.baseline.recorded_graph import (
@@ -152,13 +152,13 @@ class Plan:
         for name, shared_name in self._variables.items():
             outputs[name] = (Variable(shared_name, run.state, name in self._resources),)
         for name, value in given.items():
-            outputs[fed_source(name)[0]] = (value,)
+            outputs[source_of(name, self.fed)[0]] = (value,)
         self._execute(self._steps, outputs, run)
         return outputs
 
     def _fetched(self, outputs: Outputs, fetch: str) -> Any:
         """Returns the value of a tensor, or None for an operation or a dead tensor."""
-        name, index = fed_source(fetch) if fetch in self.fed else node_and_output(fetch)
+        name, index = source_of(fetch, self.fed)
         if index >= len(outputs[name]):
             return None
         x = outputs[name][index]
@@ -219,11 +219,8 @@ class Plan:
             self._bodies[name]._bodies = self._bodies
         body = self._bodies[name]
         outputs = body._outputs(dict(zip(function.arguments, arguments)), run)
-        results = []
-        for tensor in map(canonical, function.results):
-            source, index = fed_source(tensor) if tensor in body.fed else node_and_output(tensor)
-            results.append(outputs[source][index])
-        return results
+        sources = [source_of(tensor, body.fed) for tensor in function.results]
+        return [outputs[source][index] for source, index in sources]
 
     def _scheduled(self, nodes: Mapping[str, Node]) -> Tuple[Steps, Dict[bool, Outputs]]:
         """Returns the steps of a run, and the constants, with bounds and without."""

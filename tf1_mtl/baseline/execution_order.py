@@ -4,7 +4,7 @@ Between two operations that no edge orders, a read of a variable comes before a 
 """
 
 import heapq
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Set, Tuple, Union
+from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Set, Tuple, Union
 
 from tf1_mtl.baseline.operations import OPERATIONS, Operation
 from tf1_mtl.baseline.recorded_graph import Node, canonical, node_and_output
@@ -44,9 +44,9 @@ class Loop(NamedTuple):
 Steps = List[Union[Step, Loop]]
 
 
-def fed_source(tensor: str) -> Source:
-    """Returns where the evaluator keeps the value of a fed tensor."""
-    return f"fed {canonical(tensor)}", 0
+def source_of(tensor: str, fed: Collection[str]) -> Source:
+    """Returns where the evaluator keeps the value of a tensor, which may be fed."""
+    return (f"fed {canonical(tensor)}", 0) if canonical(tensor) in fed else node_and_output(tensor)
 
 
 class Schedule:
@@ -55,19 +55,18 @@ class Schedule:
     def __init__(
         self,
         nodes: Mapping[str, Node],
-        fed: Iterable[str],
+        fed: Collection[str],
         operation_of: Callable[[Node, bool], Operation],
     ) -> None:
         """Looks at the nodes.
 
         Args:
           nodes: What a run needs.
-          fed: Names of the tensors that the run feeds.
+          fed: Names of the tensors that the run feeds, without ":0".
           operation_of: Gives the operation of a node; its second argument says whether the node
             may lie on a branch that is not taken.
         """
-        self._nodes, self._operation_of = nodes, operation_of
-        self._fed = frozenset(map(canonical, fed))
+        self._nodes, self._fed, self._operation_of = nodes, fed, operation_of
         self._waits_for = {name: self._before(node) for name, node in nodes.items()}
         self._paths: Dict[str, Path] = {}
         self._may_be_dead: Set[str] = set()
@@ -102,10 +101,7 @@ class Schedule:
         ]
 
     def _sources(self, node: Node) -> Tuple[Source, ...]:
-        return tuple(
-            fed_source(x) if canonical(x) in self._fed else node_and_output(x)
-            for x in node.data_inputs
-        )
+        return tuple(source_of(x, self._fed) for x in node.data_inputs)
 
     def _before(self, node: Node) -> Set[str]:
         """Returns the nodes that must run before one, not counting earlier iterations."""
@@ -141,7 +137,7 @@ class Schedule:
         controls = tuple(x for x in node.control_inputs if x in self._nodes) if may_be_dead else ()
         return Step(node, operation, self._sources(node), may_be_dead, controls)
 
-    def _loop(self, path: Path, names: Iterable[str]) -> Loop:
+    def _loop(self, path: Path, names: Collection[str]) -> Loop:
         nodes = [self._nodes[name] for name in names if self._paths[name] == path]
         enters = [node for node in nodes if node.op in _ENTERS]
         return Loop(
@@ -153,7 +149,7 @@ class Schedule:
             any(node.name in self._may_be_dead for node in enters),
         )
 
-    def _ordered(self, units: Iterable[Any], waits_for: Mapping[Any, Set[Any]]) -> List[Any]:
+    def _ordered(self, units: Collection[Any], waits_for: Mapping[Any, Set[Any]]) -> List[Any]:
         """Returns units, each after those that it waits for, and writes as late as possible."""
         units = list(units)
         consumers: Dict[Any, List[Any]] = {unit: [] for unit in units}
