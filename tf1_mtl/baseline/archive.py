@@ -161,7 +161,7 @@ def read_archive(path: str, partial: bool = False) -> Archive:
     except (OSError, ValueError, MemoryError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or str(error) or "not enough memory"
         raise InputError(
-            f"{path}: cannot be read ({reason}); should be a recording's file. Check the name."
+            f"{path}: cannot be read ({reason}); should be a recording. Check the name."
         ) from error
     body, digest = data[:-_DIGEST_LENGTH], bytes(data[-_DIGEST_LENGTH:])
     is_sealed = bytes(body[-len(_SEAL) :]) == _SEAL

@@ -149,7 +149,7 @@ class _Judge:
             first = first or found
             done()
             if not self._is_finite(index):
-                break  # what follows says nothing more
+                break  # the steps that follow cannot be judged
         if run.wrong and not first:
             step = len(run.losses) if run.before else -1
             where = f"{run.where}, {run.wrong.what}"
@@ -269,7 +269,7 @@ class _Judge:
     def _long_run(self, index: int, task: str, agrees: Tuple[str, ...]) -> Optional[Divergence]:
         """Compares the sum of the differences of all steps with a random walk of rounding errors.
 
-        The sum of a weight that was wrong in a single step tells nothing more.
+        A weight that was wrong in a single step is not tested.
         """
         found = None
         wrong = {name for (_, name), step in self.verdicts.items() if step is not None}

@@ -41,7 +41,7 @@ class Node(NamedTuple):
     """Describes one operation of a graph."""
 
     name: str
-    op: str  #: TensorFlow's name of the operation, such as "MatMul"
+    op: str  #: the name of the operation in TensorFlow, such as "MatMul"
     inputs: Tuple[str, ...]  #: tensors in order, then control dependencies
     #: JSON values by name: a dtype is its name ("float32"), a shape is a list with -1 for an
     #: unknown dimension or None for an unknown rank, a function is {"function": its name}. A tensor

@@ -68,7 +68,7 @@ class Session(NamedTuple):
     article: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
-        article = ", the article's" if self.article else ""
+        article = ", of the article" if self.article else ""
         return f"Session({self.graph}{article}, {len(self.initial)} variables)"
 
 

@@ -86,7 +86,7 @@ def run(path: str, args: Sequence[str] = ()) -> None:
     """Runs the script as `python PATH ARGS` would. Call `prepare` before.
 
     A notebook runs as Jupyter does it: in its own folder, and without a `__file__`. What is skipped
-    of it is told on stderr.
+    of it is reported on stderr.
 
     Args:
       path: The script or notebook.

@@ -155,9 +155,9 @@ class _Traced:
             process: tuple(op.name for op in ops if op.name in ran)
             for process, ran in self._ran.items()
         }
-        told = {op.name for op in ops if op.name in names.article or op.type in VARIABLES}
+        known = {op.name for op in ops if op.name in names.article or op.type in VARIABLES}
         named = {
-            process: tuple(names.article.get(name, name) for name in these if name in told)
+            process: tuple(names.article.get(name, name) for name in these if name in known)
             for process, these in nodes.items()
         }
         order = {op.name: number for number, op in enumerate(ops)}

@@ -198,7 +198,7 @@ def _is_negative(x: Any) -> Any:
     return compared(np.less, x, np.zeros(()))
 
 
-# Gradients: TensorFlow hands over the input `x` or the output `y` of the function.
+# Gradients: TensorFlow gives the input `x` or the output `y` of the function.
 
 
 gives("EluGrad")(lambda node, gradient, y: choose(_is_negative(y), gradient * (y + 1.0), gradient))
