@@ -6,7 +6,7 @@ import numpy as np
 
 from tf1_mtl.baseline import decisions
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.operations.table import axes_of, gives, ints, is_float, is_tensor, shape_of
+from tf1_mtl.baseline.operations.table import axes_of, gives, is_float, is_tensor, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 gives("Abs")(lambda node, x: abs(x))
@@ -256,11 +256,11 @@ gives("Cumprod")(_running(np.multiply))
 
 @gives("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3")
 def mat_mul(node: Node, a: Any, b: Any) -> Any:
-    a, b = _turned(node, a, "transpose_a", "adj_x"), _turned(node, b, "transpose_b", "adj_y")
+    a, b = turned(node, a, "transpose_a", "adj_x"), turned(node, b, "transpose_b", "adj_y")
     return eb.matmul(a, b)
 
 
-def _turned(node: Node, x: Any, *attributes: str) -> Any:
+def turned(node: Node, x: Any, *attributes: str) -> Any:
     """Returns matrices, transposed if an attribute of the node says so."""
     if not any(node.attributes.get(name) for name in attributes):
         return x
@@ -278,16 +278,3 @@ def einsum(node: Node, *operands: Any) -> Any:
     if len(operands) == 1:
         return eb.summed(lambda a: np.einsum(equation, a), operands[0], terms)
     return eb.bilinear(lambda a, b: np.einsum(equation, a, b), operands[0], operands[1], terms)
-
-
-@gives("SparseTensorDenseMatMul")
-def sparse_mat_mul(node: Node, indices: Any, values: Any, sizes: Any, b: Any) -> Any:
-    places = tuple(np.transpose(decisions.decided(indices)))
-
-    def filled(a: np.ndarray) -> np.ndarray:
-        result = np.zeros(ints(sizes))
-        np.add.at(result, places, a)
-        return result
-
-    a = _turned(node, eb.structural(filled, values), "adjoint_a")
-    return eb.matmul(a, _turned(node, b, "adjoint_b"))

@@ -6,6 +6,7 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided, truth
+from tf1_mtl.baseline.operations.arithmetic import turned
 from tf1_mtl.baseline.operations.table import gives, integer, ints, moves, refers, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
@@ -28,6 +29,17 @@ def gather_nd(node: Node, a: np.ndarray, indices: Any) -> np.ndarray:
 
 refers(1, "ResourceGather")(lambda node, variable, at: gather(node, variable.value, at))
 refers(1, "ResourceGatherNd")(lambda node, variable, at: gather_nd(node, variable.value, at))
+
+
+def replaced(x: Any, index: Any, part: Any) -> Any:
+    """Returns a tensor with other elements at an index."""
+
+    def replace(parts: Sequence[np.ndarray]) -> np.ndarray:
+        result = parts[0].copy()
+        result[index] = parts[1]
+        return result
+
+    return eb.joined(replace, [x, part])
 
 
 # Sums at places
@@ -192,20 +204,20 @@ gives("Where")(lambda node, condition: np.argwhere(decided(condition)).astype(np
 
 @gives("SparseToDense")
 def sparse_to_dense(node: Node, indices: Any, sizes: Any, values: Any, default: Any) -> Any:
-    places = np.asarray(decided(indices))
-    index = tuple(np.transpose(places.reshape([-1, len(ints(sizes))])))
-
-    def spread(parts: Sequence[np.ndarray]) -> np.ndarray:
-        result = np.full(ints(sizes), parts[1])
-        result[index] = parts[0]
-        return result
-
-    return eb.joined(spread, [values, default])
+    lengths = ints(sizes)
+    index = tuple(np.transpose(np.asarray(decided(indices)).reshape([-1, len(lengths)])))
+    return replaced(eb.structural(lambda a: np.full(lengths, a), default), index, values)
 
 
-gives("SparseTensorDenseAdd")(
-    lambda node, indices, x, sizes, dense: scatter_nd(node, indices, x, sizes) + dense
-)
+@gives("SparseTensorDenseAdd")
+def sparse_add(node: Node, indices: Any, x: Any, sizes: Any, dense: Any) -> Any:
+    return scatter_nd(node, indices, x, sizes) + dense
+
+
+@gives("SparseTensorDenseMatMul")
+def sparse_mat_mul(node: Node, indices: Any, x: Any, sizes: Any, b: Any) -> Any:
+    a = turned(node, scatter_nd(node, indices, x, sizes), "adjoint_a")
+    return eb.matmul(a, turned(node, b, "adjoint_b"))
 
 
 # Order

@@ -1,13 +1,13 @@
 """Defines operations that change variables: assignments and scatters."""
 
 import operator
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator
 
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.decisions import decided
-from tf1_mtl.baseline.operations.indexing import added_rows, row_numbers
+from tf1_mtl.baseline.operations.indexing import added_rows, replaced, row_numbers
 from tf1_mtl.baseline.operations.slices import strided_index
 from tf1_mtl.baseline.operations.table import Variable, gives, refers, shape_of, updates
 from tf1_mtl.baseline.recorded_graph import Node
@@ -48,23 +48,12 @@ def strided_slice_assign(
     node: Node, variable: Variable, begin: Any, end: Any, strides: Any, value: Any
 ) -> Any:
     index = strided_index(node, begin, end, strides)
-    variable.value = _replaced(variable.value, index, value)
+    variable.value = replaced(variable.value, index, value)
     return variable
 
 
 def _taken(x: Any, index: Any) -> Any:
     return eb.structural(lambda a: a[index], x)
-
-
-def _replaced(x: Any, index: Any, part: Any) -> Any:
-    """Returns a tensor with other elements at an index."""
-
-    def replace(parts: List[np.ndarray]) -> np.ndarray:
-        result = parts[0].copy()
-        result[index] = parts[1]
-        return result
-
-    return eb.joined(replace, [x, part])
 
 
 # Scatters
@@ -82,7 +71,7 @@ class Rows:
 
     @value.setter
     def value(self, value: Any) -> None:
-        self._variable.value = _replaced(self._variable.value, self._places, value)
+        self._variable.value = replaced(self._variable.value, self._places, value)
 
 
 def rounds(places: np.ndarray) -> Iterator[np.ndarray]:
@@ -115,12 +104,12 @@ def _changed_rows(kind: str, x: Any, places: np.ndarray, parts: Any) -> Any:
     if kind in _COMBINED:
         for now in rounds(places):
             new = _COMBINED[kind](_taken(x, places[now]), _taken(parts, now))
-            x = _replaced(x, places[now], new)
+            x = replaced(x, places[now], new)
         return x
     distinct, index = np.unique(places, return_inverse=True)
     terms = eb.joined(np.concatenate, [_taken(x, distinct), parts if kind == "Add" else -parts])
     places = np.concatenate([np.arange(distinct.size), index.ravel()])
-    return _replaced(x, distinct, added_rows(terms, places, distinct.size))
+    return replaced(x, distinct, added_rows(terms, places, distinct.size))
 
 
 def _scattered(kind: str, x: Any, indices: Any, parts: Any) -> Any:
