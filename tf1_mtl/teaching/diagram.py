@@ -55,8 +55,8 @@ class Box(NamedTuple):
     title: str
     lines: Tuple[str, ...]
     nodes: Tuple[str, ...]  #: the box runs if one of these runs (its text names only some)
-    row: int
-    column: float  #: place of its centre, from the middle of the picture
+    row: int = 0
+    column: float = 0.0  #: place of its centre, from the middle of the picture
 
 
 class Edge(NamedTuple):
@@ -66,7 +66,7 @@ class Edge(NamedTuple):
     end: int
     gradient: bool  #: True from a loss to the optimizer that differentiates it
     nodes: Tuple[str, ...]  #: the arrow is used when one of these runs
-    way: Tuple[Tuple[float, int], ...]  #: (column, row) in each row between its ends
+    way: Tuple[Tuple[float, int], ...] = ()  #: (column, row) in each row between its ends
 
 
 class Diagram(NamedTuple):
@@ -107,13 +107,13 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
                 start = home.get(tensor.op, number)
                 if start < number:  # the way back of a loop is not drawn
                     nodes = links[start, number].nodes if (start, number) in links else ()
-                    links[start, number] = Edge(start, number, False, (*nodes, op.name), ())
+                    links[start, number] = Edge(start, number, False, (*nodes, op.name))
     for optimizer in optimizers[:_MOST_OPTIMIZERS]:
         number = len(boxes)
         boxes.append(_optimizer_box(names, optimizer))
         if optimizer.loss in home:
             start = home[optimizer.loss]
-            links[start, number] = Edge(start, number, True, boxes[number].nodes, ())
+            links[start, number] = Edge(start, number, True, boxes[number].nodes)
     picture = _arrange(boxes, list(links.values()))
     if len(folded) == len(chains) and len(optimizers) <= _MOST_OPTIMIZERS:
         return picture
@@ -209,13 +209,13 @@ def _forward_box(
     title = names.article.get(last.name, last.name)
     nodes = tuple(op.name for op in chain)
     if last.type in PLACEHOLDERS:
-        return Box("placeholder", title, (f"placeholder {_shape(last)}",), nodes, 0, 0.0)
+        return Box("placeholder", title, (f"placeholder {_shape(last)}",), nodes)
     if last.type in VARIABLES:
         by = [names.article.get(o.name, o.name) for o in optimizers if last in o.trained]
         lines = [f"variable {_shape(last)}", *(_wrap("trained by", by) if by else [])]
-        return Box("variable", title, tuple(lines), nodes, 0, 0.0)
+        return Box("variable", title, tuple(lines), nodes)
     lines = [*_wrap(" → ".join(op.type for op in chain), []), *filter(None, [_shape(last)])]
-    return Box("ops", title, tuple(lines), nodes, 0, 0.0)
+    return Box("ops", title, tuple(lines), nodes)
 
 
 def _common(scopes: Sequence[Sequence[str]]) -> List[str]:
@@ -236,7 +236,7 @@ def _part_box(names: Names, ops: Sequence[Operation]) -> Box:
     if held:
         lines.append(f"variables: {held}")
     title = f"{scope}/" if scope and len(computing) > 1 else last
-    return Box("part", title, tuple(lines), tuple(op.name for op in ops), 0, 0.0)
+    return Box("part", title, tuple(lines), tuple(op.name for op in ops))
 
 
 def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
@@ -249,7 +249,7 @@ def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
     lines += _wrap("trains", [op.name for op in optimizer.trained])
     if optimizer.own:
         lines.append(f"own variables: {len(optimizer.own)}")
-    return Box("optimizer", title, tuple(lines), tuple(op.name for op in ops), 0, 0.0)
+    return Box("optimizer", title, tuple(lines), tuple(op.name for op in ops))
 
 
 def _shape(op: Operation) -> str:
