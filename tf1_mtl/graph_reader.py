@@ -161,6 +161,11 @@ class ReadableGraph:
         return self._ops[op].outputs[int(index)] if colon and index.isdigit() else self._ops[name]
 
 
+def op_of(element: Any) -> Operation:
+    """Returns the operation of a tensor, or an operation as it is."""
+    return getattr(element, "op", element)
+
+
 def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]:
     """Returns the ops that `Session.run` executes: backward from the fetches, up to the feeds.
 
@@ -173,8 +178,7 @@ def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]
     given = {tensor.name for tensor in fed}
     replaced = {tensor.op for tensor in fed if tensor.op.type in PLACEHOLDERS}
     ops: Set[Operation] = set()
-    # A tensor has an op; an operation is one.
-    waiting = [getattr(fetch, "op", fetch) for fetch in fetches if fetch.name not in given]
+    waiting = [op_of(fetch) for fetch in fetches if fetch.name not in given]
     while waiting:
         op = waiting.pop()
         if op in ops:
@@ -365,8 +369,8 @@ def group(graph: Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
     """
     parts = structure(graph)
 
-    def spoken(op: Operation) -> str:
-        return names.get(op.name, op.name)
+    def spoken(one: Any) -> str:
+        return names.get(one.name, one.name)
 
     titles = [
         f"task {number} ({spoken(task.label or task.loss)})"
@@ -387,7 +391,7 @@ def group(graph: Graph, names: Mapping[str, str]) -> Dict[str, Tuple[str, ...]]:
         order.append(title)
         place.update(dict.fromkeys(part.nodes, title))
     for optimizer in parts.optimizers:
-        title = f"optimizer {names.get(optimizer.name, optimizer.name)}"
+        title = f"optimizer {spoken(optimizer)}"
         order.append(title)
         place.update(dict.fromkeys(optimizer.nodes, title))
         for op in needed(optimizer.updates):

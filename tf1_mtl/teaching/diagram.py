@@ -206,12 +206,12 @@ def _forward_box(
         return _part_box(names, list(itertools.chain(*part)))
     chain = part[0]
     last = chain[-1]
-    title = names.article.get(last.name, last.name)
+    title = names.called(last)
     nodes = tuple(op.name for op in chain)
     if last.type in PLACEHOLDERS:
         return Box("placeholder", title, (f"placeholder {_shape(last)}",), nodes)
     if last.type in VARIABLES:
-        by = [names.article.get(o.name, o.name) for o in optimizers if last in o.trained]
+        by = [names.called(o) for o in optimizers if last in o.trained]
         lines = [f"variable {_shape(last)}", *(_wrap("trained by", by) if by else [])]
         return Box("variable", title, tuple(lines), nodes)
     lines = [*_wrap(" → ".join(op.type for op in chain), []), *filter(None, [_shape(last)])]
@@ -227,7 +227,7 @@ def _common(scopes: Sequence[Sequence[str]]) -> List[str]:
 def _part_box(names: Names, ops: Sequence[Operation]) -> Box:
     computing = [op for op in ops if op.type not in (*_SOURCES, *READS)] or ops
     scope = "/".join(_common([op.name.split("/")[:-1] for op in computing]))
-    last = names.article.get(computing[-1].name, computing[-1].name)
+    last = names.called(computing[-1])
     kinds = collections.Counter(op.type for op in computing).most_common()
     counts = [kind if count == 1 else f"{count}\u00a0{kind}" for kind, count in kinds[:3]]
     lines = ["and what leads to it:"] if not scope and len(computing) > 1 else []
@@ -240,11 +240,11 @@ def _part_box(names: Names, ops: Sequence[Operation]) -> Box:
 
 
 def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
-    title = names.article.get(optimizer.name, optimizer.name)
+    title = names.called(optimizer)
     ops = [op for op in optimizer.nodes if op.name.startswith(optimizer.name)]
     kinds = {op.type.split("Apply")[-1] for op in optimizer.updates}
     loss = optimizer.loss
-    on = "" if loss is None else f" on {names.article.get(loss.name, loss.name)}"
+    on = "" if loss is None else f" on {names.called(loss)}"
     lines = _wrap(f"{'/'.join(sorted(kinds))}{on}", [])
     lines += _wrap("trains", [op.name for op in optimizer.trained])
     if optimizer.own:

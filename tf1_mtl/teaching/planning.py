@@ -17,6 +17,7 @@ from tf1_mtl.graph_reader import (
     accesses,
     group,
     needed,
+    op_of,
     structure,
     variable_of,
 )
@@ -42,7 +43,7 @@ def plan(names: "Names", elements: Sequence[Element], feeds: Iterable[Tensor]) -
     planned = needed(elements, feeds)
     # The placeholders that the fetches need, whether they are fed here or not.
     inside = [tensor for tensor in feeds if tensor.op.type not in PLACEHOLDERS]
-    must = needed([getattr(element, "op", element) for element in elements], inside)
+    must = needed(map(op_of, elements), inside)
     placeholders = [op for op in ops if op.type in PLACEHOLDERS]
     touches = [access for op in ops if op in planned for access in accesses(op)]
     reads = {access.variable for access in touches if access.reads}
@@ -85,7 +86,7 @@ class Names:
         self.fields: Dict[str, Any] = dict(fields or {})
         if graph is not self.graph:
             self.fields = {k: v for k, v in graph._asdict().items() if k != "graph"}
-        ops = {name: getattr(element, "op", element) for name, element in self.fields.items()}
+        ops = {name: op_of(element) for name, element in self.fields.items()}
         #: {"Adam_1": "Y1_op", "L2Loss": "Y1_Loss", ...}; variables keep their graph names.
         self.article: Dict[str, str] = {
             op.name: name
@@ -119,7 +120,7 @@ class Names:
             wanted = self.fields[name[:-2]]
         try:
             element = self.graph.as_graph_element(wanted)
-            op = getattr(element, "op", element)
+            op = op_of(element)
             return self._value(op) if op.type in VARIABLES else element
         except (LookupError, ValueError, TypeError) as error:
             known = self._known()
@@ -146,24 +147,28 @@ class Names:
         ops = [op for op in self.graph.get_operations() if op.type in PLACEHOLDERS]
         left_out = [self.find(name) for name in without]
         for name, element in zip(without, left_out):
-            if getattr(element, "op", element) not in ops:
+            if op_of(element) not in ops:
                 known = ", ".join(self.spoken(op) for op in ops[:20]) or "(there are none)"
                 raise InputError(f"{name!r}: should be a placeholder: {known}. Choose one.")
-        outside = {getattr(element, "op", element) for element in left_out}
+        outside = set(map(op_of, left_out))
         return [op.outputs[0] for op in ops if op not in outside]
 
     def spoken(self, element: Element) -> str:
         """Returns the name that the article gives an element, or else its own name."""
-        op: Operation = getattr(element, "op", element)
+        op = op_of(element)
         if op.name.endswith(_VALUE) and op.type == "ReadVariableOp":
             return op.name[: -len(_VALUE)]
         own = element.name if len(op.outputs) > 1 else op.name
         return self.article.get(op.name, own)
 
+    def called(self, one: Any) -> str:
+        """Returns the name that the article gives to something with a name, or else its own."""
+        return self.article.get(one.name, one.name)
+
     def _known(self) -> List[str]:
         """Returns all names: of operations that train, then of losses, then of the others."""
         parts = structure(self.graph)
-        trains = [self.article.get(one.name, one.name) for one in parts.optimizers]
+        trains = map(self.called, parts.optimizers)
         nodes = (op.name for op in self.graph.get_operations())
         return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *self.fields, *nodes]))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf1_mtl.baseline import load_golden
 from tf1_mtl.graph import MultiTaskGraph
-from tf1_mtl.graph_reader import accesses
+from tf1_mtl.graph_reader import accesses, op_of
 from tf1_mtl.teaching import Explanation, explain
 from tf1_mtl.teaching.chinese import in_language
 from tf1_mtl.teaching.diagram import diagram
@@ -49,7 +49,7 @@ def data(net: MultiTaskGraph, language: str) -> Dict[str, Any]:
         "groups": [in_language(title, language) for title in titles],
         "variables": [number[name] for name in run.variables],
         "weights": [number[name] for name in WEIGHTS],
-        "fetches": {name: number[_op(getattr(net, name)).name] for name in FETCHES},
+        "fetches": {name: number[op_of(getattr(net, name)).name] for name in FETCHES},
         "feeds": {name: number[name] for name in FEEDS},
         "shapes": {name: getattr(net, name).shape.as_list() for name in FEEDS},
         "errors": {name: _error_without(net, name) for name in FEEDS},
@@ -60,10 +60,6 @@ def data(net: MultiTaskGraph, language: str) -> Dict[str, Any]:
         "edges": [[number[name] for name in edge.nodes] for edge in drawing.edges],
         "steps": _steps(),
     }
-
-
-def _op(element: Any) -> Any:
-    return getattr(element, "op", element)
 
 
 def _error_without(net: MultiTaskGraph, missing: str) -> str:
