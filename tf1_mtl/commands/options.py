@@ -146,17 +146,19 @@ def warn(sentence: str) -> None:
     print(printable(f"tf1-mtl: warning: {sentence}"), file=sys.stderr)
 
 
-def add_variables(parser: argparse.ArgumentParser) -> None:
-    """Adds --variables."""
+def add_variables(parser: argparse.ArgumentParser, default: Optional[str] = "ref") -> None:
+    """Adds --variables. A default of None leaves the choice to the command."""
     parser.add_argument(
         "--variables",
         choices=("ref", "resource"),
-        default="ref",
+        default=default,
         help="kind of the variables: ref of TensorFlow 1 (default), or resource of TensorFlow 2",
     )
 
 
-def add_session_options(parser: argparse.ArgumentParser) -> None:
+def add_session_options(
+    parser: argparse.ArgumentParser, variables: Optional[str] = "ref"
+) -> None:
     """Adds --device, --variables and --verbose."""
     parser.add_argument(
         "--device",
@@ -164,7 +166,7 @@ def add_session_options(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         help="auto (the first GPU, or the CPU without one), cpu, gpu or a TensorFlow device string",
     )
-    add_variables(parser)
+    add_variables(parser, variables)
     add_verbose(parser)
 
 

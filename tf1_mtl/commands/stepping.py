@@ -13,7 +13,7 @@ from tf1_mtl import feeds
 from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
-from tf1_mtl.scale import STEPPINGS
+from tf1_mtl.scale import STEPPINGS, fastest_variables
 from tf1_mtl.scale.cluster_file import read_spec
 
 _SAVE_EVERY = 1000
@@ -21,13 +21,14 @@ _LOCAL = "local"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --stepping, --checkpoint and --save-every."""
+    """Adds --stepping, the options of a cluster, and those of checkpoints."""
     parser.add_argument(
         "--stepping",
         choices=STEPPINGS,
         default="session",
         help="session (default) is session.run as in the article. prepared and in-graph are faster "
-        "and give the same bits. compiled is the fastest and rounds differently",
+        "and give the same bits. compiled is the fastest and rounds differently. prepared takes "
+        "--variables resource unless you give another",
     )
     parser.add_argument(
         "--cluster",
@@ -57,12 +58,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Rejects options that cannot be combined.
+    """Rejects options that cannot be combined, and chooses the kind of variables.
 
     Raises:
       InputError: --record or --logdir is given with another step mode, --record with checkpoints,
         or --save-every without checkpoints.
     """
+    args.variables = args.variables or fastest_variables(args.stepping)
     if args.save_every and not args.checkpoint:
         raise InputError("--save-every: nothing is saved without --checkpoint DIR. Give it too.")
     if args.record and args.validation:
@@ -189,13 +191,13 @@ def steps(
     # The weights are validated after a step, so nothing may be trained ahead of it.
     every = args.every if args.validation else None
     if store is None:
-        from tf1_mtl import train
+        from tf1_mtl.training import Step, train
 
         drawn, stretch = batches(args.steps), every or args.steps
         for start in range(0, args.steps, stretch):
             these = itertools.islice(drawn, min(stretch, args.steps - start))
             for step in train(net, session, these, args.stepping):
-                yield step._replace(step=start + step.step)
+                yield Step(start + step.step, step.task, step.loss)
         return
     from tf1_mtl.scale.long_run import train_long
 

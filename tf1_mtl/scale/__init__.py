@@ -34,6 +34,15 @@ def step_mode(stepping: str) -> Any:
     return importlib.import_module(f"tf1_mtl.scale.{_MODULES[stepping]}")
 
 
+def fastest_variables(stepping: str) -> str:
+    """Returns the kind of variables, "ref" or "resource", with which a step mode is fastest.
+
+    Both give the same bits. "ref" is that of the article. The executor that makes "prepared" fast
+    does not accept it.
+    """
+    return "resource" if stepping == "prepared" else "ref"
+
+
 def session_config(stepping: str, variables: str = "ref") -> Any:
     """Returns the `tf.ConfigProto` for `open_session` with which a step mode is fastest.
 

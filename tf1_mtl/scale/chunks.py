@@ -1,18 +1,21 @@
-"""Gathers batches into chunks that the graph can hold.
+"""Gathers batches into chunks that the graph can hold, and runs a chunk while the next is drawn.
 
 The faster step modes give TensorFlow many batches at once. A `Chunk` stacks the arrays of
 each task by themselves, because two data sets trained alternately may differ in rows.
 """
 
+import concurrent.futures
 import itertools
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from tf1_mtl.data import as_float32
 from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import NEEDS, Batch, checked
 from tf1_mtl.graph import MultiTaskGraph
+from tf1_mtl.training import Step
 
 #: A chunk has as many steps at most, and its batches take as much memory at most.
 MOST_STEPS = 1000
@@ -25,6 +28,14 @@ class Chunk(NamedTuple):
     tasks: Tuple[str, ...]  #: of each step
     rows: np.ndarray  #: int32 [steps]: which batch of its task a step takes
     arrays: Dict[str, Dict[str, np.ndarray]]  #: by task and name: float32 [batches, rows, columns]
+
+
+class ChunkRun(NamedTuple):
+    """Describes the run that trains on a whole chunk."""
+
+    tasks: Tuple[str, ...]  #: of each step
+    losses: str  #: the tensor to fetch: float32, a loss for each step at least
+    feed_dict: Dict[str, Any]
 
 
 def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
@@ -52,6 +63,36 @@ def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
                     {batch.task: {name: arrays[name][np.newaxis] for name in NEEDS[batch.task]}},
                 )
         step += len(drawn)
+
+
+def run_ahead(session: tf.Session, runs: Iterator[ChunkRun]) -> Iterator[Step]:
+    """Runs each chunk while the next one is drawn and stacked, and yields its steps.
+
+    `session.run` releases the lock of the interpreter, so a second thread runs it. It has ended
+    when a step is yielded, so the variables are those after the chunk.
+
+    Raises:
+      Exception: What `runs` or the session raises. The steps of all chunks before it are yielded.
+    """
+    step = 0
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as thread:
+        run, error = _next_or_error(runs)
+        while run is not None:
+            losses = thread.submit(session.run, run.losses, run.feed_dict)
+            following, error = _next_or_error(runs)
+            for task, loss in zip(run.tasks, losses.result()):
+                yield Step(step, task, loss)
+                step += 1
+            run = following
+    if error is not None:
+        raise error
+
+
+def _next_or_error(runs: Iterator[ChunkRun]) -> Tuple[Optional[ChunkRun], Optional[Exception]]:
+    try:
+        return next(runs, None), None
+    except Exception as error:
+        return None, error
 
 
 def chunk_length(net: MultiTaskGraph, rows: int) -> int:

@@ -19,7 +19,7 @@ same.
 
 import contextlib
 import threading
-from typing import Iterable, Iterator, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, Sequence, Tuple
 
 import tensorflow.compat.v1 as tf
 
@@ -27,7 +27,7 @@ from tf1_mtl.errors import InputError
 from tf1_mtl.feeds import NEEDS, Batch
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.scale.additions import copy_step, is_built
-from tf1_mtl.scale.chunks import in_chunks
+from tf1_mtl.scale.chunks import Chunk, ChunkRun, in_chunks, run_ahead
 from tf1_mtl.training import Step
 
 #: The setting of control flow holds for the process, so one thread at a time may change it.
@@ -42,32 +42,32 @@ def config(variables: str) -> tf.ConfigProto:
 def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
     """Trains on one batch after the other, as `tf1_mtl.training.train` does.
 
-    A whole chunk has been trained when the first of its steps is yielded.
+    A whole chunk has been trained, and the next one drawn, when the first of its steps is yielded.
     """
-    step = 0
-    for chunk in in_chunks(net, batches):
-        tasks = sorted(chunk.arrays)
-        scope = "in_graph_" + "_".join(tasks)
-        if not is_built(net.graph, f"{scope}/losses"):
-            _build(net, tasks, scope)
-        feed_dict = {
-            f"{scope}/task:0": [tasks.index(task) for task in chunk.tasks],
-            f"{scope}/row:0": chunk.rows,
-        }
-        for task, arrays in chunk.arrays.items():
-            feed_dict.update({f"{scope}/{task}_{name}:0": arrays[name] for name in arrays})
-        try:
-            losses = session.run(f"{scope}/losses:0", feed_dict)
-        except (tf.errors.UnimplementedError, tf.errors.FailedPreconditionError) as error:
-            if "control flow" not in error.message:
-                raise
-            raise InputError(
-                "in-graph: the executor of this session does not run loops. Open the session with "
-                "tf1_mtl.scale.in_graph.config(...), or step by 'prepared'."
-            ) from error
-        for task, loss in zip(chunk.tasks, losses):
-            yield Step(step, task, loss)
-            step += 1
+    try:
+        yield from run_ahead(session, (_prepare(net, chunk) for chunk in in_chunks(net, batches)))
+    except (tf.errors.UnimplementedError, tf.errors.FailedPreconditionError) as error:
+        if "control flow" not in error.message:
+            raise
+        raise InputError(
+            "in-graph: the executor of this session does not run loops. Open the session with "
+            "tf1_mtl.scale.in_graph.config(...), or step by 'prepared'."
+        ) from error
+
+
+def _prepare(net: MultiTaskGraph, chunk: Chunk) -> ChunkRun:
+    """Returns what to run for a chunk; adds the loop to the graph if it is not there."""
+    tasks = sorted(chunk.arrays)
+    scope = "in_graph_" + "_".join(tasks)
+    if not is_built(net.graph, f"{scope}/losses"):
+        _build(net, tasks, scope)
+    feed_dict: Dict[str, Any] = {
+        f"{scope}/task:0": [tasks.index(task) for task in chunk.tasks],
+        f"{scope}/row:0": chunk.rows,
+    }
+    for task, arrays in chunk.arrays.items():
+        feed_dict.update({f"{scope}/{task}_{name}:0": arrays[name] for name in arrays})
+    return ChunkRun(chunk.tasks, f"{scope}/losses:0", feed_dict)
 
 
 def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
