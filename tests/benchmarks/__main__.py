@@ -7,13 +7,13 @@ import platform
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
-from tests.benchmarks import CONTENDERS, GOALS, OURS, PEERS
+from tests.benchmarks import BASELINE, CONTENDERS, GOALS, OURS, PEERS
 from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError, require
 
 _WIDTHS = (10, 128, 512, 2048)
 _BATCHES = (10, 2048)
-_PARTS = ("steps", "widths", "memory", "start")
+_PARTS = ("steps", "widths", "memory", "start", "commands")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,7 +101,7 @@ def _widths(args: argparse.Namespace, peers: List[str]) -> Any:
             flops = 16 * batch * width**2  # eight products of 2 * batch * width * width
             steps = max(1, min(args.steps, int(2e9 / flops)))
             timings = rounds.measure(
-                [*OURS, "products"], steps, min(args.rounds, 5), batch, width, _progress(args)
+                [*OURS, *BASELINE], steps, min(args.rounds, 5), batch, width, _progress(args)
             )
             measured.append((width, batch, flops, timings))
     return report.widths(measured)
@@ -119,7 +119,19 @@ def _start(args: argparse.Namespace, peers: List[str]) -> Any:
     return report.start(rounds.start_up(min(args.rounds, 7)))
 
 
-_MEASURES = {"steps": _steps, "widths": _widths, "memory": _memory, "start": _start}
+def _commands(args: argparse.Namespace, peers: List[str]) -> Any:
+    from tests.benchmarks import report, rounds
+
+    return report.commands(rounds.commands(min(args.rounds, 7), _progress(args)))
+
+
+_MEASURES = {
+    "steps": _steps,
+    "widths": _widths,
+    "memory": _memory,
+    "start": _start,
+    "commands": _commands,
+}
 
 
 def _chosen(option: str, text: str, known: Any) -> List[str]:

@@ -9,12 +9,15 @@ import tensorflow.compat.v1 as tf
 from tests.benchmarks.problem import Problem
 from tf1_mtl import build_graph, open_session, train
 from tf1_mtl.feeds import Batch
-from tf1_mtl.scale import session_config
+from tf1_mtl.scale import fastest_variables, session_config
+from tf1_mtl.scale.chunks import in_chunks
+from tf1_mtl.scale.compiled import prepare
 
 Run = Callable[[], np.ndarray]
 
 
-def _open(problem: Problem, variables: str, stepping: str) -> Any:
+def _open(problem: Problem, stepping: str) -> Any:
+    variables = fastest_variables(stepping)
     inputs, shared = problem.weights[0].shape
     tasks = (problem.weights[1].shape[1], problem.weights[2].shape[1])
     # The graph draws its weights from the seed as the problem did.
@@ -33,8 +36,8 @@ def _open(problem: Problem, variables: str, stepping: str) -> Any:
     return net, session
 
 
-def _step_by(stepping: str, variables: str, problem: Problem) -> Run:
-    net, session = _open(problem, variables, stepping)
+def _step_by(stepping: str, problem: Problem) -> Run:
+    net, session = _open(problem, stepping)
     batches: List[Batch] = [Batch("joint", *arrays) for arrays in zip(*problem[2:])]
 
     def run() -> np.ndarray:
@@ -43,16 +46,28 @@ def _step_by(stepping: str, variables: str, problem: Problem) -> Run:
     return run
 
 
-session = functools.partial(_step_by, "session", "ref")
-# Ref variables keep it from its fastest executor; see `tf1_mtl.scale.prepared.config`.
-prepared = functools.partial(_step_by, "prepared", "resource")
-in_graph = functools.partial(_step_by, "in-graph", "ref")
-compiled = functools.partial(_step_by, "compiled", "ref")
+session = functools.partial(_step_by, "session")
+prepared = functools.partial(_step_by, "prepared")
+in_graph = functools.partial(_step_by, "in-graph")
+compiled = functools.partial(_step_by, "compiled")
+
+
+def compiled_stacked(problem: Problem) -> Run:
+    """Run the loop of `compiled` on chunks that are stacked already."""
+    net, session = _open(problem, "compiled")
+    batches = (Batch("joint", *arrays) for arrays in zip(*problem[2:]))
+    runs = [prepare(net, chunk) for chunk in in_chunks(net, batches)]
+
+    def run() -> np.ndarray:
+        losses = [session.run(run.losses, run.feed_dict)[: len(run.tasks)] for run in runs]
+        return np.concatenate(losses)
+
+    return run
 
 
 def bare(problem: Problem) -> Run:
     """Run the loop of the article: float32 arrays, no check, nothing else."""
-    net, session = _open(problem, "ref", "session")
+    net, session = _open(problem, "session")
 
     def run() -> np.ndarray:
         losses = []
@@ -86,6 +101,28 @@ def products(problem: Problem) -> Run:
         as_written = tf.ConfigProto()
         as_written.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.Session(graph=graph, config=as_written)
+        session.run(tf.global_variables_initializer())
+    call = session.make_callable(step)
+
+    def run() -> np.ndarray:
+        for _ in range(problem.steps):
+            call()
+        return np.zeros(0, np.float32)
+
+    return run
+
+
+def triad(problem: Problem) -> Run:
+    """Run `a -= 2 * b` on the three arrays of the weights, by all cores, and nothing else.
+
+    It reads two arrays and writes one, as the triad of STREAM does: 12 bytes a weight.
+    """
+    with tf.Graph().as_default() as graph:
+        pairs = [(tf.Variable(weights), tf.Variable(weights)) for weights in problem.weights]
+        step = tf.group(
+            *(tf.raw_ops.ApplyGradientDescent(var=a, alpha=2.0, delta=b) for a, b in pairs)
+        )
+        session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
     call = session.make_callable(step)
 

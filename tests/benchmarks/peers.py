@@ -46,7 +46,22 @@ def jax_jit(problem: Problem) -> Run:
 
 
 def jax_scan(problem: Problem) -> Run:
-    """Run the step of the JAX port in one `jax.lax.scan` over all batches."""
+    """Stack a list of batches, then run `jax_stacked` on it."""
+    batches = list(zip(*problem[2:]))
+    scan = _scan(problem)
+    return lambda: scan(tuple(map(np.stack, zip(*batches))))
+
+
+def jax_stacked(problem: Problem) -> Run:
+    """Run the step of the JAX port in one `jax.lax.scan` over arrays that JAX holds already."""
+    import jax
+
+    batches = tuple(map(jax.numpy.asarray, problem[2:]))
+    scan = _scan(problem)
+    return lambda: scan(batches)
+
+
+def _scan(problem: Problem) -> Callable[[Any], np.ndarray]:
     import jax
 
     port = _port("jax_port", "Conformant", problem)
@@ -58,9 +73,8 @@ def jax_scan(problem: Problem) -> Run:
 
     steps = jax.jit(lambda state, batches: jax.lax.scan(step, state, batches))
     state = port.trained("joint"), port.states["joint"]
-    batches = tuple(map(jax.numpy.asarray, problem[2:]))
 
-    def run() -> np.ndarray:
+    def run(batches: Any) -> np.ndarray:
         nonlocal state
         state, losses = steps(state, batches)
         return np.asarray(losses)

@@ -4,21 +4,30 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 
-from tests.benchmarks import OURS
-from tests.benchmarks.rounds import Missing, Timing, ratio
+from tests.benchmarks import BASELINE, OURS
+from tests.benchmarks.rounds import Missing, Timing, ratio, ratio_quartiles
 
 Table = Tuple[Any, str]  # what goes into JSON, and the text
+
+#: Bytes that the triad moves for each weight: it reads two float32 arrays and writes one.
+_TRIAD_BYTES = 12
+
+#: Bytes that a joint step moves for each weight, if each operation reads and writes an array once:
+#: the forward pass 4, the gradient of the shared layer 8 / 3 (it needs two of the three arrays of
+#: weights), the gradient itself 4, and Adam 28 (it reads weight, m, v and gradient, and writes
+#: weight, m and v).
+_STEP_BYTES = 4 + 8 / 3 + 4 + 28
 
 
 def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequence[Any]) -> Table:
     """Return the time of a step of every contender, and the goals."""
     session = timings["session"]
     rows: Dict[str, Any] = {}
-    lines = [f"{'':15}{'us a step':>10}{'quartiles':>16}{'x session':>11}  loss off by"]
+    lines = [f"{'':18}{'us a step':>10}{'quartiles':>16}{'x session':>11}  loss off by"]
     for name, timing in timings.items():
         if isinstance(timing, Missing):
             rows[name] = {"missing": timing.why}
-            lines.append(f"{name:15}{'-':>10}  {timing.why}")
+            lines.append(f"{name:18}{'-':>10}  {timing.why}")
             continue
         low, median, high = np.percentile(timing.seconds * 1e6, [25, 50, 75])
         against = ratio(timing, session)
@@ -31,47 +40,72 @@ def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequ
         }
         spread = f"{low:.1f}-{high:.1f}"
         lines.append(
-            f"{name:15}{median:10.1f}{spread:>16}{against:11.3f}  {off:.0e}  "
+            f"{name:18}{median:10.1f}{spread:>16}{against:11.3f}  {off:.0e}  "
             f"{contenders[name].what}"
         )
     reached = []
-    lines += ["", f"{'time of':12}{'against':15}{'ratio':>8}{'goal':>8}"]
+    lines += ["", f"{'time of':18}{'against':15}{'ratio':>8}{'quartiles':>14}{'goal':>8}"]
     for name, other, goal in goals:
-        if isinstance(timings.get(other, Missing("")), Timing) and isinstance(
-            timings[name], Timing
-        ):
-            value = ratio(timings[name], timings[other])
-            reached.append({"time": name, "against": other, "ratio": value, "goal": goal})
+        if all(isinstance(timings.get(each), Timing) for each in (name, other)):
+            low, value, high = ratio_quartiles(timings[name], timings[other])
+            reached.append(
+                {
+                    "time": name,
+                    "against": other,
+                    "ratio": value,
+                    "quartiles": [low, high],
+                    "goal": goal,
+                }
+            )
             verdict = "reached" if value <= goal else "not reached"
-            lines.append(f"{name:12}{other:15}{value:8.2f}{goal:8.2f}  {verdict}")
+            spread = f"{low:.2f}-{high:.2f}"
+            lines.append(f"{name:18}{other:15}{value:8.2f}{spread:>14}{goal:8.2f}  {verdict}")
     return {"contenders": rows, "goals": reached}, "\n".join(lines)
 
 
 def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table:
     """Return the step modes against width and batch, as shares of the matrix-multiply rate."""
-    names = [name for name in measured[0][3] if name != "products"]
+    names = [name for name in measured[0][3] if name not in BASELINE]
     lines = [
         "milliseconds a step, and in brackets the share of it that the eight matrix products",
-        "of the step take by themselves, by the matmul of TensorFlow on all cores",
-        f"{'width':>6}{'batch':>7}{'GFLOP/s':>9}" + "".join(f"{name:>19}" for name in names),
+        "of the step take by themselves, by the matmul of TensorFlow on all cores; then the",
+        "share that its weights and slots take to be moved, at the GB/s of a triad",
+        f"{'width':>6}{'batch':>7}{'GFLOP/s':>9}{'GB/s':>7}"
+        + "".join(f"{name:>23}" for name in names),
     ]
     rows: List[Any] = []
     for width, batch, flops, timings in measured:
         products = timings["products"]
         rate = flops / np.median(products.seconds) / 1e9
+        bandwidth = _TRIAD_BYTES * 3 * width**2 / np.median(timings["triad"].seconds)
         row: Dict[str, Any] = {"width": width, "batch": batch, "gigaflops": rate}
+        row["gigabytes"] = bandwidth / 1e9
         cells = []
         for name in names:
             if isinstance(timings[name], Missing):
                 row[name] = {"missing": timings[name].why}
-                cells.append(f"{'-':>19}")
+                cells.append(f"{'-':>23}")
                 continue
             milliseconds = float(np.median(timings[name].seconds) * 1e3)
             share = ratio(products, timings[name])
-            row[name] = {"milliseconds": milliseconds, "share": share}
-            cells.append(f"{f'{milliseconds:.3g} ({share:.0%})':>19}")
+            moved = _STEP_BYTES / _TRIAD_BYTES * ratio(timings["triad"], timings[name])
+            row[name] = {"milliseconds": milliseconds, "share": share, "moved": moved}
+            cells.append(f"{f'{milliseconds:.3g} ({share:.0%}, {moved:.0%})':>23}")
         rows.append(row)
-        lines.append(f"{width:6}{batch:7}{rate:9.1f}" + "".join(cells))
+        lines.append(f"{width:6}{batch:7}{rate:9.1f}{bandwidth / 1e9:7.1f}" + "".join(cells))
+    return rows, "\n".join(lines)
+
+
+def commands(seconds: Mapping[str, np.ndarray]) -> Table:
+    """Return the time of a step of whole commands, and its ratio to that of NumPy by hand."""
+    by_hand = seconds["NumPy by hand"]
+    lines = [f"{'':30}{'us':>9}{'of NumPy by hand, with quartiles':>36}"]
+    rows = {}
+    for name, values in seconds.items():
+        low, middle, high = np.percentile(values / by_hand, [25, 50, 75])
+        microseconds = float(np.median(values) * 1e6)
+        rows[name] = {"microseconds": microseconds, "of_numpy": [low, middle, high]}
+        lines.append(f"{name:30}{microseconds:9.1f}{f'{middle:.2f} ({low:.2f}-{high:.2f})':>36}")
     return rows, "\n".join(lines)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from tests.benchmarks import BASELINE, CONTENDERS
+from tests.benchmarks import BASELINE, CONTENDERS, OURS
 
 
 class Timing(NamedTuple):
@@ -91,7 +91,12 @@ def measure(
 
 def ratio(one: Timing, other: Timing) -> float:
     """Return the time of one for each second of the other: the median over the rounds."""
-    return float(np.median(one.seconds / other.seconds))
+    return ratio_quartiles(one, other)[1]
+
+
+def ratio_quartiles(one: Timing, other: Timing) -> List[float]:
+    """Return the lower quartile, the median and the upper quartile of the ratio of each round."""
+    return [float(value) for value in np.percentile(one.seconds / other.seconds, [25, 50, 75])]
 
 
 def start_up(rounds: int) -> Dict[str, np.ndarray]:
@@ -103,15 +108,57 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
     seconds: Dict[str, List[float]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, arguments in commands.items():
-            start = time.perf_counter()
-            subprocess.run(
-                [sys.executable, *arguments],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_whole(arguments))
     return {name: np.array(values) for name, values in seconds.items()}
+
+
+_JOINT = ["-m", "tf1_mtl", "joint", "--seed", "1", "--quiet", "--every", "1000000"]
+
+#: Commands by name: what precedes a number of steps or seeds, and the two numbers.
+COMMANDS = {
+    **{
+        f"joint --stepping {stepping}": (
+            [*_JOINT, "--stepping", stepping, "--steps"],
+            (2_000, 22_000) if stepping == "session" else (20_000, 120_000),
+        )
+        for stepping in OURS
+    },
+    "NumPy by hand": (["-m", "tests.benchmarks.by_hand"], (20_000, 120_000)),
+    "reproduce, a seed": (
+        ["-m", "tf1_mtl", "reproduce", "--seed", "1", "--quiet", "--seeds"],
+        (400, 1_400),
+    ),
+}
+
+
+def commands(rounds: int, progress: Callable[[str], None]) -> Dict[str, np.ndarray]:
+    """Return the seconds of a step that a user sees, by the difference of two lengths of a run.
+
+    What a process does once, such as importing TensorFlow, is in both and cancels. Drawing the
+    batches and printing are included.
+
+    Returns:
+      By the name of a command, float64 [rounds].
+    """
+    seconds: Dict[str, List[float]] = {name: [] for name in COMMANDS}
+    for number in range(rounds):
+        for name, (arguments, (short, long)) in COMMANDS.items():
+            took = _whole([*arguments, str(long)]) - _whole([*arguments, str(short)])
+            seconds[name].append(took / (long - short))
+        progress(f"round {number + 1} of {rounds}")
+    return {name: np.array(values) for name, values in seconds.items()}
+
+
+def _whole(arguments: List[str]) -> float:
+    """Return the seconds of a whole process."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, *arguments],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - start
 
 
 def _why_not(name: str) -> Optional[str]:

@@ -156,9 +156,7 @@ def add_variables(parser: argparse.ArgumentParser, default: Optional[str] = "ref
     )
 
 
-def add_session_options(
-    parser: argparse.ArgumentParser, variables: Optional[str] = "ref"
-) -> None:
+def add_session_options(parser: argparse.ArgumentParser, variables: Optional[str] = "ref") -> None:
     """Adds --device, --variables and --verbose."""
     parser.add_argument(
         "--device",
