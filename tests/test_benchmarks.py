@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tests.benchmarks import CONTENDERS, GOALS, OURS, c_peer, ours, peers, report, rounds
+from tests.benchmarks import CONTENDERS, GOALS, OURS, by_hand, c_peer, ours, peers, report, rounds
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.problem import article_problem, wide_problem
 from tests.benchmarks.rounds import Missing, Timing
-from tf1_mtl import build_graph, open_session, train
+from tf1_mtl import build_graph, cli, open_session, train
 from tf1_mtl.feeds import Batch
 
 
@@ -99,6 +99,7 @@ def test_the_table_names_what_is_reached_and_what_is_missing():
     timings["torch"] = Missing("torch is not installed")
     data, text = report.steps(timings, CONTENDERS, GOALS)
     goals = {(goal["time"], goal["against"]): goal["ratio"] for goal in data["goals"]}
+    assert data["goals"][0]["quartiles"] == pytest.approx([100 / 98.5, 100 / 97.5], rel=1e-3)
     assert set(goals) == {("session", "bare"), ("prepared", "numpy"), ("in-graph", "numpy")}
     assert goals["session", "bare"] == pytest.approx(100 / 98)
     lines = {line[:12].strip(): line for line in text.splitlines()}
@@ -141,11 +142,18 @@ def test_widths_are_shares_of_the_matrix_multiply_rate():
     timings = {name: timing(2000.0, 4000.0, 2000.0) for name in OURS}
     timings["compiled"] = Missing("no XLA")
     timings["products"] = timing(1000.0, 1000.0, 1000.0)
+    timings["triad"] = timing(500.0, 500.0, 500.0)
     ((row,), text) = report.widths([(2048, 10, 3 * 10**9, timings)])
     assert row["gigaflops"] == pytest.approx(3000)
-    assert row["session"] == {"milliseconds": pytest.approx(2), "share": pytest.approx(0.5)}
+    assert row["gigabytes"] == pytest.approx(12 * 3 * 2048**2 / 500e-6 / 1e9)
+    bytes_of_a_step = 3 * 2048**2 * (4 + 8 / 3 + 4 + 28)
+    assert row["session"] == {
+        "milliseconds": pytest.approx(2),
+        "share": pytest.approx(0.5),
+        "moved": pytest.approx(bytes_of_a_step / 2e-3 / 1e9 / row["gigabytes"]),
+    }
     assert row["compiled"] == {"missing": "no XLA"}
-    assert "2 (50%)" in text
+    assert "2 (50%, 81%)" in text
 
 
 def test_memory_and_start():
@@ -158,7 +166,47 @@ def test_memory_and_start():
     assert "goal 1.1" in text
 
 
-def test_the_yardstick_runs_all_eight_products(monkeypatch):
+def test_commands_are_compared_by_the_difference_of_two_lengths(monkeypatch):
+    """A step takes 20 us, and by hand 50 us; what a process does once does not count."""
+
+    def whole(arguments):
+        seconds = 50e-6 if "tests.benchmarks.by_hand" in arguments else 20e-6
+        return 3.0 + seconds * int(arguments[-1])
+
+    monkeypatch.setattr(rounds, "_whole", whole)
+    data, text = report.commands(rounds.commands(3, lambda done: None))
+    assert set(data) == set(rounds.COMMANDS)
+    assert data["joint --stepping prepared"]["microseconds"] == pytest.approx(20)
+    assert data["joint --stepping prepared"]["of_numpy"] == pytest.approx([0.4] * 3)
+    assert data["NumPy by hand"]["of_numpy"] == pytest.approx([1] * 3)
+    assert "0.40 (0.40-0.40)" in text
+
+
+def test_by_hand_is_the_session_of_the_command(capsys):
+    by_hand.main(40)
+    loss = float(capsys.readouterr().out)
+    assert cli.main([*rounds.JOINT, "--json", "--steps", "40"]) == 0
+    (expected,) = json.loads(capsys.readouterr().out)["losses"]
+    assert loss == pytest.approx(expected, rel=2e-6)
+
+
+@pytest.mark.skipif(not hasattr(tf, "xla"), reason="this TensorFlow has no XLA API")
+def test_stacked_arrays_train_the_same(problem, losses):
+    run = ours.compiled_stacked(problem)
+    np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
+
+
+def test_the_triad_reads_two_arrays_and_writes_one(monkeypatch):
+    opened = watch_sessions(monkeypatch)
+    problem = wide_problem(steps=1, batch=4, width=8)
+    ours.triad(problem)()
+    with opened[0].graph.as_default():
+        a, b = opened[0].run(tf.global_variables())[:2]
+    np.testing.assert_allclose(a, -problem.weights[0])
+    np.testing.assert_array_equal(b, problem.weights[0])
+
+
+def watch_sessions(monkeypatch):
     opened = []
 
     class Watched(tf.Session):
@@ -167,6 +215,11 @@ def test_the_yardstick_runs_all_eight_products(monkeypatch):
             opened.append(self)
 
     monkeypatch.setattr(tf, "Session", Watched)
+    return opened
+
+
+def test_the_yardstick_runs_all_eight_products(monkeypatch):
+    opened = watch_sessions(monkeypatch)
     ours.products(wide_problem(steps=1, batch=4, width=64))()
     ran = tf.RunMetadata()
     options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)

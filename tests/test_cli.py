@@ -41,6 +41,17 @@ def test_alternate_prints_as_the_article_does(capsys):
     assert err == f"seed 7, {device}, TensorFlow {tf.__version__}\n"
 
 
+def test_the_step_mode_chooses_the_variables(capsys):
+    def result(*options):
+        return json.loads(run(capsys, "joint", "--seed", 7, "--steps", 3, "--json", *options)[1])
+
+    session, prepared = result(), result("--stepping", "prepared")
+    assert (session["variables"], prepared["variables"]) == ("ref", "resource")
+    kept = result("--stepping", "prepared", "--variables", "ref")
+    assert kept["variables"] == "ref"
+    assert session["losses"] == prepared["losses"] == kept["losses"]
+
+
 @pytest.mark.parametrize("regime", ["alternate", "joint"])
 @pytest.mark.parametrize("variables", ["ref", "resource"])
 def test_json(capsys, regime, variables):

@@ -172,6 +172,39 @@ def test_nothing_is_drawn_before_it_is_needed():
         assert len(drawn) == 5
 
 
+def test_one_chunk_runs_while_the_next_is_drawn(monkeypatch):
+    """Yields see the variables after their chunk; an error comes after the steps before it."""
+    monkeypatch.setattr(chunks, "MOST_STEPS", 4)
+    batches = mixed(10)
+    batches[9] = batches[9]._replace(X=None)
+    expected = [run(batches[:count], [("session", count)]) for count in (4, 8, 9)]
+    drawn = []
+    net = build_graph(np.random.RandomState(7))
+    with open_session(net, config=session_config("in-graph")) as session:
+        session.run(net.init)
+        source = (drawn.append(batch) or batch for batch in batches)
+        losses, weights, ahead = [], [], []
+        with pytest.raises(InputError, match="step 9: "):
+            for step in train(net, session, source, "in-graph"):
+                losses.append(step.loss)
+                ahead.append(len(drawn))
+                weights.append(session.run(net.shared_layer_weights))
+    assert ahead == [8] * 4 + [10] * 5
+    np.testing.assert_array_equal(losses, expected[2][0])
+    for step in range(9):
+        after = expected[min(step // 4, 2)][1]["share_W"]
+        np.testing.assert_array_equal(weights[step], after)
+
+
+@needs_xla
+def test_compiled_leaves_wide_layers_to_the_loop_of_the_graph():
+    sizes = {"batch": None, "inputs": 200, "shared": 300, "tasks": (200, 200)}
+    data = np.random.RandomState(0)
+    batches = [Batch("joint", *(data.rand(3, 200) for _ in range(3))) for _ in range(3)]
+    expected = run(batches, [("in-graph", 3)], **sizes)
+    assert_same_bits(run(batches, [("compiled", 3)], **sizes), expected)
+
+
 @pytest.mark.parametrize("stepping", FAST)
 def test_the_graph_is_extended_once_and_the_model_not_at_all(stepping):
     net = build_graph(np.random.RandomState(0))

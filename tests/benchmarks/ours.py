@@ -118,7 +118,10 @@ def triad(problem: Problem) -> Run:
     It reads two arrays and writes one, as the triad of STREAM does: 12 bytes a weight.
     """
     with tf.Graph().as_default() as graph:
-        pairs = [(tf.Variable(weights), tf.Variable(weights)) for weights in problem.weights]
+        pairs = [
+            [tf.Variable(weights, use_resource=False) for _ in range(2)]
+            for weights in problem.weights
+        ]
         step = tf.group(
             *(tf.raw_ops.ApplyGradientDescent(var=a, alpha=2.0, delta=b) for a, b in pairs)
         )

@@ -112,13 +112,14 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in seconds.items()}
 
 
-_JOINT = ["-m", "tf1_mtl", "joint", "--seed", "1", "--quiet", "--every", "1000000"]
+#: The arguments of `tf1-mtl` that print the last loss only.
+JOINT = ["joint", "--seed", "1", "--quiet", "--every", "1000000"]
 
 #: Commands by name: what precedes a number of steps or seeds, and the two numbers.
 COMMANDS = {
     **{
         f"joint --stepping {stepping}": (
-            [*_JOINT, "--stepping", stepping, "--steps"],
+            ["-m", "tf1_mtl", *JOINT, "--stepping", stepping, "--steps"],
             (2_000, 22_000) if stepping == "session" else (20_000, 120_000),
         )
         for stepping in OURS

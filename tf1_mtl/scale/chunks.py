@@ -80,9 +80,8 @@ def run_ahead(session: tf.Session, runs: Iterator[ChunkRun]) -> Iterator[Step]:
         while run is not None:
             losses = thread.submit(session.run, run.losses, run.feed_dict)
             following, error = _next_or_error(runs)
-            for task, loss in zip(run.tasks, losses.result()):
-                yield Step(step, task, loss)
-                step += 1
+            yield from map(Step, itertools.count(step), run.tasks, losses.result())
+            step += len(run.tasks)
             run = following
     if error is not None:
         raise error
