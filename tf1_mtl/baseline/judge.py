@@ -124,14 +124,11 @@ class _Judge:
     def __init__(self, run: PortRun) -> None:
         self.run, self.case = run, run.case
         self.evaluator = CaseEvaluator(run.case)
-        self.trained = {
-            task.name: [
-                name
-                for name, variable in run.case.weights.items()
-                if variable in trained_variables(run.case.graph, task.operations)
-            ]
-            for task in run.case.tasks.values()
-        }
+        self.trained: Dict[str, List[str]] = {}  # by task
+        for task in run.case.tasks.values():
+            variables = trained_variables(run.case.graph, task.operations)
+            names = [name for name, key in run.case.weights.items() if key in variables]
+            self.trained[task.name] = names
         self.seen: Set[str] = set()
         self.verdicts: Dict[Tuple[str, str], Optional[int]] = {}
         # Since the start, by weight: differences, squared tolerances and lengths of the steps.

@@ -4,7 +4,7 @@ Each training run is evaluated from the variables that TensorFlow recorded befor
 value and every variable after the run must lie within the derived bound.
 """
 
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
@@ -31,9 +31,12 @@ class Verification(NamedTuple):
         for task in case.tasks.values():
             count = sum(step.task == task.name for step in case.steps)
             lines.append(f"  task {task.name}: {count} runs, loss {task.loss or 'not found'}")
-        lines.append("  feeds: " + _listed(case.feeds, _fed_shapes(case)))
-        shapes = {name: case.initial[key].shape for name, key in case.weights.items()}
-        lines.append("  weights: " + _listed(case.weights, shapes))
+        feeds = {
+            name: next((step.feeds[key].shape for step in case.steps if key in step.feeds), ())
+            for name, key in case.feeds.items()
+        }
+        weights = {name: case.initial[key].shape for name, key in case.weights.items()}
+        lines += [f"  feeds: {_listed(feeds)}", f"  weights: {_listed(weights)}"]
         fetched = {name: None for step in case.steps for name in step.fetched}
         lines.append("  fetched values: " + (", ".join(fetched) or "none"))
         return "\n".join([*lines, *(f"  {line}" for line in self.differences + self.not_evaluated)])
@@ -102,16 +105,5 @@ def _headline(verification: Verification) -> str:
     )
 
 
-def _fed_shapes(case: Case) -> Dict[str, Tuple[int, ...]]:
-    """Returns the shape of each feed in the first step that feeds it."""
-    shapes: Dict[str, Tuple[int, ...]] = {}
-    for name, tensor in case.feeds.items():
-        for step in case.steps:
-            if tensor in step.feeds:
-                shapes[name] = step.feeds[tensor].shape
-                break
-    return shapes
-
-
-def _listed(names: Any, shapes: Dict[str, Tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {list(shapes.get(name, ()))}" for name in names) or "none"
+def _listed(shapes: Mapping[str, Tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "none"
