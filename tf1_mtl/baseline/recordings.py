@@ -214,8 +214,7 @@ class _Reader:
                 _, number, what = name.split("/")
                 self._add_session(int(number), what, entry)
             else:
-                run = self._run(entry) if self._schema > 1 else self._run_of_schema_1(entry)
-                self._runs.append(run)
+                self._runs.append(self._run(entry if self._schema > 1 else _upgraded(entry)))
         for graph in self._graphs.values():
             check_inputs(graph)
         recording = Recording(self._manifest, tuple(self._runs), self._sessions)
@@ -255,28 +254,6 @@ class _Reader:
             error=_text(entry.get("error", "")),
         )
 
-    def _run_of_schema_1(self, entry: Dict[str, Any]) -> Run:
-        """Returns a run of the first schema: weights, slots by key, the loss beside the fetches."""
-        fetched: Dict[str, Optional[np.ndarray]] = {}
-        if "fetched" in entry:
-            for name, x in entry["fetched"].items():
-                fetched[canonical(name)] = None if x is None else self._resolve(x)
-        elif "loss" in entry:
-            fetched["loss"] = self._resolve(entry["loss"])
-        variables = None
-        if "weights" in entry:
-            variables = self._resolved(entry["weights"])
-            for optimizer, variable, slot, x in entry.get("slots", ()):
-                variables["/".join((optimizer, variable, slot))] = self._resolve(x)
-        return Run(
-            task=_text(entry["task"]),
-            feeds=self._resolved(entry["feeds"]),
-            fetched=fetched,
-            variables=variables,
-            session=_number(entry.get("session", 0)),
-            error=_text(entry.get("error", "")),
-        )
-
     def _resolved(self, references: Mapping[str, Any]) -> Arrays:
         return {name: self._resolve(reference) for name, reference in references.items()}
 
@@ -289,6 +266,17 @@ class _Reader:
         array = np.array(value, dtype=dtype)
         array.setflags(write=False)
         return array
+
+
+def _upgraded(entry: Dict[str, Any]) -> Dict[str, Any]:
+    """Returns a run of schema 1 as one of schema 2. It had weights, slots by key, and a loss."""
+    run = {**entry, "fetched": [["loss", entry["loss"]]] if "loss" in entry else []}
+    if "fetched" in entry:
+        run["fetched"] = [[canonical(name), x] for name, x in entry["fetched"].items()]
+    if "weights" in entry:
+        slots = {"/".join(key): x for *key, x in entry.get("slots", ())}
+        run["variables"] = {**entry["weights"], **slots}
+    return run
 
 
 NUMBERS = {"bool"}.union(
