@@ -1,13 +1,25 @@
 """The benchmark: right contenders, right arithmetic, right table. No time is asserted."""
 
 import json
+import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tests.benchmarks import CONTENDERS, GOALS, OURS, by_hand, c_peer, ours, peers, report, rounds
+from tests.benchmarks import (
+    CONTENDERS,
+    GOALS,
+    OURS,
+    by_hand,
+    c_peer,
+    cluster,
+    ours,
+    peers,
+    report,
+    rounds,
+)
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.problem import article_problem, wide_problem
 from tests.benchmarks.rounds import Missing, Timing
@@ -232,6 +244,31 @@ def test_the_yardstick_runs_all_eight_products(monkeypatch):
 def test_a_wide_problem_runs_in_a_process():
     measured = rounds.measure(["products"], steps=1, rounds=1, batch=4, width=64)
     assert measured["products"].seconds[0] > 0
+
+
+@pytest.mark.slow
+def test_the_cost_of_a_cluster(namespaces):
+    """The command prints what it measured, and the model that follows from it."""
+    sizes = ["--width", "256", "--batch", "512", "--steps", "3"]
+    command = [sys.executable, "-m", "tests.benchmarks.cluster", *sizes]
+    done = subprocess.run(command, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr.decode()
+    lines = done.stdout.decode().splitlines()
+    assert lines[0] == "width 256, batch 512, one thread for each process"
+    measured = {line[:23].strip(): float(line[23:].split()[0]) for line in lines[1:8]}
+    assert all(value > 0 for value in measured.values()), measured
+    ratio = measured["one process"] / measured["2 replicas"]
+    assert measured["ratio of the rates"] == pytest.approx(ratio, rel=0.05)
+    assert [int(line.split()[0]) for line in lines[9:]] == [1, 2, 8, 64]
+
+
+def test_the_model_of_a_cluster_is_that_of_the_docs():
+    constants = cluster.Constants(flops=1e11, adam=2e-9, run=3e-3, bandwidth=1e9)
+    width, batch, workers = 512, 100, 4
+    products = 16 * batch * width**2 / workers / 1e11
+    sent = 4 * (2 * workers * width**2 + 6 * batch * width) / 1e9
+    expected = 3e-3 + products + width**2 * 2e-9 + sent
+    assert cluster.step_seconds(constants, workers, width, batch) == pytest.approx(expected)
 
 
 def test_picture(tmp_path):

@@ -494,8 +494,14 @@ def varies(node):
     return any(op.type in ("Placeholder", *VARIABLES) for op in needed([node]))
 
 
+def origin(element):
+    """Return the node of an element, or what it is the identity of, which TensorFlow may send."""
+    node = getattr(element, "op", element)
+    return origin(node.inputs[0]) if node.type == "Identity" else node
+
+
 def crossing(net, fetches):
-    """Return (name, from, to) of the tensors that must be sent, read off the placed graph."""
+    """Return (node, from, to) of the tensors that must be sent, read off the placed graph."""
     names = Names(net)
     elements, fed = names.find_all(fetches), names.placeholders()
 
@@ -505,7 +511,7 @@ def crossing(net, fetches):
     links = {(tensor.op, place(node)) for node in needed(elements, fed) for tensor in node.inputs}
     links |= {(element.op, "/job:ps/task:0") for element in elements if hasattr(element, "op")}
     return {
-        (names.spoken(start), place(start), end)
+        (origin(start), place(start), end)
         for start, end in links
         if place(start) != end and varies(start)
     }
@@ -513,14 +519,21 @@ def crossing(net, fetches):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "fetches, variables", [(("Y1_op", "Y1_Loss"), "ref"), (("Optimiser", "Joint_Loss"), "resource")]
+    "fetches, variables, replicas",
+    [
+        (("Y1_op", "Y1_Loss"), "ref", ()),
+        (("Optimiser", "Joint_Loss"), "resource", ()),
+        (("Optimiser", "Joint_Loss"), "ref", ("--replicas", "2")),
+    ],
 )
-def test_what_is_sent_is_what_crosses_a_border(namespaces, fetches, variables):
-    options = ("--cluster", "local", "--variables", variables, "--json")
+def test_what_is_sent_is_what_crosses_a_border(namespaces, fetches, variables, replicas):
+    options = ("--cluster", "local", "--variables", variables, *replicas, "--json")
     (line,) = trained("explain", *fetches, *options)
     found = json.loads(line)
-    net = build_graph(np.random.RandomState(0), variables=variables)
+    net = build_graph(np.random.RandomState(0), None if replicas else 10, variables=variables)
     cluster.place(net.graph)
+    if replicas:
+        net = replicate(net, 2)
     for process, nodes in found["nodes"].items():
         for node in map(net.graph.get_operation_by_name, nodes):
             assert node.device == process or not varies(node), node.name
@@ -530,7 +543,7 @@ def test_what_is_sent_is_what_crosses_a_border(namespaces, fetches, variables):
     assert found["bytes"] == sum(sent["bytes"] for sent in values)
     names = Names(net)
     links = {
-        (sent["tensor"], sent["start"], sent["end"])
+        (origin(names.find(sent["tensor"])), sent["start"], sent["end"])
         for sent in values
         if varies(names.find(sent["tensor"]))
     }

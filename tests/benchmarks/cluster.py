@@ -53,17 +53,17 @@ def _main() -> None:
     flops = PRODUCTS * 2 * args.batch * args.width**2 / (one - few)
     constants = Constants(flops, few / weights, run, FLOAT * weights / (sending - run))
     print(f"width {args.width}, batch {args.batch}, one thread for each process")
-    print(f"one process            {one * 1000:8.0f} ms a step")
-    print(f"{args.replicas} replicas             {many * 1000:8.0f} ms a step")
+    print(f"one process            {one * 1000:8.4g} ms a step")
+    print(f"{args.replicas} replicas             {many * 1000:8.4g} ms a step")
     print(f"ratio of the rates     {one / many:8.2f}")
     print(f"a run that does nothing{run * 1e3:8.1f} ms")
     print(f"between processes      {constants.bandwidth / 1e9:8.2f} GB/s")
-    print(f"products               {flops / 1e9:8.0f} Gflop/s")
+    print(f"products               {flops / 1e9:8.4g} Gflop/s")
     print(f"Adam                   {constants.adam * 1e9:8.2f} ns a weight")
     print("model: workers, ms a step, rate against one process")
     for workers in (1, args.replicas, 8, 64):
         seconds = step_seconds(constants, workers, args.width, args.batch)
-        print(f"{workers:4} {seconds * 1000:8.0f} {one / seconds:8.2f}")
+        print(f"{workers:4} {seconds * 1000:8.4g} {one / seconds:8.2f}")
 
 
 def _median(function: Callable[[], Any], times: int) -> float:

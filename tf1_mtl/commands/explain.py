@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from tf1_mtl.commands import options, source
+from tf1_mtl.commands import cluster, options, source
 from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
 
@@ -34,12 +34,7 @@ def add_to(subparsers: Any) -> None:
         metavar="NAME",
         help="a placeholder that is not fed (may be repeated)",
     )
-    parser.add_argument(
-        "--cluster",
-        choices=["local"],
-        help="make the run over three processes of this machine, and list what each of them runs "
-        "and what they send",
-    )
+    cluster.add_options(parser)
     source.add_options(parser)
     options.add_json(parser)
     options.add_variables(parser)
@@ -49,7 +44,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explains one run."""
-    if args.cluster:
+    if args.cluster or args.replicas:
         return _explain_cluster(args)
     if source.is_given(args):
         return _plan(args)
@@ -67,34 +62,32 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explain_cluster(args: argparse.Namespace) -> int:
-    """Explains one run over several processes, in a place that nothing outside can reach."""
+    """Explains one run over several processes: what each of them runs, and what they send."""
     if source.is_given(args):
         raise InputError(
             "--cluster: places the graph of the article alone. Leave out --script and --golden."
         )
-    from tf1_mtl.isolation import is_isolated, run_isolated
-
-    if not is_isolated():
-        run_isolated(args.argv)
+    cluster.check(args)
     with quiet(args.verbose):
         import numpy as np
 
         from tf1_mtl import build_graph
-        from tf1_mtl.scale import cluster
         from tf1_mtl.teaching.planning import Names, plan
         from tf1_mtl.teaching.traffic import measure
 
-        net = build_graph(np.random.RandomState(0), variables=args.variables)
+        batch = None if args.replicas else 10
+        net = build_graph(np.random.RandomState(0), batch, variables=args.variables)
         names = Names(net)
         elements, feeds = names.find_all(args.fetches), names.placeholders(args.without)
         planned = plan(names, elements, feeds)
         needed = [name for name in planned.must_feed if name not in planned.feeds]
         if needed:
             raise InputError(f"--without: {', '.join(needed)} must be fed. Leave it out.")
-        cluster.place(net.graph)
-        with cluster.open_local_session(net.graph) as session:
+        net, session = cluster.open_session(args, net)
+        names = Names(net)  # with replicas, other nodes make the joint step
+        with session:
             session.run(net.init)
-            traffic = measure(names, elements, feeds, session)
+            traffic = measure(names, names.find_all(args.fetches), feeds, session)
     print(json.dumps(traffic.as_json()) if args.json else traffic)
     return 0
 

@@ -10,14 +10,12 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, Tuple
 import numpy as np
 
 from tf1_mtl import feeds
-from tf1_mtl.commands import options
+from tf1_mtl.commands import cluster, options
 from tf1_mtl.errors import InputError
 from tf1_mtl.quiet import quiet
 from tf1_mtl.scale import STEPPINGS, fastest_variables
-from tf1_mtl.scale.cluster_file import read_spec
 
 _SAVE_EVERY = 1000
-_LOCAL = "local"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,20 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "and give the same bits. compiled is the fastest and rounds differently. prepared takes "
         "--variables resource unless you give another",
     )
-    parser.add_argument(
-        "--cluster",
-        metavar="local|FILE.json",
-        help="train over three processes: the shared layer in one, each task in one of its own. "
-        "local starts them on this machine; a file names servers of `tf1-mtl serve`. The losses "
-        "are the same bits",
-    )
-    parser.add_argument(
-        "--replicas",
-        type=options.count,
-        metavar="N",
-        help="with --cluster, joint only: split the rows of each step over N workers. The step is "
-        "the same up to rounding",
-    )
+    cluster.add_options(parser)
     parser.add_argument(
         "--checkpoint",
         metavar="DIR",
@@ -83,34 +68,15 @@ def check(args: argparse.Namespace) -> None:
             "--record: keeps a whole run, but a run with --checkpoint may be a part of one. Leave "
             "out one or the other."
         )
-    if args.replicas:
-        _check_replicas(args)
+    if args.replicas and args.name != "joint":
+        raise InputError(f"--replicas: goes with joint, but not with {args.name}. Leave it out.")
     if args.cluster:
         _check_cluster(args)
-
-
-def _check_replicas(args: argparse.Namespace) -> None:
-    """Reject what replicas cannot do.
-
-    Raises:
-      InputError: There is no cluster, the task is not joint, or there is one replica.
-    """
-    if not args.cluster:
-        raise InputError("--replicas: are the workers of a cluster. Give --cluster too.")
-    if args.name != "joint":
-        raise InputError(f"--replicas: goes with joint, but not with {args.name}. Leave it out.")
-    if args.replicas < 2:
-        raise InputError("--replicas: is 1, but should be at least 2. Leave it out.")
+    cluster.check(args)
 
 
 def _check_cluster(args: argparse.Namespace) -> None:
-    """Reject what a cluster cannot do.
-
-    With local servers, move this process to where nothing else can reach them.
-
-    Raises:
-      InputError: An option does not go with --cluster, or the file has no addresses.
-    """
+    """Rejects options that do not go with --cluster."""
     if args.stepping != "session":
         raise InputError(f"--cluster: does not go with --stepping {args.stepping}. Leave one out.")
     if args.device != "auto":
@@ -118,37 +84,16 @@ def _check_cluster(args: argparse.Namespace) -> None:
     for option in ("record", "logdir"):
         if getattr(args, option):
             raise InputError(f"--cluster: does not go with --{option}. Leave one out.")
-    if args.cluster != _LOCAL:
-        args.servers = read_spec(args.cluster)
-        there = len(args.servers["worker"])
-        if args.replicas and args.replicas > there:
-            raise InputError(
-                f"--replicas: {args.replicas}, but {args.cluster} has {there} of the job worker. "
-                f"Give at most {there}, or add servers."
-            )
-        return
-    from tf1_mtl.isolation import is_isolated, run_isolated
-
-    if not is_isolated():
-        run_isolated(args.argv)
 
 
 def open_session(args: argparse.Namespace, net: Any) -> Tuple[Any, Any]:
-    """Open the session that the options ask for: on this process, or on a cluster.
+    """Opens the session that the options ask for: on this process, or on a cluster.
 
     Returns:
       The graph to train, which is `net` or the same with replicas, and the session.
     """
     if args.cluster:
-        from tf1_mtl.scale import cluster
-        from tf1_mtl.scale.replicas import replicate
-
-        cluster.place(net.graph)
-        if args.replicas:
-            net = replicate(net, args.replicas)
-        if args.cluster == _LOCAL:
-            return net, cluster.open_local_session(net.graph, args.replicas or 2)
-        return net, cluster.open_session_on(net.graph, args.servers)
+        return cluster.open_session(args, net)
     from tf1_mtl import session
     from tf1_mtl.scale import session_config
 

@@ -57,7 +57,10 @@ def _rows(net: MultiTaskGraph, worker: int, number: int) -> Dict[str, tf.Tensor]
     """
     rows = tf.shape(net.X)[0]
     first, end = rows * worker // number, rows * (worker + 1) // number
-    return {x.name: x[first:end] for x in (net.X, net.Y1, net.Y2)}
+    return {
+        x.name: tf.strided_slice(x, [first], [end], name=f"replicas/{worker}/{x.op.name}")
+        for x in (net.X, net.Y1, net.Y2)
+    }
 
 
 def _replica(

@@ -16,6 +16,7 @@ from tf1_mtl.graph_reader import VARIABLES
 from tf1_mtl.teaching.planning import Element, Names
 
 _WIDTH = 96
+_ROWS = 10  #: of a batch of the article
 _RUNS = 20  #: after which an incomplete trace is an error
 #: TensorFlow names an edge between two processes after its number and the node where it starts.
 _EDGE = re.compile(r"edge_\d+_(.*)")
@@ -86,15 +87,15 @@ def measure(
     A trace may end before the last tensors are in it. Then the run is made again.
 
     Args:
-      names: Those of the graph, whose nodes have a process. The shapes of `feeds` are known.
+      names: Those of the graph, whose nodes have a process.
       elements: The fetched operations and tensors.
-      feeds: The tensors that are fed, with ones.
+      feeds: The tensors that are fed, with ones. Where any number of rows fits, it is 10.
       session: Open on the graph, with its variables initialized.
 
     Raises:
       InputError: The run fails, or its traces are not whole.
     """
-    ones = {tensor: np.ones(tensor.shape.as_list(), "float32") for tensor in feeds}
+    ones = {tensor: np.ones(_fed_shape(tensor), "float32") for tensor in feeds}
     traced = _Traced([_process(device.name) for device in session.list_devices()])
     for _ in range(_RUNS):
         metadata = tf.RunMetadata()
@@ -183,12 +184,16 @@ class _Traced:
         if output == source:  # else a constant that TensorFlow made, for the order
             dtype = tf.as_dtype(node.attr["T"].type).name
             if fed:
-                shape = tuple(names.graph.get_tensor_by_name(f"{start}:0").shape.as_list())
+                shape = _fed_shape(names.graph.get_tensor_by_name(f"{start}:0"))
             else:
                 shape = self._shapes[source][int(slot or 0)]
         start_process, end = map(_process, _devices(node))
         name = names.article.get(start, start)
         return start, Sent(name, start_process, end, dtype, shape, self._received[edge])
+
+
+def _fed_shape(tensor: tf.Tensor) -> Tuple[int, ...]:
+    return tuple(size or _ROWS for size in tensor.shape.as_list())
 
 
 def _edge(node: Any) -> str:
