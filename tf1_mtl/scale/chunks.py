@@ -21,6 +21,10 @@ from tf1_mtl.training import Step
 MOST_STEPS = 1000
 MOST_BYTES = 64 * 2**20
 
+#: Seconds that a run gets to leave Python before the next chunk is drawn. Without them it may wait
+#: for the lock of the interpreter until that chunk is drawn.
+_HEAD_START = 0.0003
+
 
 class Chunk(NamedTuple):
     """Holds some batches, checked and stacked."""
@@ -79,6 +83,7 @@ def run_ahead(session: tf.Session, runs: Iterator[ChunkRun]) -> Iterator[Step]:
         run, error = _next_or_error(runs)
         while run is not None:
             losses = thread.submit(session.run, run.losses, run.feed_dict)
+            concurrent.futures.wait([losses], _HEAD_START)
             following, error = _next_or_error(runs)
             yield from map(Step, itertools.count(step), run.tasks, losses.result())
             step += len(run.tasks)
