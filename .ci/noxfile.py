@@ -60,7 +60,7 @@ def tests(session: nox.Session, tensorflow: str, pins: "list[str]") -> None:
     # setuptools packs whatever an earlier build left here, modules deleted since included.
     shutil.rmtree(ROOT / "build", ignore_errors=True)
     session.install(".[test]", f"tensorflow=={tensorflow}", *pins)
-    session.run("pytest", "-m", "", *session.posargs)
+    session.run("pytest", "-m", "", "--dist", "worksteal", *session.posargs)
 
 
 @nox.session(venv_backend="uv", python=interpreter("3.11"))

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 
+import forked
 import pytest
 
 # A process that has TensorFlow 2.21 crashes when it loads this part of PyTorch 2.13 after it.
@@ -26,6 +27,11 @@ def pytest_addoption(parser):
         metavar="PYTHON",
         help="a Python with TensorFlow 1.15.5 (or another 1.x), for the tests that run it",
     )
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # a worker inherits the address of the server
+        config.add_cleanup(forked.start())
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -1,15 +1,19 @@
 """Runs Python in processes of their own that need not import TensorFlow.
 
-A server imports TensorFlow once and forks a process for each line on stdin. Such a process differs
-from a fresh one in one thing: what TensorFlow prints while it is imported. The server has no thread
-when it forks.
+All workers of a test run share a server. At the first job it imports TensorFlow, and it forks a
+process for each job. Such a process differs from a fresh one in one thing: what TensorFlow prints
+while it is imported. The server has no thread when it forks.
 """
 
+import contextlib
 import gc
 import json
 import os
 import runpy
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,7 +23,32 @@ import types
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 #: No thread before a fork; and what `tf1_mtl.quiet` sets, too late after the import.
 SETTINGS = {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": ROOT}
-_SERVER = []
+#: The environment variable with the path of the socket on which the server listens.
+ADDRESS = "TF1_MTL_TEST_SERVER"
+
+
+def start():
+    """Starts the server of a test run. Returns a function that ends it."""
+    folder = tempfile.mkdtemp()
+    os.environ[ADDRESS] = os.path.join(folder, "socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.environ[ADDRESS])
+        listener.listen(16)
+        server = subprocess.Popen(
+            [sys.executable, __file__, str(listener.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            env={**os.environ, **SETTINGS},
+        )
+
+    def end():
+        server.stdin.close()
+        server.wait()
+        shutil.rmtree(folder)
+
+    return end
 
 
 def python(*args, cwd=None, interrupt_at=None):
@@ -30,21 +59,12 @@ def python(*args, cwd=None, interrupt_at=None):
       cwd: The folder that it runs in; by default the current one.
       interrupt_at: After so many lines on stdout it gets a SIGINT.
     """
-    if not _SERVER:
-        _SERVER.append(
-            subprocess.Popen(
-                [sys.executable, __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **SETTINGS},
-                universal_newlines=True,
-            )
-        )
-    server = _SERVER[0]
     job = [list(map(str, args)), str(cwd or os.getcwd()), interrupt_at]
-    print(json.dumps(job), file=server.stdin, flush=True)
-    status, out, err = json.loads(server.stdout.readline())
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(os.environ[ADDRESS])
+        with connection.makefile("rw") as stream:
+            print(json.dumps(job), file=stream, flush=True)
+            status, out, err = json.loads(stream.readline())
     return types.SimpleNamespace(returncode=status, stdout=out, stderr=err)
 
 
@@ -53,26 +73,39 @@ def tf1_mtl(*args, **options):
     return python("-m", "tf1_mtl", *args, **options)
 
 
-def _serve():
-    """Runs the job of each line in a fork, and prints how it ended and what it printed."""
-    import tensorflow.compat.v1  # noqa: F401
+def _serve(listener):
+    """Forks an attendant for each connection, until stdin is closed."""
+    while listener in select.select([listener, sys.stdin], [], [])[0]:
+        connection, _ = listener.accept()
+        import tensorflow.compat.v1  # noqa: F401
 
-    gc.freeze()  # else a collection at the end of each process copies all its memory
-    for line in sys.stdin:
-        args, cwd, interrupt_at = json.loads(line)
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            process = os.fork()
-            if not process:
-                return _live(args, cwd, out, err)
-            while interrupt_at and os.pread(out.fileno(), 10**6, 0).count(b"\n") < interrupt_at:
-                time.sleep(0.01)
-            if interrupt_at:
-                os.kill(process, signal.SIGINT)
-            _, ended = os.waitpid(process, 0)
-            status = -os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else os.WEXITSTATUS(ended)
-            for file in (out, err):
-                file.seek(0)
-            print(json.dumps([status, out.read(), err.read()]), flush=True)
+        gc.freeze()  # else a collection at the end of each process copies all its memory
+        if not os.fork():
+            return _attend(connection)
+        connection.close()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def _attend(connection):
+    """Runs the job of a connection in a fork, and answers how it ended and what it printed."""
+    stream = connection.makefile("rw")
+    args, cwd, interrupt_at = json.loads(stream.readline())
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = os.fork()
+        if not process:
+            return _live(args, cwd, out, err)
+        while interrupt_at and os.pread(out.fileno(), 10**6, 0).count(b"\n") < interrupt_at:
+            time.sleep(0.01)
+        if interrupt_at:
+            os.kill(process, signal.SIGINT)
+        _, ended = os.waitpid(process, 0)
+        status = -os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else os.WEXITSTATUS(ended)
+        for file in (out, err):
+            file.seek(0)
+        print(json.dumps([status, out.read(), err.read()]), file=stream, flush=True)
+    os._exit(0)
 
 
 def _live(args, cwd, out, err):
@@ -94,4 +127,4 @@ def _live(args, cwd, out, err):
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -91,6 +91,13 @@ class Results:
                 assert_within(moved[name], self.uncertain[name], name)
 
 
+def selected_cases(request):
+    """Returns the cases of the selected tests of a file, for a fixture of that file."""
+    items = [item for item in request.session.items if item.fspath == request.node.fspath]
+    parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    return list(dict.fromkeys(given["case"] for given in parameters if "case" in given))
+
+
 def _tensors(case, placed):
     outputs = case.function(*placed)
     outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]

@@ -19,8 +19,9 @@ import long_runs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import run
 from long_runs import SEED, long_run
-from sampling import one_in, slow
+from sampling import RUNTIME, one_in, slow, slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds
 from tf1_mtl.data import load_data
@@ -59,7 +60,7 @@ def assert_same_end(result, expected):
 
 @pytest.mark.parametrize(
     "stepping, variables",
-    one_in(4, itertools.product(["session", "prepared", "in-graph"], ["ref", "resource"])),
+    one_in(6, itertools.product(["session", "prepared", "in-graph"], ["ref", "resource"]), RUNTIME),
 )
 def test_goes_on_bit_for_bit(stepping, variables, uninterrupted, tmp_path):
     for steps in (7, 33, 120):
@@ -123,7 +124,7 @@ DAMAGES = [truncate, flip, empty, remove, fill_with_garbage]
 NEWEST = ["model.ckpt-60.data-00000-of-00001", "model.ckpt-60.index"]
 
 
-@pytest.mark.parametrize("name, damage", one_in(3, itertools.product(NEWEST, DAMAGES)))
+@pytest.mark.parametrize("name, damage", one_in(9, itertools.product(NEWEST, DAMAGES), RUNTIME))
 def test_falls_back_from_a_damaged_checkpoint(name, damage, copy, uninterrupted):
     damage(copy / name)
     result = long_run(copy, 120)
@@ -134,7 +135,9 @@ def test_falls_back_from_a_damaged_checkpoint(name, damage, copy, uninterrupted)
     assert "Taking model.ckpt-50, 10 steps earlier." in warning
 
 
-@pytest.mark.parametrize("damage", [empty, remove, fill_with_garbage])
+@pytest.mark.parametrize(
+    "damage", [slow_everywhere(empty), remove, slow_everywhere(fill_with_garbage)]
+)
 def test_a_damaged_state_file_does_not_start_again(damage, copy, uninterrupted):
     damage(copy / "checkpoint")
     result = long_run(copy, 120)
@@ -194,7 +197,9 @@ def test_names_that_are_patterns_or_addresses_are_refused(name, tmp_path, monkey
     assert os.listdir(".") == []
 
 
-@pytest.mark.parametrize("name", ["with space", slow("quote'\""), slow("line\nbreak"), "größe"])
+@pytest.mark.parametrize(
+    "name", [slow_everywhere("with space"), slow("quote'\""), slow("line\nbreak"), "größe"]
+)
 def test_other_names_work(name, tmp_path):
     long_run(tmp_path / name, 10)
     assert sorted(long_run(tmp_path / name, 20).losses) == list(range(10, 20))
@@ -226,7 +231,7 @@ def test_files_of_the_user_are_not_touched(copy, tmp_path):
     assert {path: path.read_text() for path in mine} == mine
 
 
-@pytest.mark.parametrize("how", ["renamed", "removed"])
+@pytest.mark.parametrize("how", [slow_everywhere("renamed"), "removed"])
 def test_a_directory_that_goes_during_the_run_is_told(how, copy, tmp_path):
     def go(step):
         if step.step == 65:
@@ -244,24 +249,24 @@ def test_a_checkpoint_that_another_machine_writes_is_told(copy, monkeypatch):
         long_run(copy, 70)
 
 
-def test_the_command_says_where_it_stands(tmp_path):
+def test_the_command_says_where_it_stands(capsys, tmp_path):
     directory = str(tmp_path / "run")
     command = ("joint", "--checkpoint", directory, "--save-every", "3", "--steps")
-    assert "from step 0 of 6" in forked.tf1_mtl(*command, 6).stderr
-    told = forked.tf1_mtl(*command, 4).stderr
+    assert "from step 0 of 6" in run(capsys, *command, 6)[2]
+    told = run(capsys, *command, 4)[2]
     assert "holds step 6, and --steps 4 asks for no more" in told
     shapes = {"X": (9, 10), "Y1": (9, 20), "Y2": (9, 20)}
     data = str(tmp_path / "data.npz")
     np.savez(data, **{name: np.ones(shape, np.float32) for name, shape in shapes.items()})
-    told = forked.tf1_mtl(*command, 9, "--data", data).stderr
+    told = run(capsys, *command, 9, "--data", data)[2]
     assert "the data differ: to continue it, leave out --data" in told
     stopped = forked.tf1_mtl(*command, 10**6, interrupt_at=3)
     assert stopped.returncode == 130
     saved = int(re.search(r"saved at step (\d+)", stopped.stderr).group(1))
     assert saved == max(_steps(directory)) > 6
     other = ("joint", "--checkpoint", str(tmp_path / "other"), "--steps", "3")
-    assert forked.tf1_mtl(*other, "--data", data).returncode == 0
-    told = forked.tf1_mtl(*other).stderr
+    assert run(capsys, *other, "--data", data)[0] == 0
+    told = run(capsys, *other)[2]
     assert "the data differ: to continue it, give --data FILE of the first run" in told
 
 
@@ -327,7 +332,7 @@ def test_a_directory_that_cannot_be_written(tmp_path):
     [
         slow("session", signal.SIGINT, KeyboardInterrupt),
         ("session", signal.SIGTERM, SystemExit),
-        ("in-graph", signal.SIGINT, KeyboardInterrupt),
+        slow_everywhere("in-graph", signal.SIGINT, KeyboardInterrupt),
         slow("in-graph", signal.SIGTERM, SystemExit),
     ],
 )
@@ -372,7 +377,7 @@ def spoilt_at(spoilt, value):
     return make
 
 
-@pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
+@pytest.mark.parametrize("stepping", ["session", slow_everywhere("prepared"), "in-graph"])
 def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
     with pytest.raises(InputError, match=r"step 35: the loss of task 'Y[12]' is inf"):
         long_run(tmp_path, 120, stepping=stepping, make_draw=spoilt_at(35, 1e30))

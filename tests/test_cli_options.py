@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from sampling import slow_everywhere
 
 from tf1_mtl import cli
 from tf1_mtl.baseline import load_recording
@@ -74,7 +75,7 @@ def test_logdir(capsys, tmp_path):
     assert len(glob.glob(str(tmp_path / "log" / "alternate-seed3" / "events*"))) == 1
 
 
-@pytest.mark.parametrize("stepping", ["prepared", "in-graph"])
+@pytest.mark.parametrize("stepping", [slow_everywhere("prepared"), "in-graph"])
 def test_stepping_gives_the_same_bits(capsys, stepping):
     for regime in ("alternate", "joint"):
         args = (regime, "--seed", 3, "--steps", 30)

@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds, isolation, train
 from tf1_mtl.cli import main
@@ -134,8 +135,15 @@ def trained_by(replicas, variables, batch, steps=200):
         return np.array(losses), session.run({v.op.name: v for v in variables})
 
 
-@pytest.mark.parametrize("variables", ["ref", "resource"])
-@pytest.mark.parametrize("replicas, batch", [(2, 10), (3, 10)])
+@pytest.mark.parametrize(
+    "replicas, batch, variables",
+    [
+        (2, 10, "ref"),
+        slow_everywhere(2, 10, "resource"),
+        slow_everywhere(3, 10, "ref"),
+        (3, 10, "resource"),
+    ],
+)
 def test_replicas_make_the_same_step_up_to_rounding(variables, replicas, batch):
     losses, state = trained_by(replicas, variables, batch)
     losses_of_one, state_of_one = trained_by(0, variables, batch)
@@ -344,6 +352,7 @@ def trained(*arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.runtime
 @pytest.mark.parametrize("variables", ["ref", "resource"])
 @pytest.mark.parametrize("regime", ["alternate", "joint"])
 def test_the_losses_are_those_of_one_process(start, regime, variables):
@@ -357,6 +366,7 @@ def test_the_losses_are_those_of_one_process(start, regime, variables):
 
 
 @pytest.mark.slow
+@pytest.mark.runtime
 def test_two_clients_share_servers_and_no_variables(served):
     given = [("joint", "--seed", "5"), ("alternate", "--seed", "6")]
     given = [(*arguments, "--steps", "200") for arguments in given]
@@ -397,6 +407,7 @@ def test_a_lost_server_of_a_file_is_started_again(served, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.runtime
 def test_replicas_continue_a_run_and_are_continued(served, tmp_path):
     """Checkpoints go from one process to replicas, on servers of a file and local, and back."""
     arguments = ("joint", "--seed", "4", "--checkpoint", str(tmp_path / "saved"), "--steps")

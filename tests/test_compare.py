@@ -557,7 +557,9 @@ def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("name", ["$\\foo$.npz", slow("odd \udcff.npz"), slow("bell \x07.npz")])
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize("name", ["$\\foo$.npz", "odd \udcff.npz", "bell \x07.npz"])
 def test_any_name_can_be_drawn(name, tmp_path):
     data, drawing = str(tmp_path / name), str(tmp_path / "o.svg")
     np.savez(data, **two_sets())

@@ -233,9 +233,10 @@ BY_HAND = (
 
 @pytest.mark.parametrize(
     "name, edits",
-    one_in(len(BY_HAND), [(name, edits) for name, *edits in BY_HAND]),
+    [(name, edits) for name, *edits in BY_HAND],
     ids=[str(name) for name, *_ in BY_HAND],
 )
+@pytest.mark.slow
 def test_ports_made_wrong_by_hand(name, edits):
     source = inspect.getsource(NumPyPort)
     for old, new in edits:
@@ -459,7 +460,8 @@ PAIRS = (
 )
 
 
-@pytest.mark.parametrize("rules, kinds", one_in(len(PAIRS), PAIRS), ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("rules, kinds", PAIRS, ids=str)
 def test_pairs_are_named(rules, kinds):
     report = check(functools.partial(Deviant, **rules), SHORT)
     assert named(report) == set(kinds.split(", ")), report

@@ -1,15 +1,22 @@
 """--export leaves a SavedModel that TensorFlow 1 and 2 load and that predicts the same bits."""
 
+import contextlib
+import io
 import os
 import re
 import resource
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from test_predict import arrays_of, run
+from command import run
+from test_predict import arrays_of
+
+from tf1_mtl import cli
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PREDICT = {"--weights": "w.npz", "--data": "x.npz", "--output": "out.npz"}
 ARGS = ("alternate", "--seed", 7, "--steps", 5, "--quiet")
 
 
@@ -41,15 +48,33 @@ def served_2(path, X):
         return {name: value.numpy() for name, value in serve(X=tensorflow.constant(X)).items()}
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with what a training saves and exports, six rows, and what predict gives for them.
+
+    Also what the two commands printed.
+    """
+    folder = tmp_path_factory.mktemp("exported")
+    options = ("--save", str(folder / "w.npz"), "--export", str(folder / "model"))
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert cli.main([*map(str, ARGS), *options]) == 0
+    assert err.getvalue() == ""
+    assert sorted(os.listdir(str(folder))) == ["model", "w.npz"]
+    rows = np.random.RandomState(0).rand(6, 10).astype(np.float32)
+    np.savez(str(folder / "x.npz"), X=rows)
+    predict = [f"{option}={folder / name}" for option, name in PREDICT.items()]
+    assert cli.main(["predict", *predict, "--quiet"]) == 0
+    return folder, out.getvalue()
+
+
 @pytest.fixture
-def exported(capsys, folder):
-    """The arrays that predict gives for 6 rows, and the losses that the training printed."""
-    status, out, err = run(capsys, *ARGS, "--save", "w.npz", "--export", "model")
-    assert (status, err) == (0, "")
-    assert sorted(os.listdir(".")) == ["data.npz", "model", "w.npz"]
-    np.savez("x.npz", X=np.random.RandomState(0).rand(6, 10).astype(np.float32))
-    predict = ("predict", "--weights", "w.npz", "--data", "x.npz", "-o", "out.npz")
-    assert run(capsys, *predict)[0] == 0
+def exported(made, folder):
+    """The arrays that predict gives for six rows, and the losses that the training printed."""
+    source, out = made
+    for name in os.listdir(str(source)):
+        copy = shutil.copytree if name == "model" else shutil.copy
+        copy(str(source / name), name)
     return arrays_of("out.npz"), out
 
 

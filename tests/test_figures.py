@@ -1,5 +1,6 @@
 """Pictures follow the real graph, show what really ran, and nothing in them overlaps."""
 
+import functools
 import importlib.util
 import itertools
 import os
@@ -10,7 +11,7 @@ import lesson_pictures
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from sampling import slow
+from sampling import RUNTIME, one_in, slow, slow_everywhere
 from test_other_graphs import RECORDINGS, large_graph
 
 from tf1_mtl import InputError, build_graph, cli
@@ -125,7 +126,7 @@ def test_the_first_graph():
     assert boxes["Loss"][1][0] in ("AddV2 → Pow", "Add → Pow")  # "Add" before TensorFlow 1.15
 
 
-@pytest.mark.parametrize("use_resource", [False, True])
+@pytest.mark.parametrize("use_resource", [False, slow_everywhere(True)])
 def test_another_graph_other_names_more_tasks(use_resource):
     names = ("digit", "loop", "colour", "size")
     boxes, arrows = described(diagram(many_tasks(names, use_resource)))
@@ -188,6 +189,16 @@ PICTURES = {
     "long names": lambda: (many_tasks(["short", "a_name_of_more_than_thirty_letters"]), ["total"]),
 }
 
+QUICK_PICTURES = ("a run of task 1", "large", "long names")
+every_picture = pytest.mark.parametrize(
+    "picture", [name if name in QUICK_PICTURES else slow_everywhere(name) for name in PICTURES]
+)
+
+
+@functools.lru_cache(maxsize=None)
+def graph_and_fetches(picture):
+    return PICTURES[picture]()
+
 
 @pytest.mark.parametrize(
     ("name", "shown"),
@@ -203,11 +214,11 @@ def test_long_names_keep_what_tells_them_apart(name, shown):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("picture", PICTURES)
+@every_picture
 def test_nothing_overlaps_and_nothing_is_cut(picture):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    graph, fetches = PICTURES[picture]()
+    graph, fetches = graph_and_fetches(picture)
     explanation = explain(fetches, graph=graph) if fetches else None
     figure = figures.paint(graph, None, explanation, "A title\nsession.run([...])")
     renderer = FigureCanvasAgg(figure).get_renderer()
@@ -276,7 +287,7 @@ def test_a_large_picture_says_what_is_left_out(tmp_path):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("name", ["alternate", *sorted(os.listdir(RECORDINGS))])
+@pytest.mark.parametrize("name", one_in(4, ["alternate", *sorted(os.listdir(RECORDINGS))]))
 def test_every_recording_is_drawn(name, tmp_path):
     path = tmp_path / "x.svg"
     golden = name if name == "alternate" else os.path.join(RECORDINGS, name)
@@ -296,24 +307,22 @@ def test_a_script_is_drawn(tmp_path):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("picture", PICTURES)
+@every_picture
 def test_arrows_cross_no_box(picture):
     from matplotlib.patches import FancyArrowPatch
 
-    figure = figures.paint(PICTURES[picture]()[0])
+    figure = figures.paint(graph_and_fetches(picture)[0])
     boxes = [patch.get_bbox() for patch in boxes_of(figure)]
     arrows = [p for p in figure.axes[0].patches if isinstance(p, FancyArrowPatch)]
     assert arrows
     for arrow in arrows:
         points = arrow._path_original.vertices
         for start, end in zip(points, points[1:]):
-            for part in np.linspace(0, 1, 50):
-                x, y = start + part * (end - start)
-                for box in boxes:
-                    within = box.x0 + 1e-6 < x < box.x1 - 1e-6
-                    assert not (
-                        within and min(box.y0, box.y1) + 1e-6 < y < max(box.y0, box.y1) - 1e-6
-                    )
+            x, y = (start + np.linspace(0, 1, 50)[:, np.newaxis] * (end - start)).T
+            for box in boxes:
+                within = (box.x0 + 1e-6 < x) & (x < box.x1 - 1e-6)
+                low, high = sorted([box.y0, box.y1])
+                assert not np.any(within & (low + 1e-6 < y) & (y < high - 1e-6))
 
 
 def svg_texts(path):
@@ -455,7 +464,7 @@ def test_a_cluster_has_the_graph_of_both_tasks(options, tmp_path, capsys):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", one_in(4, reversed(list(KEPT)), RUNTIME))
 def test_the_kept_pictures_are_current(name, tmp_path):
     path = tmp_path / name
     assert cli.main(["draw", *KEPT[name], "-o", str(path)]) == 0

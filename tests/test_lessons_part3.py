@@ -65,6 +65,8 @@ CHECKS = (
 )
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_lesson_10(check):
     lesson = lessons.lesson(10)
@@ -72,6 +74,8 @@ def test_lesson_10(check):
     check(lesson)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_lesson_10_runs_on_both_with_no_global_switch():
     lessons.it_runs_on_both_with_no_global_switch(lessons.lesson(10))
 

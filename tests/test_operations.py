@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from operation_cases import VERSION, Case, Results
+from operation_cases import VERSION, Case, Results, selected_cases
 from sampling import one_in
 
 RAW = getattr(tf, "raw_ops", None)
@@ -541,8 +541,7 @@ CASES = [
 @pytest.fixture(scope="module")
 def results(request):
     """Evaluates the cases that this run tests."""
-    items = [item for item in request.session.items if item.fspath == request.node.fspath]
-    return Results([item.callspec.params["case"] for item in items])
+    return Results(selected_cases(request))
 
 
 @pytest.mark.parametrize("case", one_in(4, CASES), ids=lambda case: case.name)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from sampling import slow
+from sampling import slow, slow_everywhere
 
 from tf1_mtl import build_graph, cli, feeds, open_session, teaching, train
 from tf1_mtl.graph_reader import needed, structure
@@ -47,7 +47,7 @@ def above(claim):
     return re.findall(r"{{listing (\w+)", before)[-1]
 
 
-@pytest.fixture(scope="module", params=[2016, 1])
+@pytest.fixture(scope="module", params=[2016, slow_everywhere(1)])
 def ran(request):
     """The lessons on the page, run with a seed, by name."""
     names = re.findall(r"{{listing (\w+)", TEMPLATES["en"])
@@ -245,7 +245,7 @@ def test_what_leads_to_the_claims_is_so(net, key):
 
 
 def test_the_script_of_the_page_plans_runs_as_explain_does(net):
-    """Twenty choices, without a browser. tests/test_instrument.py compares every choice."""
+    """Eight choices, without a browser. tests/test_instrument.py compares every choice."""
     racer = pytest.importorskip("py_mini_racer", reason="the test extra is not installed")
     engine = racer.MiniRacer()
     known = instrument.data(net, "en")
@@ -260,7 +260,7 @@ def test_the_script_of_the_page_plans_runs_as_explain_does(net):
         }"""
     )
     rng, unfed, unordered = np.random.RandomState(0), 0, 0
-    for number in range(20):
+    for number in range(8):
         fetches = rng.choice(instrument.FETCHES, 1 + number % 7, replace=False).tolist()
         feeds = rng.choice(instrument.FEEDS, rng.randint(4), replace=False).tolist()
         fetched = [known["fetches"][name] for name in fetches]
@@ -270,7 +270,7 @@ def test_the_script_of_the_page_plans_runs_as_explain_does(net):
         explained = [run.planned, run.reads, run.writes, tuple(run.unordered), missing]
         assert found == [list(names) for names in explained]
         unfed, unordered = unfed + bool(missing), unordered + bool(run.unordered)
-    assert 20 > unfed > 0 and 20 > unordered > 0
+    assert 8 > unfed > 0 and 8 > unordered > 0
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -392,7 +392,7 @@ class Outline(HTMLParser):
 ARGUMENTS = {"en": ("--lang", "en"), "zh": ("--lang", "zh", "--seed", "3")}
 
 
-@pytest.fixture(scope="module", params=LANGUAGES)
+@pytest.fixture(scope="module", params=["en", slow("zh")])
 def page(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page") / "new"
     path, printed = folder / f"lesson.{request.param}.html", io.StringIO()
@@ -474,7 +474,6 @@ def test_every_listing_runs_when_it_is_pasted(page, tmp_path):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("page", ["en", slow("zh")], indirect=True)
 def test_evidence_runs_when_it_is_pasted_below_its_listing(page):
     _, text, _ = page
     names, checked = {}, 0
@@ -528,8 +527,9 @@ def test_tables_speak_the_pages_language(page):
         assert [c for c in cells if re.search("[a-z]{3} [a-z]{3}", c)] == []
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @needs_matplotlib
-@pytest.mark.parametrize("page", ["en", slow("zh")], indirect=True)
 def test_the_same_seed_gives_the_same_page(page, tmp_path):
     language, text, _ = page
     seed = {"en": 2016, "zh": 3}[language]

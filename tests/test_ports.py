@@ -5,7 +5,6 @@ import pathlib
 
 import pytest
 from ports import PORTS, checked, row
-from sampling import one_in
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -15,9 +14,8 @@ EXTRA = ("torch", "jax", "optax", "keras")
 MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
 
 
-@pytest.mark.parametrize(
-    "port", one_in(len(PORTS), PORTS), ids=[f"{port.framework}, {port.kind}" for port in PORTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("port", PORTS, ids=[f"{port.framework}, {port.kind}" for port in PORTS])
 def test_verdict(port):
     if MISSING and port.module != "numpy_port":
         pytest.skip(f"no {', '.join(MISSING)}: pip install 'tf1-mtl[ports]'")

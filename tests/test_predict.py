@@ -6,9 +6,11 @@ import resource
 
 import numpy as np
 import pytest
+from command import run
 from long_runs import long_run
+from sampling import slow_everywhere
 
-from tf1_mtl import InputError, build_graph, cli, feeds, open_session, train
+from tf1_mtl import InputError, build_graph, feeds, open_session, train
 from tf1_mtl.weights import NAMES, Weights, load_weights, save_weights
 
 RNG = np.random.RandomState(0)
@@ -22,17 +24,6 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("data.npz", X=X, Y1=Y1, Y2=Y2)
     return tmp_path
-
-
-def run(capsys, *args):
-    """(exit status, stdout, stderr) of a command."""
-    try:
-        status = cli.main([str(arg) for arg in args])
-    except SystemExit as exit_:  # that of argparse
-        status = exit_.code
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return status, captured.out, captured.err
 
 
 def arrays_of(path):
@@ -55,7 +46,9 @@ def by_hand(weights, rows):
     return [np.maximum(shared @ weights[name], 0) for name in ("share_Y1", "share_Y2")]
 
 
-@pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
+@pytest.mark.parametrize(
+    "stepping", [slow_everywhere("session"), slow_everywhere("prepared"), "in-graph"]
+)
 def test_the_saved_weights_are_those_of_the_session(capsys, folder, stepping):
     args = ("alternate", "--seed", 7, "--steps", 12, "--stepping", stepping)
     plain = run(capsys, *args)
@@ -126,9 +119,9 @@ def test_predict_gives_outputs_and_losses(capsys, folder):
     ("arrays", "shown"),
     [
         ({"X": X}, ["Y1_layer", "Y2_layer"]),
-        ({"X": X, "Y2": Y2}, ["Y1_layer", "Y2_layer", "Y2_Loss"]),
+        slow_everywhere({"X": X, "Y2": Y2}, ["Y1_layer", "Y2_layer", "Y2_Loss"]),
         ({"X1": X, "X2": X2, "Y1": Y1}, ["Y1_layer", "Y1_Loss", "Y2_layer"]),
-        ({"X1": X2, "X2": X, "Y2": Y2}, ["Y1_layer", "Y2_layer", "Y2_Loss"]),
+        slow_everywhere({"X1": X2, "X2": X, "Y2": Y2}, ["Y1_layer", "Y2_layer", "Y2_Loss"]),
         ({"X1": X, "X2": X, "Y1": Y1, "Y2": Y2}, ["Y1_layer", "Y1_Loss", "Y2_layer", "Y2_Loss"]),
     ],
 )

@@ -24,7 +24,7 @@ from typing import NamedTuple, Tuple
 
 import forked
 import pytest
-from sampling import slow
+from sampling import slow, slow_everywhere
 
 from tf1_mtl import cli
 
@@ -91,6 +91,12 @@ def needs_servers(example):
     return any(" --cluster " in command for command, _ in example.parts)
 
 
+def trains_long(example):
+    """Return whether it does, and tests of the same options are in the default run."""
+    options = ("tf1-mtl compare ", " --every ", " --logdir ")
+    return any(option in command for command, _ in example.parts for option in options)
+
+
 def printed_by(command, shown):
     """What a command or a piece of Python prints."""
     out, err = io.StringIO(), io.StringIO()
@@ -145,7 +151,14 @@ TWO_CHECKS = "docs/checking.md: from tf1_mtl.baseline import Reference, check"
 
 @pytest.mark.parametrize(
     "example",
-    [slow(e) if name_of(e) == TWO_CHECKS or needs_servers(e) else e for e in EXAMPLES],
+    [
+        slow(e)
+        if name_of(e) == TWO_CHECKS or needs_servers(e)
+        else slow_everywhere(e)
+        if trains_long(e)
+        else e
+        for e in EXAMPLES
+    ],
     ids=map(name_of, EXAMPLES),
 )
 def test_the_output_shown_is_the_output(example, tmp_path, monkeypatch, request):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import random_graphs
 import tensorflow.compat.v1 as tf
+from sampling import RUNTIME, one_in
 
 from tf1_mtl.baseline import load_recording, recording
 from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
@@ -16,7 +17,9 @@ from tf1_mtl.baseline.tasks import is_source
 from tf1_mtl.errors import InputError
 
 REAL_TF1 = tf.__version__.startswith("1.")
-each_graph = pytest.mark.parametrize("build", random_graphs.ALL, ids=lambda build: build.__name__)
+each_graph = pytest.mark.parametrize(
+    "build", one_in(3, random_graphs.ALL, RUNTIME), ids=lambda build: build.__name__
+)
 # Sources that each graph uses outside of loops and branches, in the order of their names.
 SOURCES = {
     "dropout": ["RandomUniform", "RandomUniform"],

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow_everywhere
 
 from tf1_mtl import build_graph, cli, feeds, open_session, train
 from tf1_mtl.baseline import load_golden, load_recording, recording, save_recording
@@ -17,7 +18,7 @@ from tf1_mtl.baseline.reference import WEIGHTS
 from tf1_mtl.errors import InputError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-both_kinds = pytest.mark.parametrize("variables", ["ref", "resource"])
+both_kinds = pytest.mark.parametrize("variables", [slow_everywhere("ref"), "resource"])
 
 
 @pytest.fixture

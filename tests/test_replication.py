@@ -18,6 +18,8 @@ def judged(seeds=SEEDS):
         return replication.judge_article(replication.run_seeds(net, session, range(seeds)))
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_published_figures_are_such_as_this_graph_gives():
     alternate, joint = judged()
     assert alternate.agrees
@@ -31,16 +33,11 @@ def test_the_published_figures_are_such_as_this_graph_gives():
     "wrong_loss",
     [
         pytest.param(lambda t: tf.reduce_sum(t * t), id="l2 without the half"),
-        pytest.param(
-            lambda t: tf.reduce_mean(t * t) / 2, id="mean for the sum", marks=pytest.mark.slow
-        ),
-        pytest.param(
-            lambda t: tf.reduce_sum(t * t) / 2 / 10,
-            id="mean over the batch",
-            marks=pytest.mark.slow,
-        ),
+        pytest.param(lambda t: tf.reduce_mean(t * t) / 2, id="mean for the sum"),
+        pytest.param(lambda t: tf.reduce_sum(t * t) / 2 / 10, id="mean over the batch"),
     ],
 )
+@pytest.mark.slow
 def test_a_wrong_loss_is_not_reproduced(monkeypatch, wrong_loss):
     monkeypatch.setattr(tf.nn, "l2_loss", wrong_loss)
     alternate, joint = judged(200)
@@ -97,6 +94,7 @@ def test_the_false_fail_rate_is_as_stated():
     assert abs(refused / trials - stated) < spread
 
 
+@pytest.mark.slow
 def test_the_smallest_discrepancy_is_found_as_often_as_stated():
     rng = np.random.RandomState(1)
     sample = rng.lognormal(sigma=0.2, size=1000)

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from sampling import slow
+from sampling import slow, slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds, open_session, train
 from tf1_mtl.data import make_data
@@ -45,6 +45,10 @@ def run(batches, plan, config=None, variables="ref", **sizes):
         variables = net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
         values = dict(zip([v.op.name for v in variables], session.run(variables)))
     return np.array(losses), values
+
+
+UNKNOWN_TASK = Batch("Y3", *mixed(1)[0][1:])
+LABEL_MISSING = mixed(1)[0]._replace(task="Y1", Y1=None)
 
 
 def assert_same_bits(got, expected):
@@ -86,6 +90,8 @@ def test_compiled_stays_near(variables, part):
 
 
 @needs_xla
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_compiled_leaves_alone_what_a_task_does_not_train():
     batches = [batch for batch in mixed(100) if batch.task == "Y1"]
     _, before = run([], [])
@@ -97,7 +103,12 @@ def test_compiled_leaves_alone_what_a_task_does_not_train():
 
 
 @pytest.mark.parametrize(
-    "stepping", [*FAST, pytest.param("compiled", marks=[needs_xla, pytest.mark.slow])]
+    "stepping",
+    [
+        "prepared",
+        slow_everywhere("in-graph"),
+        pytest.param("compiled", marks=[needs_xla, pytest.mark.slow]),
+    ],
 )
 def test_two_data_sets_of_different_rows(stepping):
     rng = np.random.RandomState(0)
@@ -114,7 +125,7 @@ def test_two_data_sets_of_different_rows(stepping):
         np.testing.assert_allclose(got[0], expected[0], rtol=1e-5)
 
 
-@pytest.mark.parametrize("stepping", FAST)
+@pytest.mark.parametrize("stepping", [slow_everywhere("prepared"), "in-graph"])
 def test_batches_of_many_sizes_and_dtypes(stepping):
     rng = np.random.RandomState(0)
     batches = [mixed(1, seed=i, batch=rows)[0] for i, rows in enumerate((10, 3, 3, 7, 10))]
@@ -125,7 +136,9 @@ def test_batches_of_many_sizes_and_dtypes(stepping):
     assert_same_bits(run(batches, [(stepping, len(batches))], batch=None), expected)
 
 
-@pytest.mark.parametrize("stepping", ["session", *FAST])
+@pytest.mark.parametrize(
+    "stepping", [slow_everywhere("session"), slow_everywhere("prepared"), "in-graph"]
+)
 def test_a_bad_batch_stops_at_its_step_and_not_before(stepping):
     batches = mixed(20)
     batches[7] = batches[7]._replace(Y2=np.full((10, 20), np.nan))
@@ -143,9 +156,14 @@ def test_a_bad_batch_stops_at_its_step_and_not_before(stepping):
 
 
 @pytest.mark.parametrize(
-    "bad", [Batch("Y3", *mixed(1)[0][1:]), mixed(1)[0]._replace(task="Y1", Y1=None)]
+    "stepping, bad",
+    [
+        ("prepared", UNKNOWN_TASK),
+        slow_everywhere("prepared", LABEL_MISSING),
+        slow_everywhere("in-graph", UNKNOWN_TASK),
+        ("in-graph", LABEL_MISSING),
+    ],
 )
-@pytest.mark.parametrize("stepping", FAST)
 def test_a_batch_that_lacks_something_is_refused(stepping, bad):
     with pytest.raises(InputError, match="step 2"):
         run([*mixed(2), bad], [(stepping, 3)])
@@ -282,6 +300,8 @@ def test_compiled_says_what_it_lacks(monkeypatch):
             list(train(net, session, mixed(1), "compiled"))
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_threads_that_build_at_once():
     """The kind of control flow is a setting of the process, which each of them changes."""
     batches = mixed(4)

@@ -6,6 +6,7 @@ import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow_everywhere
 
 from tf1_mtl import InputError, build_graph, cli, feeds, open_session, train
 from tf1_mtl.teaching.tensorboard import train_logged
@@ -33,7 +34,7 @@ def events(logdir):
     return list(tf.train.summary_iterator(os.path.join(logdir, name)))
 
 
-@pytest.fixture(scope="module", params=["ref", "resource"])
+@pytest.fixture(scope="module", params=["ref", slow_everywhere("resource")])
 def run(request, tmp_path_factory):
     logdir = str(tmp_path_factory.mktemp("events"))
     steps, values = trained(request.param, logdir)

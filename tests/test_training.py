@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from conftest import LOSS_DISTANCE
+from sampling import slow_everywhere
 
 from tf1_mtl import InputError, Step, build_graph, feeds, open_session, train
 from tf1_mtl.data import make_data
@@ -42,8 +43,15 @@ def run(regime, seed, steps, variables="ref"):
     return trained, kept
 
 
-@pytest.mark.parametrize("variables", ["ref", "resource"])
-@pytest.mark.parametrize("regime", ["alternate", "joint"])
+@pytest.mark.parametrize(
+    ("regime", "variables"),
+    [
+        ("alternate", "ref"),
+        slow_everywhere("alternate", "resource"),
+        slow_everywhere("joint", "ref"),
+        ("joint", "resource"),
+    ],
+)
 def test_as_on_every_real_runtime(regime, variables, record_property):
     truths = {
         version: np.load(os.path.join(TRUTH, f"sessions-{version}.npz")) for version in RUNTIMES

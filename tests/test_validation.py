@@ -6,13 +6,12 @@ import os
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-
-from tf1_mtl import cli
-from tf1_mtl.scale import STEPPINGS
+from command import done, run
+from sampling import RUNTIME, slow_everywhere
 
 RNG = np.random.RandomState(0)
 A, B = RNG.rand(3, 2), RNG.rand(3, 4)
-HAS_XLA = hasattr(tf, "xla")
+needs_xla = pytest.mark.skipif(not hasattr(tf, "xla"), reason="this TensorFlow has no XLA API")
 
 
 @pytest.fixture
@@ -26,34 +25,24 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *args):
-    """(exit status, stdout, stderr) of a command."""
-    try:
-        status = cli.main([str(arg) for arg in args])
-    except SystemExit as exit_:  # that of argparse
-        status = exit_.code
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return status, captured.out, captured.err
-
-
-def done(capsys, *args):
-    """The stdout of a command that must succeed."""
-    status, out, err = run(capsys, *args)
-    assert status == 0, err
-    return out
-
-
 DATA = ("--data", "data.npz", "--batch", 8)
 VALIDATED = ("--validation", "held.npz", "--every", 4)
 
 
-@pytest.mark.parametrize("stepping", STEPPINGS)
-@pytest.mark.parametrize("variables", ["ref", "resource"])
+@pytest.mark.parametrize(
+    ("stepping", "variables"),
+    [
+        slow_everywhere("session", "ref"),
+        slow_everywhere("session", "resource"),
+        slow_everywhere("prepared", "ref"),
+        slow_everywhere("prepared", "resource"),
+        slow_everywhere("in-graph", "ref"),
+        ("in-graph", "resource"),
+        pytest.param("compiled", "ref", marks=[needs_xla, *RUNTIME]),
+    ],
+)
 def test_validation_changes_no_bit(capsys, folder, stepping, variables):
     """Every loss, and every weight, slot and random state in the checkpoint."""
-    if stepping == "compiled" and not (HAS_XLA and variables == "ref"):
-        pytest.skip("no XLA here, or tested with ref variables")
     args = ("alternate", "--seed", 3, "--stepping", stepping, "--variables", variables, *DATA)
     args = (*args, "--quiet", "--save-every", 5)
     plain = done(capsys, *args, "--steps", 18, "--checkpoint", "plain").split()
@@ -69,13 +58,20 @@ def test_validation_changes_no_bit(capsys, folder, stepping, variables):
         np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers))
 
 
-@pytest.mark.parametrize("stepping", STEPPINGS)
-@pytest.mark.parametrize("checkpoint", [(), ("--checkpoint", "run", "--save-every", 3)])
-def test_the_losses_are_those_of_the_weights_after_the_step(capsys, folder, stepping, checkpoint):
-    if stepping == "compiled" and not HAS_XLA:
-        pytest.skip("no XLA here")
+@pytest.mark.parametrize(
+    "stepping",
+    [
+        "session",
+        slow_everywhere("prepared"),
+        slow_everywhere("in-graph"),
+        pytest.param("compiled", marks=[needs_xla, *RUNTIME]),
+    ],
+)
+def test_the_losses_are_those_of_the_weights_after_the_step(capsys, folder, stepping):
     args = ("alternate", "--seed", 3, "--stepping", stepping, *DATA)
-    out = done(capsys, *args, *VALIDATED, "--steps", 10, *checkpoint)
+    out = done(capsys, *args, *VALIDATED, "--steps", 10)
+    checkpoint = ("--checkpoint", "run", "--save-every", 3)
+    assert done(capsys, *args, *VALIDATED, "--steps", 10, *checkpoint) == out
     rows = [line.split() for line in out.splitlines()]
     assert [row[0] for row in rows] == ["4", "8", "10"]
     for step, _, Y1_Loss, Y2_Loss in rows:

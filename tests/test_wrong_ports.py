@@ -15,16 +15,11 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 #: All but the 1,000 steps.
 SHORT = tuple(name for name in golden_names() if name != "joint-1000")
-#: What the default suite runs: one or two of each module. Several at once and correct ports: slow.
+#: What the default suite runs: feeds, the forward pass, an optimizer, and what a port returns.
 SAMPLE = {
     "label-2-smoothed",
     "no-relu-head-2",
-    "mean-squared-task-1",
-    "detached-from-head-2",
     "epsilon-1e-7-in-Y2-op",
-    "alternate-share-powers",
-    "reset-on-task-change",
-    "loss-after-in-joint",
     "head-1-shown-late",
 }
 #: What the diagnosis does not find.
