@@ -6,7 +6,7 @@ highest of K seeds. Whatever the distribution, it holds the median of all seeds 
 """
 
 import textwrap
-from typing import Any, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -99,45 +99,51 @@ def _setting(setting: Setting, outcomes: Sequence[Outcome]) -> Dict[str, Any]:
         for regime in setting.regimes
     }
     alone = of_regime[ALONE]
-    both = list(zip(of_regime.get(RANDOM, ()), of_regime.get(JOINT, ())))
+    both = RANDOM in of_regime and JOINT in of_regime
     return {
         "data": setting.data,
         "start": setting.start,
         "learning_rate": setting.learning_rate,
         "rows": alone[0].rows,
         "larger": setting.larger,
-        "constant_guess": {t: interval([o.guess[t] for o in alone]) for t in TASKS},
+        "constant_guess": _by_task(alone, lambda o, task: o.guess[task]),
         "regimes": {regime: _regime(of_regime[regime], alone) for regime in setting.regimes},
-        "alternate_against_joint": {
-            t: interval([ratio(a.loss[t], j.loss[t]) for a, j in both]) for t in TASKS if both
-        },
+        "alternate_against_joint": _against(of_regime[RANDOM], of_regime[JOINT]) if both else {},
     }
 
 
 def _regime(outcomes: Sequence[Outcome], alone: Sequence[Outcome]) -> Dict[str, Any]:
-    first = outcomes[0]
-
-    def accuracy(task: str) -> Any:
-        values = [o.accuracy[task] for o in outcomes]
-        return None if None in values else interval([v for v in values if v is not None])
-
     return {
-        "steps": {t: interval([o.steps[t] for o in outcomes]) for t in TASKS},
-        "loss": {t: interval([o.loss[t] for o in outcomes]) for t in TASKS},
-        "against_alone": {
-            t: interval([ratio(o.loss[t], a.loss[t]) for o, a in zip(outcomes, alone)])
-            for t in TASKS
-        },
-        "against_guess": {
-            t: interval([ratio(o.loss[t], o.guess[t]) for o in outcomes]) for t in TASKS
-        },
-        "accuracy": {t: accuracy(t) for t in TASKS},
-        "silent_outputs": {t: interval([o.silent[t] for o in outcomes]) for t in TASKS},
+        "steps": _by_task(outcomes, lambda o, task: o.steps[task]),
+        "loss": _by_task(outcomes, lambda o, task: o.loss[task]),
+        "against_alone": _against(outcomes, alone),
+        "against_guess": _by_task(outcomes, lambda o, task: ratio(o.loss[task], o.guess[task])),
+        "accuracy": _by_task(outcomes, lambda o, task: o.accuracy[task]),
+        "silent_outputs": _by_task(outcomes, lambda o, task: o.silent[task]),
         "seconds": interval([o.seconds for o in outcomes]),
         "other_task_last": {
-            str(steps): {t: interval([o.last[steps][t] for o in outcomes]) for t in TASKS}
-            for steps in first.last
+            str(steps): _by_task(outcomes, lambda o, task, n=steps: o.last[n][task])
+            for steps in outcomes[0].last
         },
+    }
+
+
+def _by_task(outcomes: Sequence[Outcome], figure: Callable[..., Any]) -> Dict[str, Any]:
+    """Returns the interval of a figure for each task, or None if the figure is None for a seed.
+
+    Args:
+      outcomes: One for each seed.
+      figure: Takes an outcome and a task.
+    """
+    values = {task: [figure(outcome, task) for outcome in outcomes] for task in TASKS}
+    return {task: None if None in of else interval(of) for task, of in values.items()}
+
+
+def _against(ours: Sequence[Outcome], others: Sequence[Outcome]) -> Dict[str, Any]:
+    """Returns the interval of the loss of each task, as a multiple of that of other outcomes."""
+    return {
+        task: interval([ratio(a.loss[task], b.loss[task]) for a, b in zip(ours, others)])
+        for task in TASKS
     }
 
 
