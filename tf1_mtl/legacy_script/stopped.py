@@ -17,7 +17,7 @@ def graph_of_script(path: str, args: Sequence[str], missing: Callable[[tf.Graph]
     """Runs a script until a session is about to train a graph that has what is wanted.
 
     That run does not happen. If the script ends before, the graph is the last one that has what is
-    wanted, of those that it ran and of the default graph.
+    wanted. It is one that the script ran, or the default graph.
 
     Args:
       path: The script; see `legacy_script.run`, which lasts for the rest of the process.
