@@ -191,7 +191,20 @@ def test_commands_are_compared_by_the_difference_of_two_lengths(monkeypatch):
     assert data["joint --stepping prepared"]["microseconds"] == pytest.approx(20)
     assert data["joint --stepping prepared"]["of_numpy"] == pytest.approx([0.4] * 3)
     assert data["NumPy by hand"]["of_numpy"] == pytest.approx([1] * 3)
-    assert "0.40 (0.40-0.40)" in text
+    assert "0.40 (0.40-0.40)" in text and "of_numpy" not in data["reproduce, a seed"]
+
+
+def test_a_command_that_fails_is_listed(monkeypatch):
+    def whole(arguments):
+        if "compiled" in arguments:
+            raise subprocess.CalledProcessError(2, arguments)
+        return float(arguments[-1])
+
+    monkeypatch.setattr(rounds, "_whole", whole)
+    data, text = report.commands(rounds.commands(2, lambda done: None))
+    assert data["joint --stepping compiled"] == {"missing": "ended with status 2"}
+    assert "ended with status 2" in text
+    assert data["joint --stepping session"]["microseconds"] == pytest.approx(1e6)
 
 
 def test_by_hand_is_the_session_of_the_command(capsys):
@@ -256,7 +269,7 @@ def test_the_cost_of_a_cluster(namespaces):
     lines = done.stdout.decode().splitlines()
     assert lines[0] == "width 256, batch 512, one thread for each process"
     measured = {line[:23].strip(): float(line[23:].split()[0]) for line in lines[1:8]}
-    assert all(value > 0 for value in measured.values()), measured
+    assert all(np.isfinite(value) for value in measured.values()), measured
     ratio = measured["one process"] / measured["2 replicas"]
     assert measured["ratio of the rates"] == pytest.approx(ratio, rel=0.05)
     assert [int(line.split()[0]) for line in lines[9:]] == [1, 2, 8, 64]

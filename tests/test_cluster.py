@@ -490,6 +490,8 @@ def test_twenty_kills_lose_nothing(start, tmp_path):
         (("Y1_op", "--golden", "alternate"), "places the graph of the article alone"),
         (("Y1_op", "--without", "X", "--without", "Y1"), "--without: X, Y1 must be fed"),
         (("Y3_op",), "'Y3_op': not in the graph"),
+        (("Y1_op", "--replicas", "2"), "makes joint steps. Name Optimiser or Joint_Loss"),
+        (("Joint_Loss", "--replicas", "11"), "--replicas: 11, but a step has only 10"),
     ],
 )
 def test_what_cannot_be_explained_starts_nothing(options, message, monkeypatch, capsys):
@@ -506,7 +508,7 @@ def varies(node):
 
 
 def origin(element):
-    """Return the node of an element, or what it is the identity of, which TensorFlow may send."""
+    """Return the node of an element, followed back through identities: either may be sent."""
     node = getattr(element, "op", element)
     return origin(node.inputs[0]) if node.type == "Identity" else node
 

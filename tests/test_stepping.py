@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import itertools
+import threading
 import time
 import types
 
@@ -191,27 +192,55 @@ def test_nothing_is_drawn_before_it_is_needed():
 
 
 def test_one_chunk_runs_while_the_next_is_drawn(monkeypatch):
-    """Yields see the variables after their chunk; an error comes after the steps before it."""
+    """The first run ends only when the next chunk is being drawn, so a serial loop would fail."""
     monkeypatch.setattr(chunks, "MOST_STEPS", 4)
-    batches = mixed(10)
-    batches[9] = batches[9]._replace(X=None)
-    expected = [run(batches[:count], [("session", count)]) for count in (4, 8, 9)]
-    drawn = []
+    monkeypatch.setattr(chunks, "_FEWEST_STEPS", 1)
+    is_drawn = threading.Event()
+
+    def source():
+        for number, batch in enumerate(mixed(10)):
+            if number == 5:
+                is_drawn.set()
+            yield batch
+
     net = build_graph(np.random.RandomState(7))
-    with open_session(net, config=session_config("in-graph")) as session:
+    with open_session(net) as session:
         session.run(net.init)
-        source = (drawn.append(batch) or batch for batch in batches)
-        losses, weights, ahead = [], [], []
-        with pytest.raises(InputError, match="step 9: "):
-            for step in train(net, session, source, "in-graph"):
+        plain = session.run
+
+        def run_when_drawn(*arguments):
+            assert is_drawn.wait(30), "the next chunk is not drawn while this one runs"
+            return plain(*arguments)
+
+        session.run = run_when_drawn
+        losses = [step.loss for step in train(net, session, source(), "in-graph")]
+    np.testing.assert_array_equal(losses, run(mixed(10), [("session", 10)])[0])
+
+
+@pytest.mark.parametrize("fewest", [1, 100])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_of_the_batches_comes_after_the_steps_before_it(monkeypatch, error, fewest):
+    """And the variables are those after the chunk whose steps are yielded."""
+    monkeypatch.setattr(chunks, "MOST_STEPS", 4)
+    monkeypatch.setattr(chunks, "_FEWEST_STEPS", fewest)
+    batches = mixed(8)
+    expected = [run(batches[:count], [("session", count)]) for count in (4, 8)]
+
+    def source():
+        yield from batches
+        raise error
+
+    net = build_graph(np.random.RandomState(7))
+    with open_session(net) as session:
+        session.run(net.init)
+        losses, weights = [], []
+        with pytest.raises(error):
+            for step in train(net, session, source(), "in-graph"):
                 losses.append(step.loss)
-                ahead.append(len(drawn))
                 weights.append(session.run(net.shared_layer_weights))
-    assert ahead == [8] * 4 + [10] * 5
-    np.testing.assert_array_equal(losses, expected[2][0])
-    for step in range(9):
-        after = expected[min(step // 4, 2)][1]["share_W"]
-        np.testing.assert_array_equal(weights[step], after)
+    np.testing.assert_array_equal(losses, expected[1][0])
+    for step, after in enumerate(weights):
+        np.testing.assert_array_equal(after, expected[step // 4][1]["share_W"])
 
 
 @needs_xla

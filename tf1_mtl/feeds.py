@@ -25,6 +25,9 @@ class Batch(NamedTuple):
     Y2: Optional[np.ndarray]  #: [rows, tasks[1]]
 
 
+#: Rows of a batch of the article.
+ROWS = 10
+
 Draw = Callable[[str], Batch]
 
 
@@ -62,7 +65,7 @@ def joint(draw: Draw, steps: int = 1) -> Iterator[Batch]:
 
 def article_draw(
     rng: np.random.RandomState,
-    batch: int = 10,
+    batch: int = ROWS,
     inputs: int = 10,
     tasks: Sequence[int] = (20, 20),
 ) -> Draw:

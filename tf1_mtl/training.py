@@ -28,7 +28,8 @@ def train(
       batches: What to feed; `feeds.alternate` and `feeds.joint` give those of the article.
       stepping: "session" runs `session.run([op, loss], feed_dict)` in each step, as the article
         does; `tf1_mtl.scale` explains the faster "prepared", "in-graph" and "compiled". They draw
-        batches ahead, and the latter two train ahead of the step that they yield.
+        batches ahead, and the latter two train ahead of the step that they yield. They draw the
+        next batches while TensorFlow trains, so `batches` must not use the session.
 
     Returns:
       An iterator that gives a `Step` after each update.

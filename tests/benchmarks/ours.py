@@ -11,7 +11,7 @@ from tf1_mtl import build_graph, open_session, train
 from tf1_mtl.feeds import Batch
 from tf1_mtl.scale import fastest_variables, session_config
 from tf1_mtl.scale.chunks import in_chunks
-from tf1_mtl.scale.compiled import prepare
+from tf1_mtl.scale.compiled import chunk_run
 
 Run = Callable[[], np.ndarray]
 
@@ -56,7 +56,7 @@ def compiled_stacked(problem: Problem) -> Run:
     """Run the loop of `compiled` on chunks that are stacked already."""
     net, session = _open(problem, "compiled")
     batches = (Batch("joint", *arrays) for arrays in zip(*problem[2:]))
-    runs = [prepare(net, chunk) for chunk in in_chunks(net, batches)]
+    runs = [chunk_run(net, chunk) for chunk in in_chunks(net, batches)]
 
     def run() -> np.ndarray:
         losses = [session.run(run.losses, run.feed_dict)[: len(run.tasks)] for run in runs]
@@ -102,14 +102,7 @@ def products(problem: Problem) -> Run:
         as_written.graph_options.rewrite_options.disable_meta_optimizer = True
         session = tf.Session(graph=graph, config=as_written)
         session.run(tf.global_variables_initializer())
-    call = session.make_callable(step)
-
-    def run() -> np.ndarray:
-        for _ in range(problem.steps):
-            call()
-        return np.zeros(0, np.float32)
-
-    return run
+    return _repeated(session.make_callable(step), problem.steps)
 
 
 def triad(problem: Problem) -> Run:
@@ -122,15 +115,16 @@ def triad(problem: Problem) -> Run:
             [tf.Variable(weights, use_resource=False) for _ in range(2)]
             for weights in problem.weights
         ]
-        step = tf.group(
-            *(tf.raw_ops.ApplyGradientDescent(var=a, alpha=2.0, delta=b) for a, b in pairs)
-        )
+        descent = tf.train.GradientDescentOptimizer(2.0)
+        step = descent.apply_gradients([(tf.convert_to_tensor(b), a) for a, b in pairs])
         session = tf.Session(graph=graph)
         session.run(tf.global_variables_initializer())
-    call = session.make_callable(step)
+    return _repeated(session.make_callable(step), problem.steps)
 
+
+def _repeated(call: Callable[[], Any], times: int) -> Run:
     def run() -> np.ndarray:
-        for _ in range(problem.steps):
+        for _ in range(times):
             call()
         return np.zeros(0, np.float32)
 

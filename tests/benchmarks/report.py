@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from tests.benchmarks import BASELINE, OURS
-from tests.benchmarks.rounds import Missing, Timing, ratio, ratio_quartiles
+from tests.benchmarks.rounds import A_SEED, BY_HAND, Missing, Timing, ratio, ratio_quartiles
 
 Table = Tuple[Any, str]  # what goes into JSON, and the text
 
@@ -96,16 +96,22 @@ def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table
     return rows, "\n".join(lines)
 
 
-def commands(seconds: Mapping[str, np.ndarray]) -> Table:
+def commands(seconds: Mapping[str, Any]) -> Table:
     """Return the time of a step of whole commands, and its ratio to that of NumPy by hand."""
-    by_hand = seconds["NumPy by hand"]
     lines = [f"{'':30}{'us':>9}{'of NumPy by hand, with quartiles':>36}"]
-    rows = {}
+    rows: Dict[str, Any] = {}
     for name, values in seconds.items():
-        low, middle, high = np.percentile(values / by_hand, [25, 50, 75])
-        microseconds = float(np.median(values) * 1e6)
-        rows[name] = {"microseconds": microseconds, "of_numpy": [low, middle, high]}
-        lines.append(f"{name:30}{microseconds:9.1f}{f'{middle:.2f} ({low:.2f}-{high:.2f})':>36}")
+        if isinstance(values, Missing):
+            rows[name] = {"missing": values.why}
+            lines.append(f"{name:30}{'-':>9}  {values.why}")
+            continue
+        rows[name] = {"microseconds": float(np.median(values) * 1e6)}
+        line = f"{name:30}{rows[name]['microseconds']:9.1f}"
+        if name != A_SEED:
+            low, middle, high = np.percentile(values / seconds[BY_HAND], [25, 50, 75])
+            rows[name]["of_numpy"] = [low, middle, high]
+            line += f"{f'{middle:.2f} ({low:.2f}-{high:.2f})':>36}"
+        lines.append(line)
     return rows, "\n".join(lines)
 
 

@@ -115,6 +115,8 @@ def start_up(rounds: int) -> Dict[str, np.ndarray]:
 #: The arguments of `tf1-mtl` that print the last loss only.
 JOINT = ["joint", "--seed", "1", "--quiet", "--every", "1000000"]
 
+BY_HAND, A_SEED = "NumPy by hand", "reproduce, a seed"
+
 #: Commands by name: what precedes a number of steps or seeds, and the two numbers.
 COMMANDS = {
     **{
@@ -124,8 +126,8 @@ COMMANDS = {
         )
         for stepping in OURS
     },
-    "NumPy by hand": (["-m", "tests.benchmarks.by_hand"], (20_000, 120_000)),
-    "reproduce, a seed": (
+    BY_HAND: (["-m", "tests.benchmarks.by_hand"], (20_000, 120_000)),
+    A_SEED: (
         ["-m", "tf1_mtl", "reproduce", "--seed", "1", "--quiet", "--seeds"],
         (400, 1_400),
     ),
@@ -136,18 +138,24 @@ def commands(rounds: int, progress: Callable[[str], None]) -> Dict[str, np.ndarr
     """Return the seconds of a step that a user sees, by the difference of two lengths of a run.
 
     What a process does once, such as importing TensorFlow, is in both and cancels. Drawing the
-    batches and printing are included.
+    batches is included.
 
     Returns:
-      By the name of a command, float64 [rounds].
+      By the name of a command, float64 [rounds], or a `Missing`.
     """
     seconds: Dict[str, List[float]] = {name: [] for name in COMMANDS}
+    results: Dict[str, Any] = {}
     for number in range(rounds):
         for name, (arguments, (short, long)) in COMMANDS.items():
-            took = _whole([*arguments, str(long)]) - _whole([*arguments, str(short)])
-            seconds[name].append(took / (long - short))
+            if name in results:
+                continue
+            try:
+                took = _whole([*arguments, str(long)]) - _whole([*arguments, str(short)])
+                seconds[name].append(took / (long - short))
+            except subprocess.CalledProcessError as error:
+                results[name] = Missing(f"ended with status {error.returncode}")
         progress(f"round {number + 1} of {rounds}")
-    return {name: np.array(values) for name, values in seconds.items()}
+    return {name: results.get(name, np.array(values)) for name, values in seconds.items()}
 
 
 def _whole(arguments: List[str]) -> float:

@@ -10,21 +10,26 @@ from tf1_mtl.scale.cluster_file import read_spec
 _LOCAL = "local"
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --cluster and --replicas."""
+def add_options(parser: argparse.ArgumentParser, what: str, replicas: str = "") -> None:
+    """Adds --cluster and --replicas.
+
+    Args:
+      parser: Of the command.
+      what: Says what the command does on a cluster.
+      replicas: Says when --replicas may be given.
+    """
     parser.add_argument(
         "--cluster",
         metavar="local|FILE.json",
-        help="run over three processes: the shared layer in one, each task in one of its own. "
-        "local starts them on this machine; a file names servers of `tf1-mtl serve`. The losses "
-        "are the same bits",
+        help=f"{what}: the shared layer in one, each task in one of its own. local starts them on "
+        "this machine; a file names servers of `tf1-mtl serve`",
     )
     parser.add_argument(
         "--replicas",
         type=options.count,
         metavar="N",
-        help="with --cluster: split the rows of each joint step over N workers. The step is the "
-        "same up to rounding",
+        help=f"with --cluster{replicas}: split the rows of each joint step over N workers. The "
+        "step is the same up to rounding",
     )
 
 
@@ -34,8 +39,8 @@ def check(args: argparse.Namespace) -> None:
     With local servers, moves this process to where nothing outside can reach them.
 
     Raises:
-      InputError: There are replicas without a cluster, or one replica, or more than workers; or the
-        file has no addresses.
+      InputError: There are replicas without a cluster, one replica, or more replicas than the file
+        has workers; or the file has no addresses.
     """
     if args.replicas and not args.cluster:
         raise InputError("--replicas: are the workers of a cluster. Give --cluster too.")
@@ -55,6 +60,14 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(
             f"--replicas: {args.replicas}, but {args.cluster} has {there} of the job worker. "
             f"Give at most {there}, or add servers."
+        )
+
+
+def check_rows(args: argparse.Namespace, rows: int) -> None:
+    """Raises InputError if a step has too few rows for --replicas."""
+    if args.replicas and rows < args.replicas:
+        raise InputError(
+            f"--replicas: {args.replicas}, but a step has only {rows}. Give fewer, or more rows."
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tf1_mtl.commands import cluster, options, source
 from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import ROWS
 from tf1_mtl.quiet import quiet
 
 
@@ -34,7 +35,10 @@ def add_to(subparsers: Any) -> None:
         metavar="NAME",
         help="a placeholder that is not fed (may be repeated)",
     )
-    cluster.add_options(parser)
+    cluster.add_options(
+        parser,
+        "make the run over three processes, and list what each of them runs and what they send",
+    )
     source.add_options(parser)
     options.add_json(parser)
     options.add_variables(parser)
@@ -44,7 +48,9 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explains one run."""
-    if args.cluster or args.replicas:
+    if args.replicas:
+        _check_replicas(args)
+    if args.cluster:
         return _explain_cluster(args)
     if source.is_given(args):
         return _plan(args)
@@ -75,7 +81,7 @@ def _explain_cluster(args: argparse.Namespace) -> int:
         from tf1_mtl.teaching.planning import Names, plan
         from tf1_mtl.teaching.traffic import measure
 
-        batch = None if args.replicas else 10
+        batch = None if args.replicas else ROWS
         net = build_graph(np.random.RandomState(0), batch, variables=args.variables)
         names = Names(net)
         elements, feeds = names.find_all(args.fetches), names.placeholders(args.without)
@@ -90,6 +96,19 @@ def _explain_cluster(args: argparse.Namespace) -> int:
             traffic = measure(names, names.find_all(args.fetches), feeds, session)
     print(json.dumps(traffic.as_json()) if args.json else traffic)
     return 0
+
+
+def _check_replicas(args: argparse.Namespace) -> None:
+    """Rejects replicas of what is not a joint step.
+
+    Raises:
+      InputError: As described, or a step has fewer rows.
+    """
+    if not args.cluster:
+        raise InputError("--replicas: are the workers of a cluster. Give --cluster too.")
+    if not {"Optimiser", "Joint_Loss"} & set(args.fetches):
+        raise InputError("--replicas: makes joint steps. Name Optimiser or Joint_Loss.")
+    cluster.check_rows(args, ROWS)
 
 
 def _plan(args: argparse.Namespace) -> int:

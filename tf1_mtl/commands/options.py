@@ -152,7 +152,8 @@ def add_variables(parser: argparse.ArgumentParser, default: Optional[str] = "ref
         "--variables",
         choices=("ref", "resource"),
         default=default,
-        help="kind of the variables: ref of TensorFlow 1 (default), or resource of TensorFlow 2",
+        help="kind of the variables: ref of TensorFlow 1, or resource of TensorFlow 2; default: "
+        + (default or "resource with --stepping prepared, else ref"),
     )
 
 

@@ -28,7 +28,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "and give the same bits. compiled is the fastest and rounds differently. prepared takes "
         "--variables resource unless you give another",
     )
-    cluster.add_options(parser)
+    cluster.add_options(
+        parser, "train over three processes, with the same bits", replicas=", joint only"
+    )
     parser.add_argument(
         "--checkpoint",
         metavar="DIR",

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import numpy as np
 
 from tf1_mtl import feeds
-from tf1_mtl.commands import options, recorded, stepping
+from tf1_mtl.commands import cluster, options, recorded, stepping
 from tf1_mtl.data import Data, load_data, need_columns
 from tf1_mtl.errors import InputError, printable
 from tf1_mtl.files import make_folder
@@ -252,24 +252,16 @@ def _sizes_and_draw(
     """Returns the sizes of the graph, and what draws the batches."""
     data = options.read_data(args)
     if data is None:
-        batch = args.batch or 10
-        _check_rows(args, batch)
+        batch = args.batch or feeds.ROWS
+        cluster.check_rows(args, batch)
         sizes = {"batch": None if args.replicas else batch, "inputs": 10, "tasks": (20, 20)}
         return sizes, feeds.article_draw(rng, batch)
     if args.name == "joint":
         data.need_one_set(args.data)
-    _check_rows(args, args.batch or len(data.X1))
+    cluster.check_rows(args, args.batch or len(data.X1))
     fed = None if args.replicas else args.batch
     sizes = {"batch": fed, "inputs": data.inputs, "tasks": data.tasks}
     return sizes, feeds.data_draw(data, rng, args.batch)
-
-
-def _check_rows(args: argparse.Namespace, rows: int) -> None:
-    """Raises InputError if a step has too few rows for --replicas."""
-    if args.replicas and rows < args.replicas:
-        raise InputError(
-            f"--replicas: {args.replicas}, but a step has only {rows}. Give fewer, or more rows."
-        )
 
 
 def _steps(

@@ -7,8 +7,9 @@ steps.
     session    `session.run([op, loss], feed_dict)`, as in the article      the same bits
     prepared   one prepared call without feeds; the graph holds the batches the same bits
     in-graph   hundreds of steps inside one `session.run`: `tf.while_loop`  the same bits
-    compiled   the same loop, rewritten for the XLA compiler; `in-graph`    other rounding
-               for wide layers, where XLA is slower
+    compiled   the same loop, rewritten for the XLA compiler                other rounding
+
+With wide layers, where XLA is slower, `compiled` makes the steps of `in-graph`.
 
 `train(..., stepping=...)` takes the name of the mode. No TensorFlow is imported here.
 """

@@ -21,8 +21,11 @@ from tf1_mtl.training import Step
 MOST_STEPS = 1000
 MOST_BYTES = 64 * 2**20
 
+#: A run of fewer steps is not worth a second thread, whose start takes a millisecond.
+_FEWEST_STEPS = 100
+
 #: Seconds that a run gets to leave Python before the next chunk is drawn. Without them it may wait
-#: for the lock of the interpreter until that chunk is drawn.
+#: 5 ms for the lock of the interpreter each time it needs it.
 _HEAD_START = 0.0003
 
 
@@ -72,30 +75,36 @@ def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
 def run_ahead(session: tf.Session, runs: Iterator[ChunkRun]) -> Iterator[Step]:
     """Runs each chunk while the next one is drawn and stacked, and yields its steps.
 
-    `session.run` releases the lock of the interpreter, so a second thread runs it. It has ended
-    when a step is yielded, so the variables are those after the chunk.
+    `session.run` releases the lock of the interpreter, so a second thread runs it. That run has
+    ended when a step is yielded, so the variables are those after the chunk.
 
     Raises:
-      Exception: What `runs` or the session raises. The steps of all chunks before it are yielded.
+      BaseException: What `runs` or the session raises, such as KeyboardInterrupt. The steps of all
+        chunks before it are yielded.
     """
     step = 0
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as thread:
         run, error = _next_or_error(runs)
         while run is not None:
-            losses = thread.submit(session.run, run.losses, run.feed_dict)
-            concurrent.futures.wait([losses], _HEAD_START)
-            following, error = _next_or_error(runs)
-            yield from map(Step, itertools.count(step), run.tasks, losses.result())
+            if len(run.tasks) < _FEWEST_STEPS:
+                losses = session.run(run.losses, run.feed_dict)
+                following, error = _next_or_error(runs)
+            else:
+                running = thread.submit(session.run, run.losses, run.feed_dict)
+                concurrent.futures.wait([running], _HEAD_START)
+                following, error = _next_or_error(runs)
+                losses = running.result()
+            yield from map(Step, itertools.count(step), run.tasks, losses)
             step += len(run.tasks)
             run = following
     if error is not None:
         raise error
 
 
-def _next_or_error(runs: Iterator[ChunkRun]) -> Tuple[Optional[ChunkRun], Optional[Exception]]:
+def _next_or_error(runs: Iterator[ChunkRun]) -> Tuple[Optional[ChunkRun], Optional[BaseException]]:
     try:
         return next(runs, None), None
-    except Exception as error:
+    except BaseException as error:  # KeyboardInterrupt too: the steps of a run are not lost
         return None, error
 
 

@@ -38,11 +38,8 @@ _TASKS = ("joint", "Y1", "Y2")
 MOST_WEIGHTS = 150_000
 
 
-def config(variables: str) -> tf.ConfigProto:
-    """Returns settings for `open_session`. One thread is fastest for small products."""
-    return tf.ConfigProto(
-        use_per_session_threads=True, inter_op_parallelism_threads=1, intra_op_parallelism_threads=1
-    )
+#: The settings for `open_session` are those of `in_graph`, which makes the steps of wide layers.
+config = in_graph.config
 
 
 def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) -> Iterator[Step]:
@@ -63,10 +60,10 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
     if sum(weights.shape.num_elements() for weights in net.weights.values()) > MOST_WEIGHTS:
         yield from in_graph.steps(net, session, batches)
     else:
-        yield from run_ahead(session, (prepare(net, chunk) for chunk in in_chunks(net, batches)))
+        yield from run_ahead(session, (chunk_run(net, chunk) for chunk in in_chunks(net, batches)))
 
 
-def prepare(net: MultiTaskGraph, chunk: Chunk) -> ChunkRun:
+def chunk_run(net: MultiTaskGraph, chunk: Chunk) -> ChunkRun:
     """Returns what to run for a chunk; adds the loop to the graph if it is not there."""
     rows = max(arrays["X"].shape[1] for arrays in chunk.arrays.values())
     length = chunk_length(net, rows)

@@ -45,7 +45,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
     A whole chunk has been trained, and the next one drawn, when the first of its steps is yielded.
     """
     try:
-        yield from run_ahead(session, (_prepare(net, chunk) for chunk in in_chunks(net, batches)))
+        yield from run_ahead(session, (chunk_run(net, chunk) for chunk in in_chunks(net, batches)))
     except (tf.errors.UnimplementedError, tf.errors.FailedPreconditionError) as error:
         if "control flow" not in error.message:
             raise
@@ -55,7 +55,7 @@ def steps(net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]) ->
         ) from error
 
 
-def _prepare(net: MultiTaskGraph, chunk: Chunk) -> ChunkRun:
+def chunk_run(net: MultiTaskGraph, chunk: Chunk) -> ChunkRun:
     """Returns what to run for a chunk; adds the loop to the graph if it is not there."""
     tasks = sorted(chunk.arrays)
     scope = "in_graph_" + "_".join(tasks)

@@ -36,7 +36,7 @@ def train_long(
 ) -> Iterator[Step]:
     """Trains from the newest checkpoint of the store up to a number of steps.
 
-    Ctrl-C and SIGTERM end the training after the current step, with a checkpoint.
+    Ctrl-C and SIGTERM end the training after the batches that are drawn already, with a checkpoint.
 
     Args:
       net: The graph of the article.

@@ -12,11 +12,11 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import ROWS
 from tf1_mtl.graph_reader import VARIABLES
 from tf1_mtl.teaching.planning import Element, Names
 
 _WIDTH = 96
-_ROWS = 10  #: of a batch of the article
 _RUNS = 20  #: after which an incomplete trace is an error
 #: TensorFlow names an edge between two processes after its number and the node where it starts.
 _EDGE = re.compile(r"edge_\d+_(.*)")
@@ -193,7 +193,7 @@ class _Traced:
 
 
 def _fed_shape(tensor: tf.Tensor) -> Tuple[int, ...]:
-    return tuple(size or _ROWS for size in tensor.shape.as_list())
+    return tuple(size or ROWS for size in tensor.shape.as_list())
 
 
 def _edge(node: Any) -> str:
