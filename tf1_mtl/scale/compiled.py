@@ -34,7 +34,7 @@ _TASKS = ("joint", "Y1", "Y2")
 
 #: Layers of width 192 have fewer weights, and `compiled` makes a step in two thirds of the time of
 #: `in_graph`. Layers of width 256 have more, and it takes longer: the compiled loop sweeps over the
-#: slots of three optimizers, and uses one core.
+#: slots of three optimizers in each step.
 MOST_WEIGHTS = 150_000
 
 
