@@ -43,7 +43,7 @@ def check(args: argparse.Namespace) -> None:
         has workers; or the file has no addresses.
     """
     if args.replicas and not args.cluster:
-        raise InputError("--replicas: are the workers of a cluster. Give --cluster too.")
+        raise InputError("--replicas: these are workers of a cluster. Give --cluster too.")
     if args.replicas and args.replicas < 2:
         raise InputError("--replicas: is 1, but should be at least 2. Leave it out.")
     if not args.cluster:
@@ -67,7 +67,8 @@ def check_rows(args: argparse.Namespace, rows: int) -> None:
     """Raises InputError if a step has too few rows for --replicas."""
     if args.replicas and rows < args.replicas:
         raise InputError(
-            f"--replicas: {args.replicas}, but a step has only {rows}. Give fewer, or more rows."
+            f"--replicas: {args.replicas}, but a step has only {rows} rows. Give fewer "
+            "replicas, or more rows."
         )
 
 

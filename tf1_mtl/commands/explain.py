@@ -105,7 +105,7 @@ def _check_replicas(args: argparse.Namespace) -> None:
       InputError: As described, or a step has fewer rows.
     """
     if not args.cluster:
-        raise InputError("--replicas: are the workers of a cluster. Give --cluster too.")
+        raise InputError("--replicas: these are workers of a cluster. Give --cluster too.")
     if not {"Optimiser", "Joint_Loss"} & set(args.fetches):
         raise InputError("--replicas: makes joint steps. Name Optimiser or Joint_Loss.")
     cluster.check_rows(args, ROWS)

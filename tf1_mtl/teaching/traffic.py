@@ -62,12 +62,12 @@ class Traffic(NamedTuple):
             text = f"{process:20}{len(nodes):>5}  {', '.join(self.named[process]) or 'none'}"
             lines += textwrap.wrap(text, _WIDTH, subsequent_indent=" " * 27, break_on_hyphens=False)
         width = max([len(message.tensor) for message in self.sent] + [12]) + 2
-        title = f"{'what is sent':{width}}{'from':10}{'to':10}{'type':9}{'shape':9}{'bytes':>6}"
+        title = f"{'what is sent':{width}}{'from':11}{'to':11}{'type':9}{'shape':9}{'bytes':>6}"
         lines += ["", title]
         for tensor, start, end, dtype, shape, size in self.sent:
             what = f"{dtype:9}{list(shape)!s:9}" if dtype else f"{'order only':18}"
-            lines.append(f"{tensor:{width}}{_short(start):10}{_short(end):10}{what}{size:>6}")
-        lines.append(f"{f'all {len(self.sent)}':{width}}{'':38}{self.bytes:>6}")
+            lines.append(f"{tensor:{width}}{_short(start):11}{_short(end):11}{what}{size:>6}")
+        lines.append(f"{f'all {len(self.sent)}':{width}}{'':40}{self.bytes:>6}")
         lines += [
             "",
             "Measured in one run, with TensorFlow's graph optimizer on, as in training.",
@@ -114,7 +114,9 @@ class _Traced:
     """Holds what the traces of the same run tell."""
 
     def __init__(self, processes: Sequence[str]) -> None:
-        self._ran: Dict[str, Set[str]] = {process: set() for process in sorted(processes)}
+        self._ran: Dict[str, Set[str]] = {
+            process: set() for process in sorted(processes, key=_number)
+        }
         self._shapes: Dict[str, List[Tuple[int, ...]]] = {}
         self._received: Dict[str, int] = {}
         self._sends: List[Any] = []
@@ -208,6 +210,12 @@ def _devices(node: Any) -> List[str]:
 def _process(device: str) -> str:
     spec = tf.DeviceSpec.from_string(device)
     return f"/job:{spec.job}/task:{spec.task}"
+
+
+def _number(process: str) -> Tuple[str, int]:
+    """Returns a key that sorts task 2 before task 10."""
+    job, _, task = process.rpartition(":")
+    return job, int(task)
 
 
 def _short(process: str) -> str:
