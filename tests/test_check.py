@@ -219,7 +219,7 @@ def other_epsilon():
 def test_report_of_a_deviation(other_epsilon):
     report, first = other_epsilon, other_epsilon.first
     assert (first.case, first.step, first.stage) == ("small-gradients", 0, "optimizer")
-    assert "every gradient's sign" in " ".join(first.agrees)
+    assert "the sign of every gradient" in " ".join(first.agrees)
     assert first.distance > 1000 * first.tolerance
     assert first.ulps == ulps_between(first.obtained, first.expected) > 1000
     assert abs(first.expected - first.recorded) <= first.tolerance

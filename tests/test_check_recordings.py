@@ -2,7 +2,10 @@
 
 import functools
 import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from sampling import one_in, slow
 from script_ports import SCRIPT_PORTS
@@ -98,6 +101,50 @@ def test_ports_of_scripts_are_judged_and_named(entry):
     assert report.passed == entry.conforms, report
     if not entry.conforms:
         assert named_rightly(entry, names(report)), report
+
+
+EMBEDDING = """
+import numpy as np
+import tensorflow as tf
+rng = np.random.RandomState(0)
+words = tf.placeholder(tf.int32, [None], name="words")
+Y = tf.placeholder(tf.float32, [None, 2], name="Y")
+W = tf.Variable(rng.rand(5, 2).astype("float32"), name="W")
+loss = tf.reduce_mean(tf.square(tf.nn.embedding_lookup(W, words) - Y), name="loss")
+train = tf.train.GradientDescentOptimizer(0.1).minimize(loss, name="train")
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for step in range(6):
+        session.run([train, loss], {words: rng.randint(0, 5, 4), Y: rng.rand(4, 2)})
+"""
+
+
+class EmbeddingWithMomentum:
+    def __init__(self, weights):
+        self.W, self.momentum = weights["W"], 0
+
+    def step(self, task, feeds):
+        error = self.W[feeds["words"]] - feeds["Y"]
+        gradient = np.zeros_like(self.W)
+        np.add.at(gradient, feeds["words"], 2 * error / error.size)
+        self.momentum = np.float32(0.9) * self.momentum + gradient
+        self.W = self.W - np.float32(0.1) * self.momentum
+        return np.mean(error**2)
+
+    def weights(self):
+        return {"W": self.W}
+
+
+def test_an_embedding_that_gradient_descent_trains(tmp_path):
+    """TensorFlow subtracts from some rows, by an operation that is not a rule of an optimizer."""
+    script, golden = tmp_path / "embedding.py", str(tmp_path / "embedding.npz")
+    script.write_text(EMBEDDING)
+    subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(script)], check=True
+    )
+    report = check(EmbeddingWithMomentum, goldens=[golden])
+    (edit,) = report.diagnosis.edits
+    assert (edit.kind, edit.value) == ("other optimizer", "momentum"), report
 
 
 @pytest.mark.parametrize("nothing", [{"goldens": []}, {"goldens": {}}, {"cases": ()}])

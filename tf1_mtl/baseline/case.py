@@ -1,4 +1,4 @@
-"""A case of a check: the training steps of one recorded session, and the graph that made them.
+"""Reads cases: the training steps of a recorded session, and the graph that made them.
 
 The names in a case are those of the port: of the article "share_W", "X", "Y1"; of any other
 recording the names of TensorFlow without ":0". Where the two differ, `weights` and `Step.feeds`
@@ -13,29 +13,28 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, decimal, error_of
-from tf1_mtl.baseline.evaluator import Plan
+from tf1_mtl.baseline.evaluator import Evaluation, Plan
 from tf1_mtl.baseline.goldens import golden_names, load_golden
 from tf1_mtl.baseline.recorded_graph import (
-    REF_VARIABLES,
-    RESOURCE_VARIABLES,
+    ASSIGNMENTS,
+    RULES,
+    Node,
     RecordedGraph,
     canonical,
     needed_nodes,
-    node_and_output,
+    variable_of,
 )
 from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
 from tf1_mtl.errors import InputError
 
 ANY = -1  # size
 ARTICLE_TASKS = ("Y1", "Y2", "joint")
-VARIABLES = REF_VARIABLES + RESOURCE_VARIABLES
 
-_UPDATE = re.compile(r"^((Resource)?(Sparse)?Apply|Assign|(Resource)?Scatter)")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
 
 
 class Task(NamedTuple):
-    """One kind of training run."""
+    """Describes one kind of training run."""
 
     name: str  #: as the port is given it
     operations: Tuple[str, ...]  #: the training operations that were fetched
@@ -43,12 +42,12 @@ class Task(NamedTuple):
 
     @property
     def fetches(self) -> Tuple[str, ...]:
-        """Return everything that an evaluation of the task fetches."""
+        """Returns everything that an evaluation of the task fetches."""
         return (*self.operations, self.loss) if self.loss else self.operations
 
 
 class Step(NamedTuple):
-    """One recorded training run."""
+    """Holds one recorded training run."""
 
     task: str
     feeds: Mapping[str, np.ndarray]  #: by tensor: placeholders, and outputs of random operations
@@ -58,7 +57,7 @@ class Step(NamedTuple):
 
 
 class Case(NamedTuple):
-    """What a port is checked on."""
+    """Holds what a port is checked on."""
 
     name: str
     graph: RecordedGraph
@@ -70,12 +69,16 @@ class Case(NamedTuple):
     is_article: bool = False  #: the port has the contract of the article
     recorded_by: str = ""  #: version of TensorFlow
 
+    def loss_nodes(self, task: str) -> Dict[str, Node]:
+        """Returns the operations that compute the loss of a task."""
+        return needed_nodes(self.graph.nodes, [self.tasks[task].loss])
+
     def __repr__(self) -> str:
         return f"Case({self.name!r}: {len(self.steps)} steps of {', '.join(self.tasks)})"
 
 
 class Expected(NamedTuple):
-    """What one step gives by the graph: `ErrorBounded`, or float64 arrays without bounds."""
+    """Holds what the graph gives in one step: `ErrorBounded`, or float64 arrays without bounds."""
 
     loss: Any  #: None where the task has no loss
     weights: Dict[str, Any]  #: after the step, by name in the port
@@ -88,14 +91,14 @@ class CaseEvaluator:
     """
 
     def __init__(self, case: Case, bounds: bool = True) -> None:
-        """Start at the initial variables of the case.
+        """Starts at the initial variables of the case.
 
         Args:
           case: A recorded case, or one whose graph or initial variables were edited.
           bounds: False evaluates values alone, which is several times faster.
         """
-        self.case, self._bounds = case, bounds
-        self._plans: Dict[Tuple[str, Tuple[str, ...]], Plan] = {}
+        self.case, self.bounds = case, bounds
+        self._plans: Dict[Any, Plan] = {}
         # A port may hold a hyper-parameter, such as a beta power, in double.
         self.state: Dict[str, Any] = {
             name: decimal(value) if value.shape == () and value.dtype.kind == "f" else value
@@ -103,33 +106,54 @@ class CaseEvaluator:
         }
 
     def step(self, index: int, weights: Mapping[str, np.ndarray]) -> Expected:
-        """Evaluate one step.
+        """Evaluates one step.
 
         Args:
           index: Of the step; all steps before it have been evaluated.
-          weights: Before the step, by name in the port. A weight that a step has computed may be
-            kept in more digits than float32 shows, so it counts as exact to half an ulp.
+          weights: Before the step, by name in the port.
         """
         step = self.case.steps[index]
         task = self.case.tasks[step.task]
-        for name, variable in self.case.weights.items():
-            value = np.asarray(weights[name], np.float64)
-            computed = error_of(self.state[variable]) != 0
-            self.state[variable] = ErrorBounded(value, np.where(computed, UNIT * np.abs(value), 0))
-        key = (step.task, tuple(step.feeds))
         with reading(f"{self.case.name}: step {index} ({step.task})"):
-            if key not in self._plans:
-                self._plans[key] = Plan(self.case.graph, task.fetches, step.feeds)
-            evaluation = self._plans[key].run(step.feeds, self.state, self._bounds)
+            evaluation = self.evaluate(task.fetches, step.feeds, weights)
         self.state.update(evaluation.variables)
         return Expected(
             evaluation.values.get(task.loss),
             {name: self.state[variable] for name, variable in self.case.weights.items()},
         )
 
+    def evaluate(
+        self, fetches: Sequence[str], feeds: Mapping[str, Any], weights: Mapping[str, np.ndarray]
+    ) -> Evaluation:
+        """Evaluates a run from some weights, without what it changes in the other variables.
+
+        Args:
+          fetches: Names of tensors and operations.
+          feeds: Values by tensor.
+          weights: Before the run, by name in the port.
+        """
+        key = (*fetches, "fed", *feeds)
+        if key not in self._plans:
+            self._plans[key] = Plan(self.case.graph, fetches, feeds)
+        for name, variable in self.case.weights.items():
+            self.state[variable] = self.weight(name, weights[name])
+        return self._plans[key].run(feeds, self.state, self.bounds)
+
+    def weight(self, name: str, value: np.ndarray) -> Any:
+        """Returns a weight as an evaluation takes it.
+
+        One that a step has computed may be kept in more digits than float32 shows, so it counts as
+        exact to half an ulp.
+        """
+        value = np.asarray(value, np.float64)
+        if not self.bounds:
+            return value
+        computed = error_of(self.state[self.case.weights[name]]) != 0
+        return ErrorBounded(value, np.where(computed, UNIT * np.abs(value), 0))
+
 
 def cases_of(golden: str) -> Tuple[Case, ...]:
-    """Return the cases of a golden of the article or of a recording, one for each session.
+    """Returns the cases of a golden of the article or of a recording, one for each session.
 
     Args:
       golden: One of `golden_names()`, or the path of a recording.
@@ -155,7 +179,7 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
 
 
 def graphs_of(golden: str) -> Tuple[RecordedGraph, ...]:
-    """Return the graphs of a golden or a recording, one for each session that trains.
+    """Returns the graphs of a golden or a recording, one for each session that trains.
 
     Args:
       golden: One of `golden_names()`, or the path of a recording.
@@ -188,7 +212,7 @@ def _does_not_train(golden: str) -> str:
 
 @contextlib.contextmanager
 def reading(where: str) -> Iterator[None]:
-    """Raise InputError in place of what a graph raises that contradicts itself or its values."""
+    """Raises InputError in place of what a graph raises that contradicts itself or its values."""
     try:
         yield
     except InputError:
@@ -201,7 +225,7 @@ def reading(where: str) -> Iterator[None]:
 
 
 def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
-    """Return the case of one session."""
+    """Returns the case of one session."""
     session, runs = recording.sessions[number], recording.steps(number)
     graph = session.graph
     assert graph is not None  # cases_of has looked
@@ -239,7 +263,7 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
 
 
 def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
-    """Raise InputError unless a port of the article can be called with what was recorded."""
+    """Raises InputError unless a port of the article can be called with what was recorded."""
 
     def size(where: str, key: str, arrays: Mapping[str, np.ndarray], *shape: int) -> List[int]:
         return _need_matrix(where, key, arrays.get(session.article[key]), shape)
@@ -263,7 +287,7 @@ def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
 def _need_matrix(
     where: str, name: str, array: Optional[np.ndarray], shape: Sequence[int]
 ) -> List[int]:
-    """Return the shape of an array; raise InputError unless it is there and has this shape."""
+    """Returns the shape of an array; raise InputError unless it is there and has this shape."""
     fits = array is not None and array.ndim == len(shape)
     if array is None or not fits or any(a not in (ANY, b) for a, b in zip(shape, array.shape)):
         found = "missing" if array is None else f"of shape {list(array.shape)}"
@@ -276,7 +300,7 @@ def _need_matrix(
 
 
 def _need_finite(where: str, name: str, array: Optional[np.ndarray]) -> None:
-    """Raise InputError unless a recorded array is there and holds finite numbers."""
+    """Raises InputError unless a recorded array is there and holds finite numbers."""
     if array is None:
         raise InputError(f"{where}: {name} is missing, should be there. Record it again.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -287,7 +311,7 @@ def _need_finite(where: str, name: str, array: Optional[np.ndarray]) -> None:
 
 
 def _tasks(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[str, Task]:
-    """Return the tasks in the order in which they first ran.
+    """Returns the tasks in the order in which they first ran.
 
     The name of a task joins the training operations by "+". The tasks of the article have short
     names, so there the operations are what was fetched and gave no value.
@@ -305,7 +329,7 @@ def _tasks(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[
 
 
 def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
-    """Return the variables that a port holds: those that some task trains."""
+    """Returns the variables that a port holds: those that some task trains."""
     assert session.graph is not None
     written: Dict[str, None] = {}
     for task in tasks.values():
@@ -315,23 +339,21 @@ def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
 
 
 def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List[str]:
-    """Return the variables that these operations change as the first input of an update.
+    """Returns the variables that these operations change as the first input of an update.
 
     Slots are changed by the same updates, but are not their first input. Counters and moving
     averages are among the result.
     """
-    found: Dict[str, None] = {}
-    for node in needed_nodes(graph.nodes, operations).values():
-        if _UPDATE.match(node.op) and node.data_inputs:
-            variable = graph.nodes[node_and_output(node.data_inputs[0])[0]]
-            while variable.op not in VARIABLES and variable.data_inputs:  # Enter, RefSwitch
-                variable = graph.nodes[node_and_output(variable.data_inputs[0])[0]]
-            found[variable.name] = None
-    return list(found)
+    updates = (
+        variable_of(graph.nodes, node.data_inputs[0])
+        for node in needed_nodes(graph.nodes, operations).values()
+        if RULES.fullmatch(node.op) or ASSIGNMENTS.fullmatch(node.op)
+    )
+    return list(dict.fromkeys(variable for variable in updates if variable))
 
 
 def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[str, Any]) -> str:
-    """Return the tensor whose gradient the training operations take; "" where none is found.
+    """Returns the tensor whose gradient the training operations take; "" where none is found.
 
     TensorFlow names the gradient of an operation `gradients/<operation>_grad/...` and builds that
     of the loss first. A fetched scalar that is such a loss comes first, then one that was not

@@ -1,27 +1,12 @@
-"""The known mistakes of ports: identifiers, words, and the values that are tried.
+"""Lists the known mistakes of ports: their words, and what is tried on feeds, layers and losses.
 
-`FORWARD` lists what a port may do to feeds, layers and losses; `UPDATES` what it may do to
-gradients, in its optimizers and to their state. The places come from the recorded graph. To add a
-mistake, add a line to one of the lists and, if its kind is new, a line to `WORDS`.
+The places come from the recorded graph. What is tried in the updates is in `update_catalogue.py`.
+To add a mistake, add a line to a list and, if its kind is new, a line to `WORDS`.
 """
 
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Callable, Dict, List, NamedTuple
 
 import numpy as np
-
-from tf1_mtl.baseline import update_rules as rules
-from tf1_mtl.baseline.simulation import Change, Now, Program, Rule
 
 #: Kinds of edits, with the words of the report. `{places}` and `{value}` are filled in.
 WORDS: Dict[str, str] = {
@@ -122,7 +107,7 @@ def tf32(x: np.ndarray) -> np.ndarray:
 
 
 def _shortened(x: np.ndarray, bits: int) -> np.ndarray:
-    """Return float32 numbers rounded to even without their last bits."""
+    """Returns float32 numbers rounded to even without their last bits."""
     single = np.ascontiguousarray(x, np.float32)
     as_int = single.view(np.uint32)
     half = np.uint32((1 << (bits - 1)) - 1)
@@ -137,7 +122,7 @@ def float16(x: np.ndarray) -> np.ndarray:
 
 
 def _cut(bits: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that cuts off the last bits of float32."""
+    """Returns a function that cuts off the last bits of float32."""
     kept = np.uint32((0xFFFFFFFF << bits) & 0xFFFFFFFF)
 
     def cut(x: np.ndarray) -> np.ndarray:
@@ -148,7 +133,7 @@ def _cut(bits: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 PRECISIONS = {"bfloat16": bfloat16, "float16": float16, "tf32": tf32}
-#: Of the operands of products.
+#: Of the operands of products. Most numbers are the same in tf32 and float16; tf32 is likelier.
 PRODUCT_PRECISIONS = {
     "tf32": tf32,
     **PRECISIONS,
@@ -160,7 +145,7 @@ PRODUCT_PRECISIONS = {
 
 
 class FeedEdit(NamedTuple):
-    """A change of one feed, element by element or as a whole."""
+    """Describes a change of one feed, element by element or as a whole."""
 
     kind: str
     value: Any
@@ -184,7 +169,6 @@ FEEDS: List[FeedEdit] = [
     FeedEdit("feed broadcast", "first column", _repeated(lambda x: x[..., :1])),
     FeedEdit("feed broadcast", "mean of the row", _repeated(lambda x: x.mean(-1, keepdims=True))),
     FeedEdit("feed broadcast", "mean of the column", _repeated(lambda x: x.mean(0, keepdims=True))),
-    FeedEdit("feed reversed", None, lambda x: x[::-1]),
     *(FeedEdit("labels smoothed", a, _smoothed(a)) for a in (0.1, 0.05, 0.2, 0.01)),
 ]
 #: Changes of a feed by a number, with the numbers that are tried first.
@@ -202,7 +186,7 @@ def _tanh_slope(x: np.ndarray) -> np.ndarray:
 
 
 class Activation(NamedTuple):
-    """A function and its derivative, of float64 arrays."""
+    """Holds a function and its derivative, of float64 arrays."""
 
     name: str
     function: Callable[[np.ndarray], np.ndarray]
@@ -276,7 +260,7 @@ ACTIVATION_OPS = {
 
 
 class Loss(NamedTuple):
-    """A loss that sums a function of the error, in place of half its square."""
+    """Describes a loss that sums a function of the error, in place of half its square."""
 
     name: str
     function: Callable[[np.ndarray], np.ndarray]
@@ -295,304 +279,3 @@ LOSSES: List[Loss] = [
 ]
 SLOPES_AT_ZERO = (1.0, 0.5)
 BIAS_STARTS = (0.0, 0.1, 0.01)
-
-# Updates: gradients, rules, state
-
-
-class Piece(NamedTuple):
-    """A part of a `Program`: one thing that the optimizers do otherwise."""
-
-    edits: Tuple[Tuple[str, Any], ...]  #: kinds and values
-    changes: Tuple[Change, ...] = ()
-    hyper: Mapping[str, float] = {}
-    adam: Mapping[str, Any] = {}  #: arguments of `update_rules.adam`
-    rule: Optional[Rule] = None
-    cells: int = 0
-    start: float = 0.0
-    needs: Tuple[str, ...] = ()  #: rules of the graph to which it applies; empty: to all
-    names_rate: bool = True  #: whether another rate is an edit of its own
-    state: Mapping[str, Any] = {}  #: fields of `Program` that concern its state
-
-
-class Family(NamedTuple):
-    """Pieces that differ in a number, which may be fitted."""
-
-    make: Callable[[float], Piece]
-    values: Sequence[float]  #: tried first
-    low: float = 1e-9  #: limits of the fit
-    high: float = 1e3
-
-
-def program_of(pieces: Sequence[Piece]) -> Program:
-    """Return the program that does all of these."""
-    adam: Dict[str, Any] = {}
-    hyper: Dict[str, float] = {}
-    state: Dict[str, Any] = {}
-    changes: Tuple[Change, ...] = ()
-    rule, cells, start = None, 0, 0.0
-    for piece in pieces:
-        adam.update(piece.adam)
-        hyper.update(piece.hyper)
-        state.update(piece.state)
-        changes += piece.changes
-        if piece.rule:
-            rule, cells, start = piece.rule, piece.cells, piece.start
-    if adam and not rule:
-        rule, cells = rules.adam(**adam), 3 if adam.get("amsgrad") else 0
-    needs = next((piece.needs for piece in pieces if piece.needs), ())
-    return Program(changes, rule, needs, cells, start, hyper=hyper, **state)
-
-
-ADAM = ("Adam",)
-WITH_EPSILON = ("Adam", "RMSProp", "CenteredRMSProp", "Adadelta", "AdagradV2")
-
-
-def _hyper(kind: str, name: str, needs: Tuple[str, ...]) -> Callable[[float], Piece]:
-    return lambda value: Piece(((kind, value),), hyper={name: value}, needs=needs)
-
-
-def _change(kind: str, function: Callable[[float], Change]) -> Callable[[float], Piece]:
-    return lambda value: Piece(((kind, value),), changes=(function(value),))
-
-
-def _adam(kind: str, value: Any, **options: Any) -> Piece:
-    return Piece(((kind, value),), adam=options, needs=ADAM)
-
-
-def _optimizer(name: str, rule: Rule, cells: int, start: float = 0.0, **hyper: float) -> Piece:
-    edits = (("other optimizer", name),)
-    return Piece(edits, (), hyper, {}, rule, cells, start, names_rate=False)
-
-
-def _state(kind: str, value: Any, **state: Any) -> Piece:
-    return Piece(((kind, value),), state=state)
-
-
-_BETAS = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-
-_BETA1 = Family(
-    _hyper("beta1", "beta1", ADAM), (0.9, 0.5, 0.8, 0.95, 0.99, 0.999, 0.0), 0.01, 0.9999
-)
-_BETA2 = Family(
-    _hyper("beta2", "beta2", ADAM), (0.999, 0.99, 0.9, 0.95, 0.98, 0.9999), 0.01, 0.99999
-)
-_EPSILON = Family(
-    _hyper("epsilon", "epsilon", WITH_EPSILON),
-    (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 1e-10),
-    1e-10,
-    10.0,
-)
-_L2 = Family(
-    _change("L2 in the gradient", rules.with_l2),
-    (0.01, 0.1, 1e-3, 1e-4, 5e-4, 1e-5, 1.0, 0.02, 0.05, 0.5),
-)
-FAMILIES: List[Family] = [
-    _EPSILON,
-    _BETA1,
-    _BETA2,
-    Family(_change("gradient scaled", rules.scaled), (-1.0, 0.1, 0.01, 0.5, 2.0, 10.0), 1e-6, 1e3),
-    _L2,
-    Family(
-        _change("clipped by value", rules.clipped_by_value),
-        (1.0, 5.0, 0.5, 10.0, 0.1, 0.25),
-        1e-3,
-    ),
-    Family(
-        _change("clipped by norm", rules.clipped_by_norm),
-        (1.0, 5.0, 10.0, 0.5, 0.1, 100.0),
-        1e-3,
-    ),
-    Family(
-        _change("clipped by global norm", rules.clipped_by_global_norm),
-        (1.0, 5.0, 10.0, 0.5, 0.1, 100.0),
-        1e-3,
-    ),
-    Family(
-        lambda value: Piece(
-            (("other optimizer", f"momentum {value:g}"),),
-            hyper={"momentum": value},
-            needs=("Momentum", "RMSProp", "CenteredRMSProp"),
-        ),
-        (0.9, 0.95, 0.99, 0.5, 0.0),
-        0.01,
-        0.9999,
-    ),
-]
-_AFTER_CORRECTION = _adam("epsilon place", "after the correction", place="after the correction")
-_INSIDE_ROOT = _adam("epsilon place", "inside the root", place="inside the root")
-_INSIDE_CORRECTED_ROOT = _adam(
-    "epsilon place", "inside the corrected root", place="inside the corrected root"
-)
-_AMSGRAD = _adam("amsgrad", None, amsgrad=True)
-PIECES: List[Piece] = [
-    _AFTER_CORRECTION,
-    _INSIDE_ROOT,
-    _INSIDE_CORRECTED_ROOT,
-    Piece((("beta1", 0.999), ("beta2", 0.9)), hyper={"beta1": 0.999, "beta2": 0.9}, needs=ADAM),
-    Piece((("beta1", 0.5), ("beta2", 0.9)), hyper={"beta1": 0.5, "beta2": 0.9}, needs=ADAM),
-    Piece((("beta1", 0.9), ("beta2", 0.999)), hyper={"beta1": 0.9, "beta2": 0.999}, needs=ADAM),
-    _adam("bias correction", "none", correction="none"),
-    _adam("bias correction", "first moment only", correction="first moment"),
-    _adam("bias correction", "second moment only", correction="second moment"),
-    _adam("bias correction", "without the root", correction="without the root"),
-    _adam("step counter", "starts at 2", correction="one ahead"),
-    _adam("step counter", "starts at 3", correction="two ahead"),
-    _adam("nesterov", None, nesterov="one step ahead"),
-    _adam("nesterov", None, nesterov="own correction"),
-    _adam("nesterov", None, nesterov="one step ahead", place="after the correction"),
-    _adam("nesterov", None, nesterov="own correction", place="after the correction"),
-    _AMSGRAD,
-    _adam("lazy adam", None, lazy=True),
-    _adam("other optimizer", "adam with |g|", second="absolute"),
-    _adam("other optimizer", "adam with |g|, no root", second="absolute", root=False),
-    _adam("other optimizer", "adam without a root", root=False),
-    Piece(
-        (("nesterov", None),),
-        rule=rules.pytorch_nadam,
-        cells=4,
-        needs=ADAM,
-    ),
-    Piece((("nesterov", None),), rule=rules.momentum(None, False), needs=("Momentum",)),
-    Piece((("nesterov", None),), rule=rules.momentum(None, True), needs=("Momentum",)),
-    Piece(
-        (("other optimizer", "rmsprop, not centered"),),
-        rule=rules.rms_prop_not_centered,
-        needs=("CenteredRMSProp",),
-    ),
-    Piece(
-        (("other optimizer", "rmsprop of pytorch"),),
-        rule=rules.rms_prop(None, False, None),
-        cells=1,
-        needs=("RMSProp", "CenteredRMSProp"),
-    ),
-    Piece(
-        (("other optimizer", "adagrad from zero"),),
-        rule=rules.adagrad_of_pytorch,
-        cells=1,
-        needs=("Adagrad",),
-    ),
-    _optimizer("sgd", rules.gradient_descent, 0),
-    _optimizer("momentum", rules.momentum(0.9, False), 1),
-    _optimizer("nesterov momentum", rules.momentum(0.9, True), 1),
-    _optimizer("rmsprop", rules.rms_prop(0.9, True, 1e-10), 1, 1.0),
-    _optimizer("rmsprop of pytorch", rules.rms_prop(0.99, False, 1e-8), 1),
-    _optimizer("rmsprop of keras", rules.rms_prop(0.9, True, 1e-7), 1),
-    _optimizer("adagrad", rules.adagrad, 1, 0.1),
-    _optimizer("adagrad from zero", rules.adagrad_of_pytorch, 1),
-    _optimizer("adamax", rules.adamax, 2, **_BETAS),
-    _optimizer("adam", rules.adam(), 2, **_BETAS),
-    *(
-        Piece((("gradients accumulate", None),), (change,), state={"is_dense": True})
-        for change in (rules.accumulated, rules.accumulated_by_task)
-    ),
-    Piece((("gradients stale", None),), (rules.stale,)),
-    _state("variable updated late", None, late=True),
-    *(
-        _state("precision of variables", name, rounding=function)
-        for name, function in PRECISIONS.items()
-        if name != "tf32"
-    ),
-]
-
-
-PIECES += [
-    Piece(
-        (("step counter", "once a variable"),),
-        needs=ADAM,
-        state={"counter": lambda now, position, k=k: now.runs * len(now.gradients) + k},
-    )
-    for k in (1, 2, 3, 4)
-]
-
-#: What is fitted together with shared state: epsilon, beta1, beta2.
-FITTED_WITH_STATE = [_EPSILON, _BETA1, _BETA2]
-#: What is tried together with another mistake first: the defaults of other frameworks.
-USUAL: List[Piece] = [
-    _AFTER_CORRECTION,
-    _EPSILON.make(1e-7),
-    _INSIDE_ROOT,
-    _INSIDE_CORRECTED_ROOT,
-    *(_EPSILON.make(value) for value in (1e-6, 1e-5, 1e-3)),
-    *(_L2.make(value) for value in (0.01, 0.1)),
-    _AMSGRAD,
-]
-
-#: Tried after other values, which it is often not told apart from.
-NO_EPSILON = Piece((("epsilon", 0.0),), hyper={"epsilon": 0.0}, adam={"place": ""}, needs=ADAM)
-
-#: How an added bias may be trained: as the weights of the graph, or by these pieces.
-BIAS_RULES: List[Optional[Piece]] = [None, *USUAL[:2]]
-
-
-# What the state of the optimizers does. Each is one program of all tasks.
-
-
-def _each_step(now: Now, before: Optional[str]) -> bool:
-    return True
-
-
-def _on_change(now: Now, before: Optional[str]) -> bool:
-    return before is not None and before != now.task
-
-
-def _every(n: int) -> Callable[[Now, Optional[str]], bool]:
-    """Return whether a multiple of n runs of all tasks lies between two runs of a task."""
-
-    def is_another(now: Now, before: Optional[str]) -> bool:
-        key = "block", now.task
-        last, now.memory[key] = now.memory.get(key), now.at // n
-        return last != now.memory[key]
-
-    return is_another
-
-
-def _every_run(n: int) -> Callable[[Now, Optional[str]], bool]:
-    return lambda now, before: now.runs % n == 0
-
-
-def _skips(n: int, phase: int) -> Callable[[Now], bool]:
-    return lambda now: now.at % n == phase
-
-
-STATES: List[Piece] = [
-    _state("state reset", "each step", reset=_each_step),
-    _state("state reset", "slots each step", reset=_each_step, resets_powers=False),
-    *(_state("state reset", f"every {n}", reset=_every(n)) for n in (2, 3, 4, 5)),
-    *(_state("state reset", f"every {n}", reset=_every_run(n)) for n in (2, 3, 4, 5)),
-    _state("state reset", "on task change", reset=_on_change),
-    _state("step counter", "stays at 1", counter=lambda now, position: 1),
-    _state("step counter", "every second run", counter=lambda now, position: now.runs // 2 + 1),
-    *(
-        _state("step skipped", f"every {n}", rests=_skips(n, phase))
-        for n in (2, 3, 4, 5)
-        for phase in (n - 1, 0)
-    ),
-    _state("step skipped", "the first", rests=lambda now: now.at == 0),
-]
-
-
-def borrowing(tasks: Iterable[str]) -> List[Piece]:
-    """Return what moves weights that a run does not train, by the gradients of another task."""
-    return [_state("trains more", None, borrows=task) for task in sorted(tasks)]
-
-
-def sharing(tasks: Sequence[str]) -> List[Tuple[Tuple[str, ...], Piece]]:
-    """Return the ways in which tasks may share slots and step counters, with these tasks."""
-    groups: List[Tuple[str, ...]] = [tuple(tasks)]
-    if len(tasks) > 2:
-        groups += [(a, b) for i, a in enumerate(tasks) for b in tasks[i + 1 :]]
-    found = []
-    for group in groups:
-        owner = dict.fromkeys(group, group[0])
-        found += [
-            (group, _state("slots shared", None, slots=owner, powers=owner)),
-            (group, _state("slots shared", None, slots=owner, powers=owner, counts_updates=True)),
-            (group, _state("slots shared", None, slots=owner)),
-            (group, _state("powers shared", None, powers=owner)),
-        ]
-    everything = {"slots": {"*": "all"}, "powers": {"*": "all"}, "zeros": True}
-    for counts_updates in (False, True):
-        state = {**everything, "counts_updates": counts_updates}
-        edits = (("slots shared", None), ("trains more", None))
-        found.append((tuple(tasks), Piece(edits, state=state)))
-    return found

@@ -25,7 +25,7 @@ from tf1_mtl.baseline.error_bounds import (
 
 
 class Undecided(Exception):
-    """An operation needs a definite number, and rounding leaves two or more possible."""
+    """Reports that an operation needs a definite number, and rounding leaves several possible."""
 
 
 def choose(condition: Operand, a: Operand, b: Operand) -> Any:

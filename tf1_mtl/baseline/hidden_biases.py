@@ -9,14 +9,15 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.atoms import places_of
 from tf1_mtl.baseline.case import Case, Step
 from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
-from tf1_mtl.baseline.edits import PRODUCTS, Edit
+from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.evaluator import Plan
+from tf1_mtl.baseline.graph_edits import PRODUCTS
 from tf1_mtl.baseline.judge import judge
+from tf1_mtl.baseline.mutations import places_of
 from tf1_mtl.baseline.port_run import Port, run_port
-from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
+from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output, variable_of
 
 LARGE = 2.0**24  #: the largest number of the huge feeds
 #: Beside a number so large a bias is a rounding error, and it changes no sign of the smallest.
@@ -33,7 +34,7 @@ NOTE = (
 def diagnose_with_biases(
     port: Port, cases: Sequence[Case], biased: Tuple[str, ...]
 ) -> Optional[Diagnosis]:
-    """Return what a port with biases does otherwise; None where it is not explained.
+    """Returns what a port with biases does otherwise; None where it is not explained.
 
     Args:
       port: As for `check`.
@@ -55,7 +56,7 @@ def diagnose_with_biases(
 
 
 def _with_huge_feeds(case: Case) -> Iterator[Case]:
-    """Yield a case with feeds times a power of two, where that makes biases small."""
+    """Yields a case with feeds times a power of two, where that makes biases small."""
     steps = case.steps[:STEPS]
     floats = [x for step in steps for x in step.feeds.values() if np.asarray(x).dtype.kind == "f"]
     largest = max((float(np.abs(x).max(initial=0)) for x in floats), default=0.0)
@@ -68,21 +69,21 @@ def _with_huge_feeds(case: Case) -> Iterator[Case]:
 
 
 def _sums_squares(case: Case) -> bool:
-    """Return whether all losses are `l2_loss` of layers that pass on what is large."""
+    """Returns whether all losses are `l2_loss` of layers that pass on what is large."""
     nodes = needed_nodes(case.graph.nodes, [task.loss for task in case.tasks.values() if task.loss])
     known = (*PRODUCTS, "Relu", "Sub", "Add", "AddV2", "L2Loss", "Identity", "Placeholder")
     return all(x.op in known or variable_of(nodes, x.name) for x in nodes.values())
 
 
 def _is_far_off(case: Case, step: Step) -> bool:
-    """Return whether the error of a step is large beside what a bias adds to it."""
+    """Returns whether the error of a step is large beside what a bias adds to it."""
     labels = [x for name, x in step.feeds.items() if name != case.feeds.get("X")]
     squares = sum(float((np.asarray(x, np.float64) ** 2).sum()) for x in labels)
     return step.loss is not None and float(step.loss) > 1e-2 * squares
 
 
 def _hides_biases(case: Case, step: Step) -> bool:
-    """Return whether all that activations take is large."""
+    """Returns whether all that activations take is large."""
     taken = [case.graph.nodes[x].data_inputs[0] for x in places_of(case, step.task).activations]
     plan = Plan(case.graph, taken, step.feeds)
     values = plan.run(step.feeds, case.initial, bounds=False).values
@@ -95,7 +96,7 @@ def _fed(step: Step, feeds: Mapping[str, np.ndarray]) -> Step:
 
 
 def biased_activations(port: Port, cases: Sequence[Case]) -> Tuple[str, ...]:
-    """Return the activations before which a port adds something, from losses of zero feeds."""
+    """Returns the activations before which a port adds something, from losses of zero feeds."""
     if not all(map(_sums_squares, cases)):
         return ()
     firsts: Dict[str, Tuple[Case, Step]] = {}
@@ -104,7 +105,7 @@ def biased_activations(port: Port, cases: Sequence[Case]) -> Tuple[str, ...]:
             firsts.setdefault(step.task, (case, step))
     found: Dict[str, bool] = {}
     tasks = [task for task, (case, _) in firsts.items() if case.tasks[task].loss]
-    for task in sorted(tasks, key=lambda t: len(_nodes(firsts[t][0], t))):
+    for task in sorted(tasks, key=lambda t: len(firsts[t][0].loss_nodes(t))):
         case, step = firsts[task]
         without = _loss_of_zeros(port, case, step, ())
         for place in places_of(case, task).activations:
@@ -115,13 +116,9 @@ def biased_activations(port: Port, cases: Sequence[Case]) -> Tuple[str, ...]:
     return tuple(place for place, is_biased in found.items() if is_biased)
 
 
-def _nodes(case: Case, task: str) -> Mapping[str, Node]:
-    return needed_nodes(case.graph.nodes, [case.tasks[task].loss])
-
-
 def _weights_after(case: Case, task: str, place: str) -> List[str]:
-    """Return the variables by which what an activation gives is multiplied."""
-    nodes = needed_nodes(case.graph.nodes, [case.tasks[task].loss])
+    """Returns the variables by which what an activation gives is multiplied."""
+    nodes = case.loss_nodes(task)
     return [
         variable_of(nodes, node.data_inputs[1]) or ""
         for node in nodes.values()
@@ -131,7 +128,7 @@ def _weights_after(case: Case, task: str, place: str) -> List[str]:
 
 
 def _loss_of_zeros(port: Port, case: Case, step: Step, after: Sequence[str]) -> float:
-    """Return the loss for zero feeds and zero weights, but for large ones after an activation."""
+    """Returns the loss for zero feeds and zero weights, but for large ones after an activation."""
     zeros = _fed(step, {name: np.zeros_like(x) for name, x in step.feeds.items()})
     initial = dict(case.initial)
     for variable in case.weights.values():

@@ -1,16 +1,26 @@
-"""Compares the losses that a port returned with those of a model."""
+"""Compares the losses that a port returned with those of models."""
 
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+import itertools
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline import catalogue
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
+from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances
+from tf1_mtl.baseline.mutations import NOTHING, Forward, Mutation, in_order
+from tf1_mtl.baseline.port_run import PortRun
+from tf1_mtl.baseline.recorded_graph import node_and_output
 
+EQUAL_FORMULA_ULPS = 2
+MODELS = 500  #: that are kept
+SAMPLES = 24  #: losses of a task that are compared
 LEAST = 1e-12  #: a loss that is smaller is rounding
 
 
 class Sample(NamedTuple):
-    """One observed loss."""
+    """Describes one observed loss."""
 
     run: int
     at: int
@@ -20,31 +30,171 @@ class Sample(NamedTuple):
     at_after: bool = False  #: whether it is the loss of the weights after the step
 
     def loosened(self, room: float) -> "Sample":
-        """Return the sample with more room for another rounding."""
+        """Returns the sample with more room for another rounding."""
         return self._replace(tolerance=self.tolerance + room, sharp=self.sharp + room)
 
 
-def in_turn(lists: Sequence[List[Sample]]) -> List[Sample]:
-    """Return the first of each list, then the second of each, and so on."""
-    longest = max(map(len, lists), default=0)
-    return [one[i] for i in range(longest) for one in lists if i < len(one)]
+class LossComparison:
+    """Compares the losses of models with those that a port returned."""
+
+    def __init__(
+        self,
+        runs: Sequence[PortRun],
+        tolerances: Sequence[Tolerances],
+        check_time: Callable[[], None],
+    ) -> None:
+        """Takes what the port did.
+
+        Args:
+          runs: What the port did.
+          tolerances: The error bounds of each run.
+          check_time: Raises an exception when the time is up.
+        """
+        self.runs, self.tolerances, self.check_time = runs, tolerances, check_time
+        self.tasks: Dict[str, int] = {}  #: those with a loss, with the first run that has steps
+        for number, run in enumerate(runs):
+            for step in run.case.steps[: run.steps]:
+                if run.case.tasks[step.task].loss:
+                    self.tasks.setdefault(step.task, number)
+        self._models: Dict[Any, ModelRun] = {}
+        self._values: Dict[Any, float] = {}
+
+    def first_steps(self) -> "LossComparison":
+        """Returns the comparison of the first step of each run."""
+        firsts = [
+            run._replace(before=run.before[:1], after=run.after[:1], losses=run.losses[:1])
+            for run in self.runs
+        ]
+        return LossComparison(firsts, self.tolerances, self.check_time)
+
+    def case(self, task: str) -> Case:
+        """Returns the first case with steps of a task."""
+        return self.runs[self.tasks[task]].case
+
+    def loss_node(self, forward: Forward, task: str) -> str:
+        """Returns the operation of the recorded graph that gives the loss of a task."""
+        model = self._model_run(forward.mutations, self.tasks[task]).model
+        return node_and_output(self.case(task).tasks[model.returned(task)].loss)[0]
+
+    def samples(self, task: str) -> List[Sample]:
+        """Returns the observed losses of a task, of all runs in turn."""
+        by_run = [
+            [
+                self._sample(number, i)
+                for i in range(run.steps)
+                if run.case.steps[i].task == task and np.isfinite(run.losses[i])
+            ]
+            for number, run in enumerate(self.runs)
+        ]
+        turns = itertools.zip_longest(*by_run)
+        return [sample for turn in turns for sample in turn if sample][:SAMPLES]
+
+    def _sample(self, run: int, index: int) -> Sample:
+        observed, bound = self.runs[run].losses[index], self.tolerances[run][index][0]
+        sharp = max(bound, EQUAL_FORMULA_ULPS * 2 * UNIT * abs(observed))
+        tolerance = 3 * bound + 1e-5 * abs(observed) + LEAST
+        return Sample(run, index, observed, tolerance, sharp)
+
+    def is_right(self, task: str) -> bool:
+        """Returns whether the losses of a task are those of TensorFlow."""
+        return self.fits(NOTHING, task, self.samples(task))
+
+    def ratios(self, task: str) -> np.ndarray:
+        """Returns the losses of a task over those of TensorFlow."""
+        samples = self.samples(task)
+        found, _ = ratios_of(self.predicted(NOTHING, task, samples), samples)
+        return found[~np.isnan(found)]
+
+    def fits(self, forward: Forward, task: str, samples: Sequence[Sample]) -> bool:
+        """Returns whether a model explains all samples."""
+        return bool(samples) and all(
+            abs(s.observed - predicted)
+            <= forward.slack + error + (s.sharp if predicted == right else s.tolerance)
+            for s, (predicted, error), right in zip(
+                samples,
+                self._predictions(forward, task, samples),
+                (loss for loss, _ in self._predictions(NOTHING, task, samples)),
+            )
+        )
+
+    def fits_but_for_a_factor(self, forward: Forward, task: str, samples: Sequence[Sample]) -> bool:
+        """Returns whether a model may explain samples of one run, if its loss is multiplied."""
+        loose = [s.loosened(forward.slack) for s in samples]
+        # Two samples refute most models.
+        return all(may_fit(self.predicted(forward, task, p), p) for p in (loose[:2], loose))
+
+    def predicted(self, forward: Forward, task: str, samples: Sequence[Sample]) -> np.ndarray:
+        """Returns the losses of a model for the samples; NaN where it cannot be evaluated."""
+        return np.array([loss for loss, _ in self._predictions(forward, task, samples)])
+
+    def _predictions(
+        self, forward: Forward, task: str, samples: Sequence[Sample]
+    ) -> Iterator[Tuple[float, float]]:
+        """Yields the loss of a model for each sample, and the error of what it trains unseen."""
+        self.check_time()
+        is_hidden = any(mutation.is_hidden for mutation in forward.mutations)
+        bounded: Dict[int, ModelRun] = {}
+        for sample in samples:
+            model = self._model_run(forward.mutations, sample.run).model
+            if not is_hidden:
+                yield self.value(forward, model.case.tasks[model.returned(task)].loss, sample), 0.0
+                continue
+            if sample.run not in bounded:
+                bounded[sample.run] = ModelRun(model, self.runs[sample.run], bounds=True)
+            try:
+                loss = bounded[sample.run].step(sample.at).loss
+                yield float(value_of(loss)), 3 * float(np.max(error_of(loss)))
+            except DoesNotFit:
+                yield np.nan, 0.0
+
+    def value(self, forward: Forward, tensor: str, sample: Sample) -> float:
+        """Returns a number in the step of a sample; NaN where it cannot be evaluated."""
+        key = forward.mutations, tensor, sample.run, sample.at, sample.at_after
+        if key not in self._values:
+            try:
+                self._values[key] = float(self._tensor(forward, tensor, sample))
+            except DoesNotFit:
+                self._values[key] = np.nan
+        return self._values[key]
+
+    def shape(self, loss: str, sample: Sample) -> Tuple[int, ...]:
+        """Returns the shape of the input of a loss operation."""
+        x = self.runs[sample.run].case.graph.nodes[loss].data_inputs[0]
+        return np.shape(self._tensor(NOTHING, x, sample))
+
+    def _tensor(self, forward: Forward, tensor: str, sample: Sample) -> np.ndarray:
+        run, model_run = self.runs[sample.run], self._model_run(forward.mutations, sample.run)
+        weights = (run.after if sample.at_after else run.before)[model_run.model.source(sample.at)]
+        return model_run.value(tensor, sample.at, weights)
+
+    def _model_run(self, mutations: Tuple[Mutation, ...], number: int) -> ModelRun:
+        """Returns a run with some edits; what was made before is kept."""
+        mutations = in_order(mutations)
+        if (mutations, number) not in self._models:
+            if len(self._models) > MODELS:
+                self._models.clear()
+            run = self.runs[number]
+            model = Model(run.case)
+            if mutations:
+                model = mutations[-1].apply(self._model_run(mutations[:-1], number).model)
+            self._models[mutations, number] = ModelRun(model, run)
+        return self._models[mutations, number]
 
 
-def with_slack(slack: float, samples: Sequence[Sample]) -> List[Sample]:
-    """Return samples with room for the rounding of the edits of a model."""
-    return [s._replace(tolerance=s.tolerance + slack) for s in samples]
+# What the ratios of losses say
 
 
 def may_fit(predicted: np.ndarray, samples: Sequence[Sample]) -> bool:
-    """Return whether samples of one run are right but for a factor."""
+    """Returns whether samples of one run are right but for a factor."""
     if not np.isfinite(predicted).all():
         return False
     ratios, errors = ratios_of(predicted, samples)
-    return len(samples) < 2 or common_ratio(ratios, errors) is not None
+    says_nothing = len(samples) < 2 or bool(np.isnan(ratios).all())
+    return says_nothing or common_ratio(ratios, errors) is not None
 
 
 def ratios_of(predicted: np.ndarray, samples: Sequence[Sample]) -> Tuple[np.ndarray, np.ndarray]:
-    """Return observed / predicted with errors; NaN where the numbers say nothing."""
+    """Returns observed / predicted with errors; NaN where the numbers say nothing."""
     observed = np.array([s.observed for s in samples])
     tolerance = np.array([s.tolerance for s in samples])
     with np.errstate(all="ignore"):
@@ -55,7 +205,7 @@ def ratios_of(predicted: np.ndarray, samples: Sequence[Sample]) -> Tuple[np.ndar
 
 
 def common_ratio(ratios: np.ndarray, errors: np.ndarray) -> Optional[float]:
-    """Return the ratio that all have in common, or None."""
+    """Returns the ratio that all have in common, or None."""
     known = ~np.isnan(ratios)
     if not known.any() or not np.isfinite(ratios[known]).all():
         return None
@@ -64,18 +214,8 @@ def common_ratio(ratios: np.ndarray, errors: np.ndarray) -> Optional[float]:
     return best if np.all(np.abs(ratios[known] - best) <= 2 * errors[known]) else None
 
 
-def nice(value: float, errors: np.ndarray) -> float:
-    """Return the shortest decimal that is within the error of a number."""
-    room = float(np.nanmin(errors)) if np.size(errors) else 0.0
-    for digits in range(1, 9):
-        short = float(f"{value:.{digits}g}")
-        if abs(short - value) <= max(2 * room, 3e-7 * abs(value)):
-            return short
-    return value
-
-
 def rounding_of(samples: Sequence[Sample]) -> Optional[Tuple[str, List[Sample]]]:
-    """Return to what all losses are rounded, and the samples with room for it."""
+    """Returns to what all losses are rounded, and the samples with room for it."""
     observed = np.array([s.observed for s in samples])
     if len(samples) < 4:
         return None
@@ -95,17 +235,3 @@ def rounding_of(samples: Sequence[Sample]) -> Optional[Tuple[str, List[Sample]]]
             unit, least = (2.0**-11, 2.0**-25) if name == "float16" else (2.0**-8, 0.0)
             return name, [s.loosened(1.01 * max(unit * abs(s.observed), least)) for s in samples]
     return None
-
-
-def late(losses: Sequence[float], index: int) -> Optional[float]:
-    return losses[index + 1] if index + 1 < len(losses) else None
-
-
-def from_running_mean(losses: Sequence[float], index: int) -> Optional[float]:
-    if not index:
-        return losses[0]
-    return (index + 1) * losses[index] - index * losses[index - 1]
-
-
-def from_smoothed(losses: Sequence[float], index: int) -> Optional[float]:
-    return (losses[index] - 0.9 * losses[index - 1]) / 0.1 if index else losses[0]

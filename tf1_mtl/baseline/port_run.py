@@ -216,17 +216,21 @@ class _Caller:
 
 def _arguments(case: Case, step: Step) -> Tuple[Any, ...]:
     """Returns what `step` of the port is called with."""
-    by_name = {
+    named = named_feeds(case, step)
+    if not case.is_article:
+        return step.task, named
+    return (step.task, *(named[name] for name in ("X", "Y1", "Y2")))
+
+
+def named_feeds(case: Case, step: Step) -> Dict[str, np.ndarray]:
+    """Returns what a port is fed, by name: zeros for a label of the article that is not fed."""
+    named = {
         name: step.feeds[tensor] for name, tensor in case.feeds.items() if tensor in step.feeds
     }
-    if not case.is_article:
-        return step.task, by_name
-    X = by_name["X"]
-    labels = []
-    for label in ("Y1", "Y2"):
+    for label in ("Y1", "Y2") if case.is_article else ():
         outputs = case.initial[case.weights["share_" + label]].shape[1]
-        labels.append(by_name.get(label, np.zeros((len(X), outputs), np.float32)))
-    return (step.task, X, *labels)
+        named.setdefault(label, np.zeros((len(named["X"]), outputs), np.float32))
+    return named
 
 
 def _numbers(what: str, value: Any) -> np.ndarray:

@@ -1,11 +1,11 @@
 """Finds the article in a recorded graph, by structure: names are data, never asked.
 
-A graph is the article's when it holds exactly two losses of this form, on the same X and share_W,
-and no optimizers but an Adam for one loss, for the other or for their sum, one each at most:
+A graph is that of the article if it holds exactly two losses of this form, on the same X and
+share_W. Its optimizers are Adams: at most one for each loss, and one for their sum.
 
     L2Loss(Y1 - Relu(MatMul(Relu(MatMul(X, share_W)), share_Y1)))
 
-The first one made is task 1's.
+The loss that was made first is that of task 1.
 """
 
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Set
@@ -27,9 +27,9 @@ _MOVES = {
 
 
 class Article(NamedTuple):
-    """The parts of the article in a graph."""
+    """Names the parts of the article in a graph."""
 
-    names: Mapping[str, str]  #: TensorFlow's names of X, share_W, Y1_Loss, ...
+    names: Mapping[str, str]  #: the names in the graph of X, share_W, Y1_Loss, ...
     updates: Mapping[str, FrozenSet[str]]  #: the ApplyAdam operations of each task
     beta_powers: FrozenSet[str]  #: variables
 
@@ -54,7 +54,7 @@ def find_article(graph: RecordedGraph) -> Optional[Article]:
 
 
 def short_name(updates: Mapping[str, Optional[str]], article: Optional[Article]) -> str:
-    """Returns the article's name of the step that makes these updates, or "" if it is not one.
+    """Returns the name in the article of the step that makes these updates, or "".
 
     Args:
       updates: The variable that each operation changes.

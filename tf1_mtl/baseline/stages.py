@@ -1,4 +1,4 @@
-"""The stages of a step, and which of them a wrong update shows."""
+"""Names the stages of a step, and finds the one that a wrong update shows."""
 
 from typing import List, NamedTuple, Tuple
 
@@ -15,7 +15,7 @@ RETURNED, FORWARD, GRADIENTS, EITHER, OPTIMIZER, LONG_RUN = STAGES = (
 
 
 class Move(NamedTuple):
-    """What one step did to one variable: arrays of its shape, in float64."""
+    """Holds what one step did to one variable: arrays of its shape, in float64."""
 
     weights: np.ndarray  #: before the step
     expected: np.ndarray
@@ -25,7 +25,7 @@ class Move(NamedTuple):
 
     @property
     def is_decay(self) -> bool:
-        """Whether what is wrong, if anything, is a fixed part of each weight."""
+        """Returns whether what is wrong, if anything, is a fixed part of each weight."""
         wrong = self.obtained - self.expected
         squares = (self.weights**2).sum()
         rate = (wrong * self.weights).sum() / squares if squares else 0.0
@@ -34,7 +34,7 @@ class Move(NamedTuple):
 
     @property
     def is_right(self) -> np.ndarray:
-        """Which elements moved, and as they should."""
+        """Returns which elements moved as they should."""
         moved = np.abs(self.expected) > self.error
         return moved & (np.abs(self.obtained - self.expected) <= self.error)
 
@@ -44,10 +44,10 @@ def stage_of_update(
 ) -> Tuple[str, List[str]]:
     """Tells wrong gradients from a wrong optimizer.
 
-    An Adam's first update of a variable goes against its gradient's sign, so the sign shows. A move
-    the other way, or where the gradient is zero, may still be momentum left by an earlier step, and
-    one in proportion to the weights is their decay. A variable that rests while others move as they
-    should gets no gradient; where all rest, the optimizer may do nothing.
+    The first update of a variable by Adam goes against the sign of its gradient, so the sign shows.
+    A move the other way, or where the gradient is zero, may still be momentum of an earlier step.
+    A move in proportion to the weights is their decay. A variable that rests while others move as
+    they should gets no gradient. Where all rest, the optimizer may do nothing.
 
     Args:
       moves: Of the variables that are not where they should be, and of those that are.
@@ -72,4 +72,4 @@ def stage_of_update(
         doubtful |= bool(opposite.any() or stirs.any() or (some_are_right and rests.any()))
     if doubtful or all_rest:
         return EITHER, []
-    return OPTIMIZER, ["every gradient's sign, as this task's first update shows it"]
+    return OPTIMIZER, ["the sign of every gradient, as the first update of this task shows it"]

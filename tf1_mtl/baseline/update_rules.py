@@ -1,16 +1,20 @@
-"""What wrong ports do to gradients and in their optimizers, for `simulation.Program`.
+"""Holds what wrong ports do to gradients and in their optimizers, for `replay.Program`.
 
 A change maps a gradient to another one. A rule sets cells (the weight, then its slots) from the
 hyper-parameters of the graph and the gradient. Both take float64 arrays or `ErrorBounded`.
 """
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List
 
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.error_bounds import ErrorBounded, precision_of, value_of
-from tf1_mtl.baseline.simulation import Change, Now, Rule
+from tf1_mtl.baseline.model import HYPER, Update
+from tf1_mtl.baseline.operations import OPERATIONS
+from tf1_mtl.baseline.operations.optimizers import SIGNATURES
+from tf1_mtl.baseline.recorded_graph import Node
+from tf1_mtl.baseline.replay import Change, Now, Rule
 
 # Changes of gradients
 
@@ -32,7 +36,7 @@ def clipped_by_value(limit: float) -> Change:
 
 
 def norm(*gradients: Any) -> Any:
-    """Return the root of the sum of all squares."""
+    """Returns the root of the sum of all squares."""
     total: Any = 0.0
     for g in gradients:
         total = eb.total(g * g) + total
@@ -52,12 +56,12 @@ def clipped_by_global_norm(limit: float) -> Change:
 
 
 def accumulated(now: Now, g: Any) -> Any:
-    """Add the gradients of a variable over all runs."""
+    """Adds the gradients of a variable over all runs."""
     return _summed(now, "sum", g)
 
 
 def accumulated_by_task(now: Now, g: Any) -> Any:
-    """Add the gradients of a variable over the runs of a task."""
+    """Adds the gradients of a variable over the runs of a task."""
     return _summed(now, ("sum", now.task), g)
 
 
@@ -70,7 +74,7 @@ def _summed(now: Now, key: Any, g: Any) -> Any:
 
 
 def stale(now: Now, g: Any) -> Any:
-    """Return the gradient of the run before of the same task; nothing at the first."""
+    """Returns the gradient of the run before of the same task; nothing at the first."""
     key = "stale", now.task
     before, now.memory[key] = now.memory.get(key), g
     is_alike = before is not None and np.shape(value_of(before)) == np.shape(value_of(g))
@@ -111,7 +115,7 @@ def _step_size(hyper: Dict[str, Any], correction: str) -> Any:
 
 
 def _zero_where(condition: np.ndarray, x: Any) -> Any:
-    """Return zero, without an error, where a condition holds, and x elsewhere."""
+    """Returns zero, without an error, where a condition holds, and x elsewhere."""
     if isinstance(x, ErrorBounded):
         value, error = np.where(condition, 0.0, x.value), np.where(condition, 0.0, x.error)
         return ErrorBounded(value, error, precision_of(x))
@@ -127,7 +131,7 @@ def adam(
     second: str = "",
     root: bool = True,
 ) -> Rule:
-    """Return a rule that is Adam but for some of its lines.
+    """Returns a rule that is Adam but for some of its lines.
 
     Args:
       place: Where epsilon is added.
@@ -159,7 +163,7 @@ def adam(
         below = _denominator(root_of, hyper, place) if root else root_of + hyper["epsilon"]
         step = ahead * _step_size(hyper, correction) / below
         if not value_of(hyper["epsilon"]).any():
-            step = _finite(step)
+            step = _zero_where(~np.isfinite(value_of(step)), step)  # zero divided by zero
         if lazy:
             is_zero = value_of(g) == 0
             step = _zero_where(is_zero, step)
@@ -170,18 +174,11 @@ def adam(
     return rule
 
 
-def _finite(step: Any) -> Any:
-    """Return zero where zero was divided by zero."""
-    return _zero_where(~np.isfinite(value_of(step)), step)
-
-
 def pytorch_nadam(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     """NAdam with the momentum schedule of Dozat (2016), as torch.optim and Keras have it."""
     weight, m, v, product, count = cells
     beta1, beta2 = (float(np.float32(value_of(hyper[x]))) for x in ("beta1", "beta2"))
-    t = count.value.ravel()[0] + 1 if not isinstance(count.value, ErrorBounded) else None
-    if t is None:
-        t = count.value.value.ravel()[0] + 1
+    t = np.ravel(value_of(count.value))[0] + 1
     mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (k * 0.004)) for k in (t, t + 1))
     before = np.ravel(value_of(product.value))[0] or 1.0
     now = before * mu
@@ -194,66 +191,28 @@ def pytorch_nadam(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     count.value = count.value + 1.0
 
 
-def _rate(hyper: Dict[str, Any]) -> Any:
-    return hyper.get("rate", 1.0)
-
-
-def gradient_descent(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-    cells[0].value = cells[0].value - g * _rate(hyper)
-
-
-def momentum(factor: Optional[float] = None, nesterov: Optional[bool] = None) -> Rule:
-    """Return momentum; without arguments with the factor and kind of the graph."""
+def of_operation(name: str, **attributes: Any) -> Rule:
+    """Returns the rule of an update operation of TensorFlow, such as "ApplyMomentum"."""
+    number, gradient = SIGNATURES[name]
+    update = Update(Node(name, name, (), attributes), ("",) * number, gradient)
 
     def rule(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-        weight, velocity = cells[:2]
-        by = hyper["momentum"] if factor is None else factor
-        velocity.value = velocity.value * by + g
-        ahead = hyper.get("nesterov") if nesterov is None else nesterov
-        step = g + velocity.value * by if ahead else velocity.value
-        weight.value = weight.value - step * _rate(hyper)
+        values = [{"rate": 1.0, **hyper}[key] for key in HYPER[update.rule]]
+        values.insert(gradient - number, g)
+        OPERATIONS[name].function(update.node, *cells[:number], *values)
 
     return rule
 
 
-def rms_prop(rho: Optional[float], inside: bool, epsilon: Optional[float]) -> Rule:
-    """Return RMSProp; None takes rho or epsilon from the graph."""
-
-    def rule(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-        weight, square = cells[:2]
-        keep = hyper["rho"] if rho is None else rho
-        small = hyper["epsilon"] if epsilon is None else epsilon
-        square.value = eb.average(square.value, g * g, 1.0 - keep)
-        root = eb.sqrt(square.value + small) if inside else eb.sqrt(square.value) + small
-        weight.value = weight.value - g * _rate(hyper) / root
-
-    return rule
+def rms_prop_of_pytorch(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
+    """Applies RMSProp with epsilon outside of the root."""
+    weight, square = cells[:2]
+    square.value = eb.average(square.value, g * g, 1.0 - hyper["rho"])
+    root = eb.sqrt(square.value) + hyper["epsilon"]
+    weight.value = weight.value - g * hyper.get("rate", 1.0) / root
 
 
 def rms_prop_not_centered(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-    """Apply RMSProp with the slots of the centered one, without the mean of gradients."""
+    """Applies RMSProp with the slots of the centered one, without the mean of gradients."""
     weight, _, square, moment = cells
-    square.value = eb.average(square.value, g * g, 1.0 - hyper["rho"])
-    step = g * _rate(hyper) / eb.sqrt(square.value + hyper["epsilon"])
-    moment.value = moment.value * hyper["momentum"] + step
-    weight.value = weight.value - moment.value
-
-
-def adagrad(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-    weight, squares = cells[:2]
-    squares.value = squares.value + g * g
-    weight.value = weight.value - _finite(g * _rate(hyper) / eb.sqrt(squares.value))
-
-
-def adagrad_of_pytorch(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-    weight, squares = cells[:2]
-    squares.value = squares.value + g * g
-    weight.value = weight.value - g * _rate(hyper) / (eb.sqrt(squares.value) + 1e-10)
-
-
-def adamax(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
-    weight, m, largest = cells[:3]
-    m.value = eb.average(m.value, g, 1.0 - hyper["beta1"])
-    largest.value = eb.monotonic(np.maximum, largest.value * hyper["beta2"], abs(g))
-    rate = hyper["rate"] / (1.0 - hyper["beta1_power"])
-    weight.value = weight.value - m.value * rate / (largest.value + hyper["epsilon"])
+    of_operation("ApplyRMSProp")([weight, square, moment], hyper, g)

@@ -1,0 +1,48 @@
+"""Fits numbers to what a port did, and finds the digits that are meant."""
+
+from typing import Callable, Iterator
+
+import numpy as np
+
+
+def nice(value: float, errors: np.ndarray) -> float:
+    """Returns the shortest decimal that is within the error of a number."""
+    room = float(np.nanmin(errors)) if np.size(errors) else 0.0
+    for digits in range(1, 9):
+        short = float(f"{value:.{digits}g}")
+        if abs(short - value) <= max(2 * room, 3e-7 * abs(value)):
+            return short
+    return value
+
+
+def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[float]:
+    """Yields where a function changes its sign between two points of a grid, by bisection."""
+    values = [function(x) for x in grid]
+    for low, high, at_low, at_high in zip(grid, grid[1:], values, values[1:]):
+        if not (np.isfinite(at_low) and np.isfinite(at_high)) or at_low * at_high > 0:
+            continue
+        for _ in range(45):
+            middle = (low + high) / 2
+            at = function(middle)
+            if at_low * at <= 0:
+                high = middle
+            else:
+                low, at_low = middle, at
+        yield (low + high) / 2
+
+
+def least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Returns where a function is least, by golden-section search."""
+    ratio = (5**0.5 - 1) / 2
+    a, b = high - ratio * (high - low), low + ratio * (high - low)
+    at_a, at_b = function(a), function(b)
+    for _ in range(24):
+        if at_a < at_b:
+            high, b, at_b = b, a, at_a
+            a = high - ratio * (high - low)
+            at_a = function(a)
+        else:
+            low, a, at_a = a, b, at_b
+            b = low + ratio * (high - low)
+            at_b = function(b)
+    return (low + high) / 2

@@ -1,0 +1,281 @@
+"""Edits recorded graphs, for ports that compute something else.
+
+Each edit returns a new graph in which the forward operation and its gradient operations are changed
+together. TensorFlow names the gradient operations of `name` `<scope>/name_grad/...`, with one scope
+for each loss: `gradients`, `gradients_1`.
+"""
+
+import re
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.error_bounds import ErrorBounded, value_of
+from tf1_mtl.baseline.operations import OPERATIONS
+from tf1_mtl.baseline.operations.table import gives, updates
+from tf1_mtl.baseline.recorded_graph import (
+    Node,
+    RecordedGraph,
+    canonical,
+    needed_nodes,
+    node_and_output,
+)
+
+
+@gives("Edited")
+def _edited(node: Node, *inputs: Any) -> Any:
+    return node.attributes["function"](*inputs)
+
+
+for _cells in range(1, 5):
+    updates(_cells, f"EditedUpdate{_cells}")(_edited)
+
+
+def edited(name: str, function: Callable[..., Any], *inputs: str) -> Node:
+    """Returns a node that calls a function of its inputs."""
+    return Node(name, "Edited", inputs, {"function": function})
+
+
+def elementwise(
+    function: Callable[[np.ndarray], np.ndarray], least: float = 0.0
+) -> Callable[[Any], Any]:
+    """Returns a function that carries errors through a function of float64 arrays.
+
+    The error covers what changes between `x - error` and `x + error`, a few roundings, and `least`.
+    """
+
+    def bounded(x: Any) -> Any:
+        if not isinstance(x, ErrorBounded):
+            return function(np.asarray(x, np.float64))
+        value = function(x.value)
+        sides = (function(x.value + x.error), function(x.value - x.error))
+        change = np.maximum(*(np.abs(side - value) for side in sides))
+        rounding = 8 * x.precision.unit * np.maximum(np.abs(value), np.abs(x.value))
+        return ErrorBounded(
+            value, change + np.where(x.value == 0, 0, rounding) + least, x.precision
+        )
+
+    return bounded
+
+
+def with_nodes(graph: RecordedGraph, changed: Iterable[Node]) -> RecordedGraph:
+    """Returns a graph in which these nodes replace those of their names, or are new."""
+    return graph._replace(nodes={**graph.nodes, **{node.name: node for node in changed}})
+
+
+class GradientScope(NamedTuple):
+    """Names the gradient operations of one forward operation for one loss."""
+
+    prefix: str  #: "gradients_1/"
+    nodes: Tuple[str, ...]
+    leaving: Tuple[str, ...]  #: tensors that nodes outside of the scope take
+    entering: Tuple[str, ...]  #: tensors of gradients that the scope takes from outside
+
+
+GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)")
+_SCOPE = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)(.+?)_grad/")
+
+
+class _Index(NamedTuple):
+    """Holds what edits look up in a graph."""
+
+    nodes: Mapping[str, Node]  #: of the graph, so that their identity stays taken
+    scopes: Dict[str, Dict[str, List[str]]]  #: by forward operation and prefix
+    users: Dict[str, List[Tuple[str, str]]]  #: by node: who takes which tensor of it
+
+
+_INDEXES: Dict[int, _Index] = {}
+
+
+def _index(graph: RecordedGraph) -> _Index:
+    """Returns the index of a graph, made once while the graph is in use."""
+    if id(graph.nodes) not in _INDEXES:
+        if len(_INDEXES) > 1000:
+            _INDEXES.clear()
+        index = _INDEXES[id(graph.nodes)] = _Index(graph.nodes, {}, {})
+        for name, node in graph.nodes.items():
+            match = _SCOPE.match(name)
+            if match:
+                prefix, forward = match.groups()
+                index.scopes.setdefault(forward, {}).setdefault(prefix, []).append(name)
+            for tensor in node.data_inputs:
+                users = index.users.setdefault(node_and_output(tensor)[0], [])
+                users.append((name, canonical(tensor)))
+    return _INDEXES[id(graph.nodes)]
+
+
+def gradient_scopes(graph: RecordedGraph, name: str) -> List[GradientScope]:
+    """Returns the gradient operations of a forward operation, one scope for each loss."""
+    index = _index(graph)
+    forward = {name, *(node_and_output(x)[0] for x in graph.nodes[name].data_inputs)}
+    found = []
+    for prefix, nodes in index.scopes.get(name, {}).items():
+        inside = set(nodes)
+        leaving: Dict[str, None] = {}
+        entering: Dict[str, None] = {}
+        for inner in nodes:
+            for user, tensor in index.users.get(inner, ()):
+                if user not in inside:
+                    leaving[tensor] = None
+            for tensor in graph.nodes[inner].data_inputs:
+                source = node_and_output(tensor)[0]
+                if source not in inside and source not in forward and source.startswith(prefix):
+                    entering[tensor] = None
+        found.append(GradientScope(prefix, tuple(nodes), tuple(leaving), tuple(entering)))
+    return found
+
+
+def replace_pointwise(
+    graph: RecordedGraph,
+    name: str,
+    function: Optional[Callable[[Any], Any]],
+    slope: Callable[[Any, Any], Any],
+) -> RecordedGraph:
+    """Replaces an operation of one input and its gradient.
+
+    Args:
+      graph: The graph.
+      name: The operation.
+      function: Of the input; None keeps the forward operation.
+      slope: From the gradient from above and the input to the gradient below.
+    """
+    node = graph.nodes[name]
+    x = node.data_inputs[0]
+    changed = [] if function is None else [edited(name, function, x, *_controls(node))]
+    for scope in gradient_scopes(graph, name):
+        if len(scope.leaving) == 1 and len(scope.entering) == 1:
+            target = node_and_output(scope.leaving[0])[0]
+            changed.append(edited(target, slope, scope.entering[0], x))
+    return with_nodes(graph, changed)
+
+
+def _controls(node: Node) -> Tuple[str, ...]:
+    return tuple("^" + name for name in node.control_inputs)
+
+
+def scale_output(
+    graph: RecordedGraph, name: str, factor: Callable[[Tuple[int, ...]], float]
+) -> RecordedGraph:
+    """Multiplies the output of an operation, and the gradients that flow into it.
+
+    Args:
+      graph: The graph.
+      name: The operation.
+      factor: Gives the number from the shape of the first input.
+    """
+    inputs = graph.nodes[name].data_inputs
+
+    def scaled(y: Any, *x: Any) -> Any:
+        return y * factor(np.shape(value_of(x[0])) if x else ())
+
+    changed = wrapped(graph, name, scaled, *inputs[:1])
+    for scope in gradient_scopes(graph, name):
+        for tensor in scope.leaving:
+            changed += wrapped(graph, node_and_output(tensor)[0], scaled, *inputs[:1])
+    return with_nodes(graph, changed)
+
+
+def wrapped(
+    graph: RecordedGraph, name: str, function: Callable[..., Any], *more: str
+) -> List[Node]:
+    """Returns nodes by which the output of a node passes through a function.
+
+    Args:
+      graph: The graph.
+      name: The node.
+      function: Of the output and of more tensors.
+      more: These tensors.
+    """
+    inner = name + "/before the edit"
+    while inner in graph.nodes:
+        inner += " "
+    return [graph.nodes[name]._replace(name=inner), edited(name, function, inner, *more)]
+
+
+def scale_addend(
+    graph: RecordedGraph, total: str, addend: str, factor: float, scopes: Set[str]
+) -> RecordedGraph:
+    """Multiplies one addend of a sum of losses, and its gradient for the losses that sum it.
+
+    Args:
+      graph: The graph.
+      total: The operation that adds.
+      addend: The operation that is one of its inputs.
+      factor: By what to multiply.
+      scopes: Prefixes of the gradients of the losses that contain the sum.
+    """
+    weighted = f"{addend}/in {total}"
+    node = graph.nodes[total]
+    inputs = tuple(weighted if node_and_output(x)[0] == addend else x for x in node.inputs)
+    changed = [times(weighted, factor, addend), node._replace(inputs=inputs)]
+    for scope in gradient_scopes(graph, addend):
+        if scope.prefix in scopes:
+            for tensor in scope.leaving:
+                name = node_and_output(tensor)[0]
+                changed += wrapped(graph, name, lambda x: x * factor)
+    return with_nodes(graph, changed)
+
+
+def times(name: str, factor: float, tensor: str) -> Node:
+    """Returns a node that multiplies a tensor."""
+    return edited(name, lambda x: x * factor, tensor)
+
+
+def prefixes_of(graph: RecordedGraph, operations: Iterable[str]) -> Set[str]:
+    """Returns the prefixes of the gradient operations that training operations need."""
+    found = (GRADIENTS.match(name) for name in needed_nodes(graph.nodes, operations))
+    return {match.group(1) for match in found if match}
+
+
+PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D")
+BACKWARD_PRODUCTS = ("Conv2DBackpropInput", "Conv2DBackpropFilter")
+
+
+def round_products(
+    graph: RecordedGraph, name: str, rounding: Callable[[np.ndarray], np.ndarray]
+) -> RecordedGraph:
+    """Rounds both operands of a product, and of the products of its gradients."""
+    nodes = [name, *(x for scope in gradient_scopes(graph, name) for x in scope.nodes)]
+    changed = []
+    for each in nodes:
+        node = graph.nodes[each]
+        if node.op in (*PRODUCTS, *BACKWARD_PRODUCTS):
+            changed.append(edited(each, _rounded_product(node, rounding), *node.inputs))
+    return with_nodes(graph, changed)
+
+
+def _rounded_product(node: Node, rounding: Callable[[np.ndarray], np.ndarray]) -> Any:
+    function = OPERATIONS[node.op].function
+
+    def product(*inputs: Any) -> Any:
+        return function(node, *(round_to(rounding, x) for x in inputs))
+
+    return product
+
+
+def round_to(rounding: Callable[[np.ndarray], np.ndarray], x: Any) -> Any:
+    """Returns a float tensor rounded by a function; where its error decides, both sides count."""
+    if not isinstance(x, ErrorBounded):
+        return rounding(x) if np.asarray(x).dtype.kind == "f" else x
+    value = rounding(x.value)
+    sides = (rounding(x.value + x.error), rounding(x.value - x.error))
+    error = np.maximum(*(np.abs(side - value) for side in sides))
+    return ErrorBounded(value, error, x.precision)
+
+
+def stop_gradient(graph: RecordedGraph, name: str, prefixes: Set[str]) -> RecordedGraph:
+    """Stops the gradients that flow from an operation to those before it, not to variables.
+
+    Args:
+      graph: The graph.
+      name: A product, such as the first of a task.
+      prefixes: Of the gradients that stop.
+    """
+    users = _index(graph).users
+    changed = []
+    for scope in gradient_scopes(graph, name):
+        for tensor in scope.leaving if scope.prefix in prefixes else ():
+            source = node_and_output(tensor)[0]
+            if any(user.startswith(scope.prefix) for user, _ in users.get(source, ())):
+                changed += wrapped(graph, source, lambda x: x * 0.0)
+    return with_nodes(graph, changed)

@@ -1,0 +1,226 @@
+"""Edits models, for ports that train something else: other gradients, penalties, biases."""
+
+from typing import Any, Callable, Iterable, List, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.graph_edits import (
+    BACKWARD_PRODUCTS,
+    GRADIENTS,
+    PRODUCTS,
+    edited,
+    gradient_scopes,
+    prefixes_of,
+    with_nodes,
+    wrapped,
+)
+from tf1_mtl.baseline.model import Model, Update, updates_of
+from tf1_mtl.baseline.recorded_graph import (
+    ASSIGNMENTS,
+    Node,
+    RecordedGraph,
+    canonical,
+    needed_nodes,
+    node_and_output,
+    variable_of,
+)
+from tf1_mtl.baseline.replay import Program, apply_rule
+
+
+def with_moved_weights(model: Model, names: Iterable[str]) -> Model:
+    """Takes gradients that flow through weights from the weights after their update.
+
+    Args:
+      model: What is edited.
+      names: Weights, by their names in the port.
+    """
+    graph, moved = model.graph, dict(model.moved)
+    changed = []
+    for name in names:
+        after = f"{name} after its update"
+        for product in [n for n, node in graph.nodes.items() if node.op in PRODUCTS]:
+            weight = graph.nodes[product].data_inputs[1]
+            if variable_of(graph.nodes, weight) != model.case.weights.get(name):
+                continue
+            for scope in gradient_scopes(graph, product):
+                for inner in map(graph.nodes.__getitem__, scope.nodes):
+                    if weight in inner.inputs and inner.op in (*PRODUCTS, *BACKWARD_PRODUCTS):
+                        inputs = tuple(after if x == weight else x for x in inner.inputs)
+                        changed.append(inner._replace(inputs=inputs))
+                        moved[after] = name
+        changed.append(Node(after, "Placeholder", (), {"dtype": "float32"}))
+    return model.with_graph(with_nodes(graph, changed))._replace(moved=moved)
+
+
+def with_penalty(model: Model, names: Iterable[str], factor: float, resting: bool = False) -> Model:
+    """Adds half a factor times the squares of weights to each loss that trains them.
+
+    Args:
+      model: What is edited.
+      names: Weights, by their names in the port.
+      factor: Of the weight in the gradient.
+      resting: Whether the loss contains also the weights that its task does not train.
+    """
+    names = list(names)
+    tasks, changed = dict(model.case.tasks), []
+    for key, task in model.case.tasks.items():
+        changes = updates_of(model.case, key)
+        penalized = [name for name in names if name in changes]
+        loss = f"{key}/loss with a penalty of {' and '.join(names)}"
+        if task.loss and penalized:
+            reads = [model.case.weights[name] for name in (names if resting else penalized)]
+            changed.append(edited(loss, _penalized(factor), task.loss, *reads))
+            tasks[key] = task._replace(loss=loss)
+    model = with_gradients(model, names, lambda g, w: g + w * factor)
+    model = model.with_graph(with_nodes(model.graph, changed))
+    return model._replace(case=model.case._replace(tasks=tasks))
+
+
+def _penalized(factor: float) -> Callable[..., Any]:
+    def penalized(loss: Any, *weights: Any) -> Any:
+        for w in weights:
+            loss = loss + eb.total(w * w) * (factor / 2)
+        return loss
+
+    return penalized
+
+
+def with_gradients(
+    model: Model, names: Iterable[str], function: Callable[[Any, Any], Any]
+) -> Model:
+    """Changes gradients as they come out of the backward pass, before a graph clips them.
+
+    Args:
+      model: What is edited.
+      names: Weights, by their names in the port.
+      function: From the gradient and the weight to the changed gradient.
+    """
+    graph = model.graph
+    for update in _updates_of_all(model, names):
+        tensor = raw_gradient(graph, update)
+        weight = update.node.data_inputs[0]
+        name = node_and_output(tensor)[0]
+        if tensor != name:  # one of several outputs
+            name = f"{update.node.name}/edited gradient"
+            changed = [edited(name, function, tensor, weight), _applying(update, name)]
+        else:
+            changed = wrapped(graph, name, function, weight)
+        graph = with_nodes(graph, changed)
+    return model.with_graph(graph)
+
+
+def without_clipping(model: Model, names: Iterable[str]) -> Model:
+    """Applies gradients as they come out of the backward pass.
+
+    Args:
+      model: What is edited.
+      names: Weights, by their names in the port.
+    """
+    updates = _updates_of_all(model, names)
+    changed = [_applying(update, raw_gradient(model.graph, update)) for update in updates]
+    return model.with_graph(with_nodes(model.graph, changed))
+
+
+def _applying(update: Update, gradient: str) -> Node:
+    """Returns the operation of an update with another gradient."""
+    inputs = list(update.node.inputs)
+    inputs[update.gradient] = gradient
+    return update.node._replace(inputs=tuple(inputs))
+
+
+def _updates_of_all(model: Model, names: Iterable[str]) -> List[Update]:
+    """Returns the updates of some weights in all tasks, one for each gradient."""
+    names, found = set(names), {}
+    for task in model.case.tasks:
+        for name, update in updates_of(model.case, task).items():
+            if name in names:
+                found[raw_gradient(model.graph, update)] = update
+    return list(found.values())
+
+
+def raw_gradient(graph: RecordedGraph, update: Update) -> str:
+    """Returns the tensor that an update applies, as it comes out of the backward pass."""
+    applied = canonical(update.node.data_inputs[update.gradient])
+    waiting, seen = [applied], set()
+    while waiting:
+        tensor = waiting.pop(0)
+        name = node_and_output(tensor)[0]
+        if GRADIENTS.match(name):
+            return tensor
+        if name not in seen:
+            seen.add(name)
+            waiting += map(canonical, graph.nodes[name].data_inputs)
+    return applied
+
+
+def with_bias(model: Model, name: str, start: float, program: Program) -> Model:
+    """Adds a bias to the input of an activation, trained by the rule of the weights.
+
+    Args:
+      model: What is edited.
+      name: The activation.
+      start: Initial value of all elements.
+      program: What the optimizers do to the bias.
+    """
+    case, graph = model.case, model.graph
+    if name not in graph.nodes:
+        return model
+    x, bias = graph.nodes[name].data_inputs[0], f"bias of {name}"
+    product = graph.nodes[node_and_output(x)[0]]
+    weight = product.op in PRODUCTS and variable_of(graph.nodes, product.data_inputs[1])
+    if not weight:
+        return model
+    columns = case.initial[weight].shape[-1]
+    activation = graph.nodes[name]
+    inputs = tuple(f"{bias}/add" if i == x else i for i in activation.inputs)
+    changed = {
+        bias: Node(bias, "VariableV2", (), {"dtype": "float32", "shape": [columns]}),
+        f"{bias}/add": edited(f"{bias}/add", lambda a, b: a + b, x, bias),
+        name: activation._replace(inputs=inputs),
+    }
+    initial = {**case.initial, bias: np.full(columns, start, np.float32)}
+    for key, task in case.tasks.items():
+        prefixes = prefixes_of(graph, task.operations)
+        scope = next((s for s in gradient_scopes(graph, name) if s.prefix in prefixes), None)
+        changes = updates_of(case, key)
+        if scope is None or not scope.leaving or not changes:
+            continue
+        rule = next(iter(changes.values()))
+        gradient = f"{bias}/gradient of {key}"
+        changed[gradient] = edited(gradient, _sum_rows, scope.leaving[0])
+        given = list(rule.node.data_inputs)
+        given[0], given[rule.gradient] = bias, gradient
+        for number, cell in enumerate(rule.cells[1:], 1):
+            given[number] = slot = f"{gradient}/slot {number}"
+            changed[slot] = Node(slot, "VariableV2", (), {"dtype": "float32"})
+            initial[slot] = np.full(columns, case.initial[cell].flat[0], np.float32)
+        update = f"{gradient}/update"
+        changed[update] = _update_node(update, rule, tuple(given), program)
+        # Beta powers and counters change after all updates, as those of the graph do.
+        needed = needed_nodes(graph.nodes, task.operations).values()
+        later = [node.name for node in needed if ASSIGNMENTS.fullmatch(node.op)]
+        for name_of_later in (task.operations[0], *later):
+            node = changed.get(name_of_later, graph.nodes[name_of_later])
+            changed[node.name] = node._replace(inputs=(*node.inputs, "^" + update))
+    model = model.with_graph(with_nodes(graph, changed.values()))
+    return model._replace(case=model.case._replace(initial=initial))
+
+
+def _update_node(name: str, update: Update, inputs: Tuple[str, ...], program: Program) -> Node:
+    """Returns an update operation with the rule of another one, or of a program."""
+    cells = len(update.cells)
+
+    def apply(*values: Any) -> Any:
+        hyper = {key: values[i] for key, i in update.hyper.items()}
+        hyper.update(program.hyper)
+        apply_rule(program, update, values[:cells], hyper, values, values[update.gradient])
+        return values[0]
+
+    return Node(name, f"EditedUpdate{cells}", inputs, {"function": apply})
+
+
+def _sum_rows(x: Any) -> Any:
+    axes = tuple(range(np.ndim(value_of(x)) - 1))
+    return eb.total(x, axis=axes) if axes else x

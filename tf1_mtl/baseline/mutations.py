@@ -1,0 +1,407 @@
+"""Makes mutations: single edits of what a port computes, at the places of a recorded graph."""
+
+import functools
+import itertools
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import catalogue, graph_edits, model_edits
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.graph_edits import elementwise
+from tf1_mtl.baseline.model import Feeds, Model, updates_of
+from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
+from tf1_mtl.baseline.update_catalogue import Piece, program_of
+
+LARGEST_BATCH = 1000  #: elements of the error of a loss, when rounding is judged
+
+
+class Mutation(NamedTuple):
+    """Holds an edit and the function that makes it in a model."""
+
+    edit: Edit
+    apply: Callable[[Model], Model]
+    is_hidden: bool = False  #: whether the loss depends on what the port trains beside the weights
+    is_last: bool = False  #: whether it wraps what other edits of the same node replace
+    slack: float = 0.0  #: rounding error that the loss may have beside what is usual
+
+
+class Forward(NamedTuple):
+    """Holds what explains the losses."""
+
+    mutations: Tuple[Mutation, ...] = ()
+    reports: Tuple[Edit, ...] = ()  #: what the port returns otherwise
+
+    @property
+    def edits(self) -> Tuple[Edit, ...]:
+        return (*(mutation.edit for mutation in self.mutations), *self.reports)
+
+    @property
+    def slack(self) -> float:
+        """Returns the rounding error that the losses may have beside what is usual."""
+        return sum(mutation.slack for mutation in self.mutations)
+
+    def extended(self, *mutations: Mutation) -> "Forward":
+        return self._replace(mutations=(*self.mutations, *mutations))
+
+    def model(self, case: Case) -> Model:
+        model = Model(case)
+        for mutation in in_order(self.mutations):
+            model = mutation.apply(model)
+        return model
+
+
+NOTHING = Forward()  #: nothing is otherwise
+
+
+def in_order(mutations: Sequence[Mutation]) -> Tuple[Mutation, ...]:
+    """Returns edits in the order in which they are made."""
+    return tuple(sorted(mutations, key=lambda mutation: mutation.is_last))
+
+
+# Edits of feeds, layers and losses
+
+
+def _graph_mutation(kind: str, places: Tuple[str, ...], value: Any, change: Callable) -> Mutation:
+    """Returns a mutation that changes the graph at each place that a graph has."""
+
+    def apply(model: Model) -> Model:
+        graph = model.graph
+        for place in places:
+            if place in graph.nodes:
+                graph = change(graph, place)
+        return model.with_graph(graph)
+
+    return Mutation(Edit(kind, places, value), apply)
+
+
+def _replacing(
+    function: Optional[Callable[[Any], Any]], slope: Callable[[Any, Any], Any]
+) -> Callable[[Any, str], Any]:
+    """Returns a change for `_graph_mutation` with the arguments of `replace_pointwise`."""
+    return lambda graph, place: graph_edits.replace_pointwise(graph, place, function, slope)
+
+
+def activation_mutation(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation:
+    function, slope = elementwise(activation.function), elementwise(activation.slope)
+    change = _replacing(function, lambda dy, x: dy * slope(x))
+    if not activation.name:
+        return _graph_mutation("activation missing", places, None, change)
+    return _graph_mutation("other activation", places, activation.name, change)
+
+
+def loss_mutation(place: str, loss: catalogue.Loss) -> Mutation:
+    function, slope = elementwise(loss.function, loss.rounding), elementwise(loss.slope)
+    change = _replacing(lambda x: eb.total(function(x)), lambda dy, x: dy * slope(x))
+    mutation = _graph_mutation("other loss", (place,), loss.name, change)
+    return mutation._replace(slack=LARGEST_BATCH * loss.rounding)
+
+
+def norm_mutation(place: str) -> Mutation:
+    def norm(x: Any) -> Any:
+        return eb.sqrt(eb.total(x * x))
+
+    change = _replacing(norm, lambda dy, x: dy * x / (norm(x) + 1e-30))
+    return _graph_mutation("other loss", (place,), "norm", change)
+
+
+#: Kinds of factors of a loss, with the divisor that the shape of its input gives.
+DIVISORS: Dict[str, Callable[[Tuple[int, ...]], float]] = {
+    "loss scaled": lambda shape: 1.0,
+    "mean over outputs": lambda shape: float(np.prod(shape)) / 2,
+    "mean over batch": lambda shape: float(shape[0] if shape else 1) / 2,
+}
+
+
+def scale_mutation(kind: str, place: str, value: float) -> Mutation:
+    """Returns a mutation that multiplies a loss by a number over a divisor."""
+
+    def change(graph: Any, name: str) -> Any:
+        return graph_edits.scale_output(graph, name, lambda shape: value / DIVISORS[kind](shape))
+
+    return _graph_mutation(kind, (place,), value, change)._replace(is_last=True)
+
+
+def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
+    def apply(model: Model) -> Model:
+        graph, case = model.graph, model.case
+        if total not in graph.nodes:
+            return model
+        prefixes = set()
+        for task in case.tasks.values():
+            if task.loss and total in needed_nodes(graph.nodes, [task.loss]):
+                prefixes |= graph_edits.prefixes_of(graph, task.operations)
+        return model.with_graph(graph_edits.scale_addend(graph, total, addend, factor, prefixes))
+
+    return Mutation(Edit("loss weight in the sum", (addend,), factor), apply, is_last=True)
+
+
+def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
+    def change(graph: Any, place: str) -> Any:
+        return graph_edits.round_products(graph, place, catalogue.PRODUCT_PRECISIONS[name])
+
+    return _graph_mutation("precision of products", places, name, change)
+
+
+def bias_mutation(places: Tuple[str, ...], start: float, pieces: Sequence[Piece]) -> Mutation:
+    """Returns a mutation that adds biases, trained as the weights but for some pieces."""
+    program = program_of(pieces)
+
+    def apply(model: Model) -> Model:
+        for place in places:
+            model = model_edits.with_bias(model, place, start, program)
+        return model
+
+    return Mutation(Edit("bias added", places), apply, is_hidden=True)
+
+
+def penalty_mutation(names: Tuple[str, ...], factor: float, resting: bool = False) -> Mutation:
+    """Returns a mutation that adds a penalty; resting weights count in the loss too, if wanted."""
+    return Mutation(
+        Edit("penalty in the loss", names, factor),
+        lambda model: model_edits.with_penalty(model, names, factor, resting),
+    )
+
+
+def feed_mutation(
+    kind: str, names: Tuple[str, ...], value: Any, function: Callable[[np.ndarray], np.ndarray]
+) -> Mutation:
+    def apply(model: Model) -> Model:
+        tensors = {model.case.feeds[name] for name in names if name in model.case.feeds}
+
+        def fed(index: int, feeds: Feeds) -> Feeds:
+            given = {x: np.asarray(feeds[x], np.float64) for x in tensors.intersection(feeds)}
+            changed = {x: np.asarray(function(y)).astype(np.float32) for x, y in given.items()}
+            return {**feeds, **changed}
+
+        return model.with_feeds(fed)
+
+    return Mutation(Edit(kind, names, value), apply)
+
+
+def scaled_feed(names: Tuple[str, ...], factor: float) -> Mutation:
+    return feed_mutation("feed scaled", names, factor, lambda x: x * factor)
+
+
+def shifted_feed(names: Tuple[str, ...], shift: float) -> Mutation:
+    return feed_mutation("feed shifted", names, shift, lambda x: x + shift)
+
+
+def leaky_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
+    return activation_mutation(places, catalogue.leaky(slope))
+
+
+def swap_mutation(one: str, other: str) -> Mutation:
+    def apply(model: Model) -> Model:
+        a, b = (model.case.feeds.get(name, "") for name in (one, other))
+
+        def fed(index: int, feeds: Feeds) -> Feeds:
+            return {**feeds, a: feeds[b], b: feeds[a]} if a in feeds and b in feeds else feeds
+
+        return model.with_feeds(fed)
+
+    return Mutation(Edit("feeds swapped", (one, other)), apply)
+
+
+def stale_mutation() -> Mutation:
+    """Returns a mutation that evaluates each run at the weights of the run before."""
+    return Mutation(Edit("weights stale", ()), lambda model: model._replace(is_stale=True))
+
+
+def earlier_mutation(which: str, names: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation that feeds what an earlier step was given."""
+
+    def apply(model: Model) -> Model:
+        steps = model.case.steps
+
+        def source(index: int) -> int:
+            if which == "run before":
+                return max(index - 1, 0)
+            same = [i for i in range(index + 1) if steps[i].task == steps[index].task]
+            return same[0] if which == "first batch of the task" else same[max(len(same) - 2, 0)]
+
+        return model.with_feeds(lambda index, feeds: {**feeds, **steps[source(index)].feeds})
+
+    return Mutation(Edit("feed of an earlier step", names, None), apply)
+
+
+def substitute_mutation(task: str, other: str, trains: bool, returns: bool) -> Mutation:
+    """Returns a mutation by which a task trains on, or returns, the loss of another one."""
+
+    def apply(model: Model) -> Model:
+        if task not in model.case.tasks or other not in model.case.tasks:
+            return model
+        trained, returned = (other if trains else task), (other if returns else task)
+        return model._replace(
+            trains={**model.trains, task: trained}, returns={**model.returns, task: returned}
+        )
+
+    kind = "trains another task" if trains else "loss of another task"
+    return Mutation(Edit(kind, (task,), other), apply)
+
+
+# Edits of gradients alone
+
+
+def slope_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
+    below = elementwise(lambda x: np.where(x == 0, slope, (x > 0) * 1.0))
+    change = _replacing(None, lambda dy, x: dy * below(x))
+    return _graph_mutation("slope at zero", places, slope, change)
+
+
+def straight_mutation(places: Tuple[str, ...]) -> Mutation:
+    return _graph_mutation("slope ignored", places, None, _replacing(None, lambda dy, x: dy))
+
+
+def clipping_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields edits of gradients that a graph clips after its backward pass."""
+    clipped = [
+        name
+        for task in case.tasks
+        for name, update in updates_of(case, task).items()
+        if model_edits.raw_gradient(case.graph, update) != update.node.data_inputs[update.gradient]
+    ]
+    for group in groups_of(tuple(dict.fromkeys(clipped)))[::-1]:
+        edit = Edit("clipping missing", group)
+        yield Mutation(edit, functools.partial(model_edits.without_clipping, names=group))
+        edit = Edit("gradient missing", group)
+        stop = functools.partial(model_edits.with_gradients, function=lambda g, w: g * 0.0)
+        yield Mutation(edit, functools.partial(stop, names=group))
+
+
+def moved_mutation(names: Tuple[str, ...]) -> Mutation:
+    return Mutation(
+        Edit("gradients through moved weights", names),
+        lambda model: model_edits.with_moved_weights(model, names),
+    )
+
+
+def stop_mutation(name: str, tasks: Tuple[str, ...]) -> Mutation:
+    def apply(model: Model) -> Model:
+        case, prefixes = model.case, set()
+        for task in tasks:
+            if task in case.tasks:
+                prefixes |= graph_edits.prefixes_of(model.graph, case.tasks[task].operations)
+        if name not in model.graph.nodes:
+            return model
+        return model.with_graph(graph_edits.stop_gradient(model.graph, name, prefixes))
+
+    places = (name,) if len(tasks) > 1 else (f"{tasks[0]}/{name}",)
+    return Mutation(Edit("gradient stopped", places), apply)
+
+
+# Places
+
+
+class Places(NamedTuple):
+    """Holds the names of what can be edited in a task."""
+
+    activations: Tuple[str, ...]
+    losses: Tuple[str, ...]
+    products: Tuple[str, ...]
+    feeds: Tuple[str, ...]
+    labels: Tuple[str, ...]
+    weights: Tuple[str, ...]
+
+
+def places_of(case: Case, task: str) -> Places:
+    """Returns where the graph of a task can be edited."""
+    nodes = case.loss_nodes(task)
+    activations = tuple(n for n, x in nodes.items() if x.op in catalogue.ACTIVATION_OPS)
+    losses = tuple(n for n, x in nodes.items() if x.op == "L2Loss")
+    products = tuple(n for n, x in nodes.items() if x.op in graph_edits.PRODUCTS)
+    floats = {
+        name
+        for name, tensor in case.feeds.items()
+        if any(
+            np.asarray(s.feeds[tensor]).dtype.kind == "f" and np.ndim(s.feeds[tensor]) == 2
+            for s in case.steps
+            if tensor in s.feeds
+        )
+    }
+    feeds = tuple(
+        n for n, t in case.feeds.items() if n in floats and node_and_output(t)[0] in nodes
+    )
+    labels = tuple(n for n in case.feeds if n in floats)
+    weights = tuple(n for n, v in case.weights.items() if v in nodes)
+    return Places(activations, losses, products, feeds, labels, weights)
+
+
+def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
+    """Returns all names together, then fewer; at most 16 groups."""
+    sizes = range(len(names), 0, -1)
+    found = itertools.chain.from_iterable(itertools.combinations(names, k) for k in sizes)
+    return list(itertools.islice(found, 16))
+
+
+def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
+    """Returns each place alone, all of them, and the pairs of a few."""
+    found: List[Tuple[str, ...]] = [(place,) for place in places]
+    if 2 < len(places) <= 4:
+        found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
+    if len(places) > 1:
+        found.append(tuple(places))
+    return found
+
+
+def forward_mutations(case: Case, task: str) -> List[Mutation]:
+    """Returns all known edits of what a task computes, the likeliest first."""
+    places = places_of(case, task)
+    found: List[Mutation] = []
+    for other in case.tasks:
+        if other != task and case.tasks[other].loss:
+            found.append(substitute_mutation(task, other, True, True))
+            found.append(substitute_mutation(task, other, False, True))
+    groups = groups_of(places.activations)
+    for activation in catalogue.ACTIVATIONS:
+        for group in groups:
+            ops = {catalogue.ACTIVATION_OPS.get(case.graph.nodes[n].op, "") for n in group}
+            if activation.name not in ops or activation.name == "leaky relu":
+                found.append(activation_mutation(group, activation))
+    for place in places.losses:
+        found += [loss_mutation(place, loss) for loss in catalogue.LOSSES]
+        found.append(norm_mutation(place))
+    for i, one in enumerate(places.labels):
+        found += [swap_mutation(one, other) for other in places.labels[i + 1 :]]
+    for name in places.feeds:
+        found += [scaled_feed((name,), v) for v in catalogue.FEED_FACTORS]
+        found += [shifted_feed((name,), v) for v in catalogue.FEED_SHIFTS]
+        found += [
+            feed_mutation(e.kind, (name,), e.value, e.function)
+            for e in catalogue.FEEDS
+            if e.kind != "labels smoothed" or name != "X"
+        ]
+    found += [scaled_feed(places.labels, v) for v in catalogue.FEED_FACTORS]
+    found += [earlier_mutation(which, tuple(case.feeds)) for which in catalogue.EARLIER]
+    found.append(stale_mutation())
+    for name in catalogue.PRODUCT_PRECISIONS:
+        found += [product_mutation(group, name) for group in groups_of(places.products)]
+    return found
+
+
+def backward_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields edits of gradients that leave the losses as they are."""
+    activations: Dict[str, None] = {}
+    products: Dict[str, None] = {}
+    for task in case.tasks:
+        if case.tasks[task].loss:
+            places = places_of(case, task)
+            activations.update(dict.fromkeys(places.activations))
+            products.update(dict.fromkeys(places.products))
+    for group in subsets([n for n in activations if case.graph.nodes[n].op == "Relu"]):
+        for slope in catalogue.SLOPES_AT_ZERO:
+            yield slope_mutation(group, slope)
+        yield straight_mutation(group)
+    passed = [n for n in case.weights if model_edits.with_moved_weights(Model(case), [n]).moved]
+    for group in groups_of(passed):
+        yield moved_mutation(group)
+    yield from clipping_mutations(case)
+    for task, other in itertools.permutations(case.tasks, 2):
+        yield substitute_mutation(task, other, True, False)
+    for name in products:
+        yield stop_mutation(name, tuple(case.tasks))
+        if len(case.tasks) > 1:
+            for task in case.tasks:
+                yield stop_mutation(name, (task,))

@@ -1,0 +1,244 @@
+"""Searches stage by stage for the mistakes of a port: losses, gradients, updates.
+
+Each stage is given what was found before, so several mistakes are found in the sum of the times. An
+explanation is accepted only if a port with these mistakes would be judged right in every case, by
+its own error bounds.
+"""
+
+import itertools
+from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
+from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
+from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
+from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, tolerances_of
+from tf1_mtl.baseline.mutations import DIVISORS, NOTHING, Forward, Mutation, backward_mutations
+from tf1_mtl.baseline.port_run import PortRun
+from tf1_mtl.baseline.replay import replay
+from tf1_mtl.baseline.several_updates import several_updates
+from tf1_mtl.baseline.step_comparison import StepComparison
+from tf1_mtl.baseline.update_search import Updates, UpdateSearch
+
+Edits = Tuple[Edit, ...]
+ALTERNATIVES = 4  #: explanations of the losses that are followed
+
+
+class StagedSearch:
+    """Searches what explains some runs."""
+
+    def __init__(
+        self,
+        runs: Sequence[PortRun],
+        every: Sequence[PortRun],
+        check_time: Callable[[], None],
+        factors_show: bool,
+        is_otherwise: bool,
+    ) -> None:
+        """Starts a search.
+
+        Args:
+          runs: Those that are searched.
+          every: Those that must be explained.
+          check_time: Raises an exception when the time is up.
+          factors_show: Whether a factor of the loss shows in the updates.
+          is_otherwise: Whether a mistake is known already, so that no other one may be left.
+        """
+        self.runs, self.every, self.check_time = runs, every, check_time
+        self.factors_show, self.is_otherwise = factors_show, is_otherwise
+        self.tolerances = [tolerances_of(Model(run.case), run) for run in runs]
+        self.losses = LossComparison(runs, self.tolerances, check_time)
+        self.search = ForwardSearch(self.losses)
+
+    def updates(self, forward: Forward = NOTHING) -> UpdateSearch:
+        """Returns the search for what explains the updates, given what explains the losses."""
+        models = [forward.model(run.case) for run in self.runs]
+        tolerances = self.tolerances
+        if forward.mutations:
+            tolerances = [tolerances_of(model, run) for model, run in zip(models, self.runs)]
+        runs = [ModelRun(model, run) for model, run in zip(models, self.runs)]
+        return UpdateSearch(StepComparison(runs, tolerances, self.check_time))
+
+    def is_right(self) -> bool:
+        """Returns whether nothing is left to explain."""
+        is_right = all(self.losses.is_right(task) for task in self.losses.tasks)
+        return is_right and not self.updates().wrong
+
+    def explanations(self) -> Iterator[Edits]:
+        """Yields edits that explain all that the port did, the likeliest first."""
+        yield from self._of_added_losses()
+        yield from self._of_some_reports()
+        for level in self.search.levels():
+            searches: Dict[Edits, Tuple[Forward, UpdateSearch]] = {}
+            for forward in itertools.islice(level, ALTERNATIVES):
+                if forward.edits in searches:
+                    continue
+                try:
+                    search = self.updates(forward)
+                except DoesNotFit:
+                    continue
+                searches[forward.edits] = forward, search
+                if not search.wrong:
+                    yield from self._as_reported(forward)
+                    yield from self._accepted(forward, [Updates()])
+            fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
+            for forward, search in fewest_first:
+                yield from self._of_updates(forward, search)
+            for forward, search in fewest_first:
+                yield from self._accepted(forward, search.deep())
+            if searches:  # explanations with more edits are less likely
+                return
+
+    def _of_added_losses(self) -> Iterator[Edits]:
+        """Yields edits where a task trains on its parts in turn and adds their losses."""
+        wrong = [task for task in self.losses.tasks if not self.losses.is_right(task)]
+        if len(wrong) == 1 and len(self.losses.tasks) > 2:
+            yield from several_updates(self.updates().comparison, wrong)
+
+    def _of_some_reports(self) -> Iterator[Edits]:
+        """Yields edits where a port trains as it should and some tasks return a factor more."""
+        right = [task for task in self.losses.tasks if self.losses.is_right(task)]
+        wrong = [task for task in self.losses.tasks if task not in right]
+        if not (self.factors_show and right and wrong) or self.updates().wrong:
+            return
+        nodes = {self.losses.loss_node(NOTHING, task) for task in wrong}
+        for forward in self.search.explained(wrong, FACTOR):
+            reported = _reported(forward)
+            own = all(nodes.issuperset(mutation.edit.places) for mutation in forward.mutations)
+            if reported and own and not reported.mutations:
+                yield from self._accepted(reported, [Updates()], forward, right)
+
+    def _as_reported(self, forward: Forward) -> Iterator[Edits]:
+        """Yields edits where factors of losses are returned, and not trained on."""
+        reported = _reported(forward) if self.factors_show else None
+        if reported and not self.updates(reported).wrong:
+            yield from self._accepted(reported, [Updates()], forward)
+
+    def _of_updates(self, forward: Forward, search: UpdateSearch) -> Iterator[Edits]:
+        """Yields edits that explain the updates, together with those of the losses."""
+        yield from self._as_reported(forward)
+        yield from self._accepted(forward, search.quick())
+        yield from self._of_gradients(forward, search)
+        yield from self._accepted(forward, search.fitted())
+        yield from self._accepted(forward, search.combined())
+        for found in several_updates(search.comparison):
+            yield (*forward.edits, *found)
+
+    def _of_gradients(self, forward: Forward, search: UpdateSearch) -> Iterator[Edits]:
+        """Yields edits of gradients that leave the losses as they are; what helps is kept."""
+        numbers = search.telling_runs()
+        few = [self.runs[number] for number in numbers]
+        tolerances = [self.tolerances[number] for number in numbers]
+
+        def wrong_in_few(candidate: Forward) -> int:
+            runs = [ModelRun(candidate.model(run.case), run) for run in few]
+            return len(UpdateSearch(StepComparison(runs, tolerances, self.check_time)).wrong)
+
+        wrong, base = len(search.wrong), wrong_in_few(forward)
+        helpful: Dict[Mutation, int] = {}
+        mutations = list(backward_mutations(case_with_most_tasks(self.runs)))
+        slopes = [len(m.edit.places) for m in mutations if m.edit.kind == "slope at zero"]
+        for mutation in mutations:
+            extended = forward.extended(mutation)
+            kind, places, _ = mutation.edit
+            is_clipping = kind == "clipping missing"
+            all_slopes = kind == "slope at zero" and len(places) == max(slopes)
+            # Beside another optimizer neither makes an update right.
+            if is_clipping or all_slopes:
+                found = self.updates(extended)
+                yield from self._accepted(extended, found.quick())
+                if is_clipping:
+                    yield from self._accepted(extended, found.fitted())
+            try:
+                if wrong_in_few(extended) >= base:
+                    continue
+                found = self.updates(extended)
+            except DoesNotFit:
+                continue
+            if len(found.wrong) < wrong:
+                helpful[mutation] = len(found.wrong)
+                yield from self._accepted(extended, found.quick())
+        # Several such edits: one after the other, as long as each makes more updates right.
+        for mutation in sorted(helpful, key=lambda mutation: helpful[mutation]):
+            extended = forward.extended(mutation)
+            found = self.updates(extended)
+            if len(found.wrong) < wrong:
+                forward, wrong = extended, len(found.wrong)
+                yield from self._accepted(extended, found.quick())
+
+    def _accepted(
+        self,
+        forward: Forward,
+        candidates: Iterable[Updates],
+        returned: Optional[Forward] = None,
+        right: Sequence[str] = (),
+    ) -> Iterator[Edits]:
+        """Yields all edits, if a port with them would be right in every case.
+
+        Args:
+          forward: What the port trains on.
+          candidates: What its optimizers may do.
+          returned: What it returns the losses of, where that is something else.
+          right: Tasks whose losses are known to be right.
+        """
+        for updates in candidates:
+            found = (*forward.edits, *updates.edits)
+            if (
+                (found or self.is_otherwise)
+                and all(_explains_losses(run, returned or forward, right) for run in self.every)
+                and all(_explains_updates(run, forward, updates) for run in self.every)
+            ):
+                yield found
+
+
+def case_with_most_tasks(runs: Sequence[PortRun]) -> Case:
+    return max((run.case for run in runs), key=lambda case: len(case.tasks))
+
+
+def _reported(forward: Forward) -> Optional[Forward]:
+    """Returns factors of losses as what is returned only; None without a factor."""
+    scaled = [mutation for mutation in forward.mutations if mutation.edit.kind in DIVISORS]
+    edits = [mutation.edit for mutation in scaled]
+    reports = [Edit("reported loss scaled", e.places, (e.kind, e.value)) for e in edits]
+    mutations = tuple(mutation for mutation in forward.mutations if mutation not in scaled)
+    return Forward(mutations, (*forward.reports, *reports)) if scaled else None
+
+
+def _explains_losses(run: PortRun, forward: Forward, right: Sequence[str]) -> bool:
+    known = {*right, *(place for edit in forward.reports for place in edit.places)}
+    bounded = ModelRun(forward.model(run.case), run, bounds=True)
+    for index, returned in enumerate(run.losses):
+        loss = bounded.step(index).loss
+        if loss is None or bounded.task(index) in known:
+            continue
+        value = float(value_of(loss))
+        room = max(float(error_of(loss).max()), EQUAL_FORMULA_ULPS * 2 * UNIT * abs(value))
+        if not abs(returned - value) <= room:
+            return False
+    return True
+
+
+def _explains_updates(run: PortRun, forward: Forward, updates: Updates) -> bool:
+    bounded = ModelRun(forward.model(run.case), run, bounds=True)
+    return all(_explains_weight(bounded, name, updates) for name in run.case.weights)
+
+
+def _explains_weight(bounded: ModelRun, name: str, updates: Updates) -> bool:
+    """Returns whether all updates of a weight are within the bounds of the programs."""
+    programs = updates.programs(name)
+    for moved in replay(bounded, name, by_task=programs):
+        before = bounded.port_run.before[moved.at][name].astype(np.float64)
+        value, shown = value_of(moved.after), bounded.port_run.after[moved.at][name]
+        step = np.abs(value - before)
+        room = error_of(moved.after) + EQUAL_FORMULA_ULPS * 2 * UNIT * step + 1e-5 * step
+        room = np.maximum(2 * room, 2 * UNIT * np.abs(before))
+        low, high = value - room, value + room
+        rounding = programs[moved.task].rounding if moved.task in programs else None
+        if rounding:
+            low, high = rounding(low), rounding(high)
+        if not np.all((low <= shown) & (shown <= high)):
+            return False
+    return True

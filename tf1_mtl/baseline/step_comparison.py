@@ -1,0 +1,278 @@
+"""Compares the steps that a port made with those of a program, but for the learning rate."""
+
+import itertools
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+import numpy as np
+
+from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.model import ModelRun, Tolerances
+from tf1_mtl.baseline.replay import Now, Program, replay
+
+FEW = 4  #: steps of each run that are compared first
+
+
+class Step(NamedTuple):
+    """Compares the step that a port made with that of a program."""
+
+    run: int
+    at: int
+    runs: int  #: of the task before, in this case
+    ratio: float  #: NaN where the program does not move
+    decay: float  #: share of the weight that was subtracted too
+    is_one: bool  #: whether the step is the same
+    error: float  #: of the ratio
+    decay_error: float
+
+
+class StepComparison:
+    """Compares the steps of some runs."""
+
+    def __init__(
+        self,
+        runs: Sequence[ModelRun],
+        tolerances: Sequence[Tolerances],
+        check_time: Callable[[], None],
+    ) -> None:
+        """Takes what the port did.
+
+        Args:
+          runs: Losses and gradients.
+          tolerances: The error bounds of each run.
+          check_time: Raises an exception when the time is up.
+        """
+        self.runs, self.tolerances, self.check_time = runs, tolerances, check_time
+        self._moving: Dict[Tuple[str, str], bool] = {}
+
+    def of_run(self, number: int) -> "StepComparison":
+        """Returns the comparison of one run."""
+        bounds = self.tolerances[number : number + 1]
+        return StepComparison([self.runs[number]], bounds, self.check_time)
+
+    def compared(
+        self, variable: str, program: Program, tasks: Iterable[str], decays: bool = False
+    ) -> Dict[str, List[Step]]:
+        """Returns the steps of the tasks that a program explains, but for the rate.
+
+        Args:
+          variable: A weight.
+          program: What is replayed.
+          tasks: Those that are compared.
+          decays: Whether a part of the weight may be subtracted too.
+        """
+        self.check_time()
+        if not (program.zeros or program.late or program.borrows):
+            tasks = [task for task in tasks if not self._moves_untrained(task, variable)]
+        found: Dict[str, List[Step]] = {}
+        for few in (FEW, None):
+            found = {task: [] for task in tasks}
+            for number, run in enumerate(self.runs):
+                runs: Dict[str, int] = {}
+                for moved in itertools.islice(replay(run, variable, program), few):
+                    runs[moved.task] = runs.get(moved.task, -1) + 1
+                    if moved.task in found:
+                        after = self._rounded(number, moved.at, variable, moved.after, program)
+                        step = self._step(number, moved.at, variable, after, decays)
+                        if step:
+                            found[moved.task].append(step._replace(runs=runs[moved.task]))
+                        else:
+                            del found[moved.task]
+                    if not found:
+                        return {}
+            tasks = list(found)
+        return found
+
+    def has_moved(self, number: int, index: int, variable: str) -> bool:
+        """Returns whether a weight changed in a step."""
+        run = self.runs[number].port_run
+        return not np.array_equal(run.before[index][variable], run.after[index][variable])
+
+    def _moves_untrained(self, task: str, variable: str) -> bool:
+        """Returns whether a task that does not train a weight moves it."""
+        if (task, variable) not in self._moving:
+            self._moving[task, variable] = any(
+                run.task(index) == task
+                and variable not in run.updates(task)
+                and self.has_moved(number, index, variable)
+                for number, run in enumerate(self.runs)
+                for index in range(len(run.port_run.after))
+            )
+        return self._moving[task, variable]
+
+    def _rounded(self, number: int, index: int, variable: str, after: Any, program: Program) -> Any:
+        """Returns a weight rounded as a program keeps it; as the port did where both may be."""
+        if program.rounding is None:
+            return after
+        shown = self.runs[number].port_run.after[index][variable]
+        _, _, room = self._made(number, index, variable)
+        return np.clip(shown, program.rounding(after - room), program.rounding(after + room))
+
+    def _made(self, number: int, index: int, variable: str) -> Tuple[np.ndarray, np.ndarray, Any]:
+        """Returns a weight before a step, the step that the port made, and its tolerance."""
+        run = self.runs[number].port_run
+        before = run.before[index][variable].astype(np.float64)
+        made = run.after[index][variable] - before
+        bound = self.tolerances[number][index][1].get(variable)
+        room = 2.0**-23 * np.abs(before) + 1e-4 * np.abs(made)
+        if bound is not None:
+            room = room + 3 * np.where(np.isnan(bound), np.inf, bound)
+        return before, made, room
+
+    def fits(self, number: int, index: int, variable: str, after: Any) -> bool:
+        """Returns whether a weight after a step is that of the port."""
+        before, made, room = self._made(number, index, variable)
+        return not np.any(np.abs(value_of(after) - before - made) > room)
+
+    def _step(
+        self, number: int, index: int, variable: str, after: Any, decays: bool
+    ) -> Optional[Step]:
+        """Returns how one step compares; None where no rate explains it."""
+        before, made, room = self._made(number, index, variable)
+        step = np.asarray(value_of(after), np.float64) - before
+        if not np.isfinite(step).all() or np.abs(step).max(initial=0) > 1e30:
+            return None
+        ratio, decay, error, decay_error = np.nan, 0.0, np.inf, np.inf
+        # Where rounding decides, a step says nothing about the rate.
+        says = np.isfinite(room) & (room < np.maximum(np.abs(step), np.abs(made)))
+        weight = 1 / np.maximum(room, 1e-30)[says]
+        one, other = step[says] * weight, made[says] * weight
+        kept = -before[says] * weight
+        if decays and kept.any():
+            moves = bool(one.any())
+            inverse = np.linalg.pinv(np.stack([one, kept] if moves else [kept], axis=1))
+            (*ratios, decay), errors = inverse @ other, np.abs(inverse).sum(axis=1)
+            ratio, error = (ratios[0], errors[0]) if moves else (ratio, error)
+            decay_error = errors[-1]
+        elif one.any():
+            square = float((one * one).sum())
+            ratio = float((one * other).sum() / square)
+            error = float(np.abs(one).sum() / square)
+        off = made - (1.0 if np.isnan(ratio) else ratio) * step + decay * before
+        if np.any(np.abs(off) > room):
+            return None
+        is_one = bool(np.all(np.abs(made - step + decay * before) <= room))
+        return Step(number, index, 0, ratio, decay, is_one, error, decay_error)
+
+    def off(self, number: int, index: int, variable: str, after: Any, any_rate: bool) -> float:
+        """Returns the mean square of what a step is off, in units of its tolerance."""
+        before, made, room = self._made(number, index, variable)
+        step, room = value_of(after) - before, room + 1e-300
+        if any_rate:
+            weighted = step / room**2
+            step = step * ((weighted * made).sum() / max(float((weighted * step).sum()), 1e-300))
+        return float(np.minimum(((made - step) / room) ** 2, 1e12).mean())
+
+    def lengths(self, task: str, variable: str) -> Tuple[float, float]:
+        """Returns the shortest and the longest step, in lengths of those of TensorFlow."""
+        found = []
+        for number, run in enumerate(self.runs):
+            for moved in replay(run, variable):
+                before, made, _ = self._made(number, moved.at, variable)
+                step = np.linalg.norm(value_of(moved.after) - before)
+                if moved.task == task and step:
+                    found.append(float(np.linalg.norm(made) / step))
+        return (min(found), max(found)) if found else (np.nan, np.nan)
+
+
+# What the ratios of steps say
+
+
+def are_one(steps: Sequence[Step]) -> bool:
+    """Returns whether all steps are those of the program."""
+    return all(step.is_one for step in steps)
+
+
+def constant_ratio(steps: Sequence[Step]) -> Optional[float]:
+    known = [s for s in steps if not np.isnan(s.ratio)]
+    if not known:
+        return None
+    ratios = np.array([s.ratio for s in known])
+    errors = np.array([s.error for s in known])
+    weights = 1 / np.maximum(errors, 1e-9) ** 2
+    best = float((ratios * weights).sum() / weights.sum())
+    return best if np.all(np.abs(ratios - best) <= errors + 3e-4 * abs(best)) else None
+
+
+def decay_of(steps: Sequence[Step], rate: Optional[float]) -> Optional[float]:
+    """Returns the decay in units of the rate; 0.0 without one, None where it is not constant."""
+    decays = np.array([s.decay for s in steps])
+    if not decays.any():
+        return 0.0
+    known = np.isfinite([s.decay_error for s in steps])
+    if rate is None or not known.any():
+        return None
+    ratios = np.array([s.ratio for s in steps])[known]
+    units = rate * np.where(np.isnan(ratios), 1.0, ratios)
+    errors = np.array([s.decay_error for s in steps])[known] / np.abs(units) + 1e-12
+    relative = decays[known] / units
+    best = float((relative / errors**2).sum() / (1 / errors**2).sum())
+    sure = float(errors.min())
+    if abs(best) <= sure or np.any(np.abs(relative - best) > errors + 0.01 * abs(best)):
+        return None
+    return best
+
+
+def schedule_of(
+    steps: Sequence[Step], rates: Sequence[float]
+) -> Optional[Tuple[str, Callable[[Now], float]]]:
+    """Returns the name of a schedule and its factor, where ratios follow from a number."""
+    for by in ("at", "runs"):
+        ratios: Dict[int, List[float]] = {}
+        effective: Dict[int, float] = {}
+        for s, rate in zip(steps, rates):
+            if not np.isnan(s.ratio):
+                number = getattr(s, by)
+                ratios.setdefault(number, []).append(s.ratio)
+                effective[number] = rate
+        numbers = np.array(sorted(ratios), np.float64)
+        factors = {n: float(np.median(found)) for n, found in ratios.items()}
+        spread = [np.ptp(found) > 1e-3 * abs(factors[n]) for n, found in ratios.items()]
+        if len(numbers) < 3 or any(spread):
+            continue
+        name = _schedule_name(
+            numbers, np.array([factors[n] * effective[n] for n in sorted(ratios)])
+        )
+        if name:
+            return name, _by_number(by, factors)
+    return None
+
+
+def _by_number(by: str, factors: Mapping[int, float]) -> Callable[[Now], float]:
+    return lambda now: factors.get(getattr(now, by), 1.0)
+
+
+def _schedule_name(numbers: np.ndarray, factors: np.ndarray) -> Optional[str]:
+    def is_line(y: np.ndarray, x: np.ndarray = numbers) -> bool:
+        if len(x) < 3 or not np.isfinite(y).all():
+            return False
+        line = np.polyval(np.polyfit(x, y, 1), x)
+        return bool(np.all(np.abs(line - y) <= 2e-3 * np.abs(y).max()))
+
+    if np.all(factors > 0) and is_line(np.log(factors)):
+        return "exponential"
+    if np.all(factors > 0) and is_line(1 / factors):
+        return "inverse"
+    if np.all(factors > 0) and is_line(1 / factors**2):
+        return "inverse square root"
+    rising = factors < factors.max() * (1 - 1e-3)
+    if rising.sum() >= 2 and rising[: rising.sum()].all():
+        start = factors[: rising.sum() + 1]
+        if is_line(start, numbers[: len(start)]) or len(start) == 3:
+            return "warm-up"
+    if is_line(factors):
+        return "linear"
+    levels = np.unique(np.round(factors / factors[0], 3))
+    if len(levels) < len(factors) and np.all(np.diff(factors) <= 1e-3):
+        return "steps"
+    return None
