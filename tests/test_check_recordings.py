@@ -147,6 +147,88 @@ def test_an_embedding_that_gradient_descent_trains(tmp_path):
     assert (edit.kind, edit.value) == ("other optimizer", "momentum"), report
 
 
+CLASSIFIER = """
+import numpy as np
+import tensorflow as tf
+rng = np.random.RandomState(3)
+x = tf.placeholder(tf.float32, [None, 6], name="x")
+labels = tf.placeholder(tf.int32, [None], name="labels")
+w1 = tf.Variable(rng.randn(6, 8).astype("float32"), name="w1")
+w2 = tf.Variable(rng.randn(8, 3).astype("float32"), name="w2")
+logits = tf.matmul(tf.nn.relu(tf.matmul(x, w1)), w2)
+costs = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+loss = tf.reduce_mean(costs, name="loss")
+train = tf.train.MomentumOptimizer(0.05, 0.9).minimize(loss, name="train")
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for step in range(12):
+        session.run([train, loss], {x: rng.randn(16, 6), labels: rng.randint(3, size=16)})
+"""
+
+
+class Classifier:
+    momentum, returned, below, slope_below = 0.9, 1, 0.0, 0.0
+
+    def __init__(self, weights):
+        self.w = dict(weights)
+        self.sums = {name: np.zeros_like(w) for name, w in weights.items()}
+
+    def step(self, task, feeds):
+        x, rows = feeds["x"], np.arange(16)
+        z = x @ self.w["w1"]
+        h = np.where(z > 0, z, np.float32(self.below) * z)
+        e = np.exp(h @ self.w["w2"])
+        chances = e / e.sum(1, keepdims=True)
+        loss = -np.log(chances[rows, feeds["labels"]]).mean()
+        chances[rows, feeds["labels"]] -= 1
+        d = chances / np.float32(16)
+        dz = d @ self.w["w2"].T * np.where(z > 0, 1, np.float32(self.slope_below))
+        for name, gradient in (("w1", x.T @ dz), ("w2", h.T @ d)):
+            self.sums[name] = np.float32(self.momentum) * self.sums[name] + gradient
+            self.w[name] = self.w[name] - np.float32(0.05) * self.sums[name]
+        return loss * np.float32(self.returned)
+
+    def weights(self):
+        return self.w
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    script, golden = folder / "script.py", str(folder / "classifier.npz")
+    script.write_text(CLASSIFIER)
+    subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(script)], check=True
+    )
+    return golden
+
+
+@pytest.mark.parametrize(
+    "mistakes, found",
+    [
+        ({}, []),
+        ({"returned": 16}, [("reported loss scaled", 16)]),
+        # Trained on, the factor would need another rate to take it back.
+        (
+            {"returned": 16, "momentum": 0.8},
+            [("reported loss scaled", 16), ("other optimizer", "momentum 0.8")],
+        ),
+        (
+            {"returned": 16, "slope_below": 1.0},
+            [("reported loss scaled", 16), ("slope ignored", None)],
+        ),
+        ({"below": 0.01, "slope_below": 0.01}, [("other activation", "leaky relu")]),
+        # Nothing is said of a slope at zero, which no number meets.
+        ({"below": 0.01}, [("gradient of relu", None), ("other activation", "leaky relu")]),
+    ],
+)
+def test_the_fewest_true_mistakes_are_named(classifier, mistakes, found):
+    report = check(type("Port", (Classifier,), mistakes), goldens=[classifier])
+    assert report.passed == (not mistakes)
+    edits = report.diagnosis.edits if mistakes else ()
+    assert sorted((edit.kind, edit.value) for edit in edits) == sorted(found, key=str), report
+
+
 @pytest.mark.parametrize("nothing", [{"goldens": []}, {"goldens": {}}, {"cases": ()}])
 def test_goldens_must_be_named(nothing):
     with pytest.raises(InputError, match="goldens: empty"):

@@ -20,6 +20,7 @@ WORDS: Dict[str, str] = {
     "feed of an earlier step": "{places} is that of an earlier step ({value})",
     "activation missing": "there is no activation at {places}",
     "other activation": "the activation at {places} is {value}",
+    "gradient of relu": "the gradient of {places} is still that of relu",
     "slope at zero": "the gradient of {places} at exactly 0 is {value}",
     "slope ignored": "the gradient passes {places} unchanged",
     "bias added": "a bias is added before {places}, and trained",

@@ -86,7 +86,8 @@ class StagedSearch:
                     yield from self._accepted(forward, [Updates()])
             fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
             for forward, search in fewest_first:
-                yield from self._of_updates(forward, search)
+                yield from self._as_reported(forward)
+                yield from self._fewest_edits_first(forward, search)
             for forward, search in fewest_first:
                 yield from self._accepted(forward, search.deep())
             if searches:  # explanations with more edits are less likely
@@ -117,17 +118,43 @@ class StagedSearch:
         if reported and not self.updates(reported).wrong:
             yield from self._accepted(reported, [Updates()], forward)
 
-    def _of_updates(self, forward: Forward, search: UpdateSearch) -> Iterator[Edits]:
-        """Yields edits that explain the updates, together with those of the losses."""
-        yield from self._as_reported(forward)
-        yield from self._accepted(forward, search.quick())
-        yield from self._of_gradients(forward, search)
-        yield from self._accepted(forward, search.fitted())
-        yield from self._accepted(forward, search.combined())
+    def _fewest_edits_first(self, forward: Forward, search: UpdateSearch) -> Iterator[Edits]:
+        """Yields edits that explain the updates, the fewest first.
+
+        A factor of a loss that is returned, and not trained on, may also be explained as one that
+        is trained on, with another edit that takes it back.
+        """
+        explained = self._of_updates(forward, search)
+        first = next(explained, None)
+        reported = _reported(forward) if self.factors_show else None
+        if reported and (first is None or len(first) > len(forward.edits) + 1):
+            other = next(self._of_updates(reported, self.updates(reported), forward), None)
+            if other and (first is None or len(other) < len(first)):
+                yield other
+        if first:
+            yield first
+        yield from explained
+
+    def _of_updates(
+        self, forward: Forward, search: UpdateSearch, returned: Optional[Forward] = None
+    ) -> Iterator[Edits]:
+        """Yields edits that explain the updates, together with those of the losses.
+
+        Args:
+          forward: What the port trains on.
+          search: For what explains the updates, given that.
+          returned: What it returns the losses of, where that is something else.
+        """
+        yield from self._accepted(forward, search.quick(), returned)
+        yield from self._of_gradients(forward, search, returned)
+        yield from self._accepted(forward, search.fitted(), returned)
+        yield from self._accepted(forward, search.combined(), returned)
         for found in several_updates(search.comparison):
             yield (*forward.edits, *found)
 
-    def _of_gradients(self, forward: Forward, search: UpdateSearch) -> Iterator[Edits]:
+    def _of_gradients(
+        self, forward: Forward, search: UpdateSearch, returned: Optional[Forward] = None
+    ) -> Iterator[Edits]:
         """Yields edits of gradients that leave the losses as they are; what helps is kept."""
         numbers = search.telling_runs()
         few = [self.runs[number] for number in numbers]
@@ -142,16 +169,16 @@ class StagedSearch:
         mutations = list(backward_mutations(case_with_most_tasks(self.runs)))
         slopes = [len(m.edit.places) for m in mutations if m.edit.kind == "slope at zero"]
         for mutation in mutations:
-            extended = forward.extended(mutation)
+            extended = forward.extended(_beside(forward, mutation))
             kind, places, _ = mutation.edit
             is_clipping = kind == "clipping missing"
             all_slopes = kind == "slope at zero" and len(places) == max(slopes)
             # Beside another optimizer neither makes an update right.
             if is_clipping or all_slopes:
                 found = self.updates(extended)
-                yield from self._accepted(extended, found.quick())
+                yield from self._accepted(extended, found.quick(), returned)
                 if is_clipping:
-                    yield from self._accepted(extended, found.fitted())
+                    yield from self._accepted(extended, found.fitted(), returned)
             try:
                 if wrong_in_few(extended) >= base:
                     continue
@@ -160,14 +187,14 @@ class StagedSearch:
                 continue
             if len(found.wrong) < wrong:
                 helpful[mutation] = len(found.wrong)
-                yield from self._accepted(extended, found.quick())
+                yield from self._accepted(extended, found.quick(), returned)
         # Several such edits: one after the other, as long as each makes more updates right.
         for mutation in sorted(helpful, key=lambda mutation: helpful[mutation]):
-            extended = forward.extended(mutation)
+            extended = forward.extended(_beside(forward, mutation))
             found = self.updates(extended)
             if len(found.wrong) < wrong:
                 forward, wrong = extended, len(found.wrong)
-                yield from self._accepted(extended, found.quick())
+                yield from self._accepted(extended, found.quick(), returned)
 
     def _accepted(
         self,
@@ -196,6 +223,19 @@ class StagedSearch:
 
 def case_with_most_tasks(runs: Sequence[PortRun]) -> Case:
     return max((run.case for run in runs), key=lambda case: len(case.tasks))
+
+
+def _beside(forward: Forward, mutation: Mutation) -> Mutation:
+    """Returns an edit of a gradient under the name that is true beside what is known.
+
+    With another activation in place of ReLU, a slope at zero brings the gradient of ReLU back.
+    """
+    kind, places, _ = mutation.edit
+    edits = [known.edit for known in forward.mutations]
+    other = {place for e in edits if e.kind == "other activation" for place in e.places}
+    if kind == "slope at zero" and other.issuperset(places):
+        return mutation._replace(edit=Edit("gradient of relu", places))
+    return mutation
 
 
 def _reported(forward: Forward) -> Optional[Forward]:
