@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import zipfile
 
 import numpy as np
@@ -72,6 +73,46 @@ def test_leftovers_and_duplicates_are_refused(tmp_path):
     with open(path, "ab") as file:
         file.write(b"more")
     refused(path)
+
+
+def hidden_before(whole, path):
+    """Return bytes that zipfile takes for an archive after something else."""
+    return b"hidden" + whole
+
+
+def hidden_between(whole, path):
+    """Return the archive with bytes before its second member, and all offsets behind them moved."""
+    with zipfile.ZipFile(path) as file:
+        offset, start = file.infolist()[1].header_offset, file.start_dir
+    moved = bytearray(whole[:offset] + b"hidden" + whole[offset:])
+    position = start + 6
+    while moved[position : position + 4] == b"PK\1\2":
+        (at,) = struct.unpack_from("<L", moved, position + 42)
+        struct.pack_into("<L", moved, position + 42, at + (6 if at >= offset else 0))
+        position += 46 + sum(struct.unpack_from("<HHH", moved, position + 28))
+    struct.pack_into("<L", moved, position + 16, start + 6)
+    return bytes(moved)
+
+
+def hidden_after(whole, path):
+    """Return the archive with bytes between its last member and its contents."""
+    with zipfile.ZipFile(path) as file:
+        start = file.start_dir
+    moved = bytearray(whole[:start] + b"hidden" + whole[start:])
+    struct.pack_into("<L", moved, len(moved) - 22 + 16, start + 6)
+    return bytes(moved)
+
+
+@pytest.mark.parametrize("hide", [hidden_before, hidden_between, hidden_after])
+def test_bytes_that_belong_to_no_member_are_refused(tmp_path, hide):
+    path = archive(tmp_path / "hidden.npz", members())
+    with open(path, "rb") as file:
+        hidden = hide(file.read(), path)
+    with open(path, "wb") as file:
+        file.write(hidden)
+    with zipfile.ZipFile(path) as file:
+        assert file.testzip() is None  # zipfile does not mind
+    refused(path, "members" if hide is not hidden_after else "after its last member")
 
 
 def test_names_are_checked_before_anything_is_read(tmp_path):

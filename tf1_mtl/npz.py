@@ -7,6 +7,7 @@ flipped bit can give other numbers. It also takes as much memory as a file asks 
 import functools
 import io
 import operator
+import struct
 import zipfile
 from typing import Any, Callable, Dict, Mapping, Set, Tuple
 
@@ -19,6 +20,8 @@ from tf1_mtl.files import open_regular, replacing
 LIMIT_MB = 1024
 
 _END = b"PK\x05\x06"  # begins the last 22 bytes of a zip archive, before its comment
+#: Bytes that may follow a member which was written as a stream: its sizes and its checksum.
+_DESCRIPTORS = (12, 16, 20, 24)
 _MOST_MEMBERS = 100
 _FLOAT32 = 4  # bytes; what every number is cast to
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -80,6 +83,7 @@ def _read(
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if data[len(data) - 22 - len(archive.comment) :][:4] != _END:
             raise ValueError("bytes follow the end of the archive")
+        _check_gaps(data, archive)
         members = archive.infolist()
         if len(members) > _MOST_MEMBERS:
             raise ValueError(f"{len(members)} members")
@@ -94,6 +98,20 @@ def _read(
     if sum(array.size * max(array.itemsize, _FLOAT32) for array in arrays.values()) > limit:
         raise _too_large(path, limit_mb)
     return arrays
+
+
+def _check_gaps(data: bytes, archive: zipfile.ZipFile) -> None:
+    """Raises ValueError if bytes before, between or after the members belong to none of them."""
+    position = 0
+    gaps: Tuple[int, ...] = (0,)
+    for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
+        if member.header_offset - position not in gaps:
+            raise ValueError("bytes before or between its members, which belong to none of them")
+        lengths = struct.unpack_from("<HH", data, member.header_offset + 26)  # of name and extra
+        position = member.header_offset + 30 + sum(lengths) + member.compress_size
+        gaps = _DESCRIPTORS if member.flag_bits & 8 else (0,)
+    if archive.start_dir - position not in gaps:
+        raise ValueError("bytes after its last member, which belong to none")
 
 
 def _too_large(path: str, limit_mb: float) -> InputError:
