@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.baseline.case import cases_of
+from tf1_mtl.baseline.recorded_cases import cases_of
 from tf1_mtl.baseline.recorder import recording
 from tf1_mtl.baseline.verification import verify
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from tf1_mtl.lazy import load_on_first_use
 
 if TYPE_CHECKING:
-    from tf1_mtl.baseline.case import cases_of
     from tf1_mtl.baseline.checking import Report, check, check_case
     from tf1_mtl.baseline.goldens import golden_names, load_golden
+    from tf1_mtl.baseline.recorded_cases import cases_of
     from tf1_mtl.baseline.recorder import recording
     from tf1_mtl.baseline.recording_writer import save_recording
     from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
@@ -44,7 +44,7 @@ if not TYPE_CHECKING:
             "Report": "checking",
             "Run": "recordings",
             "Session": "recordings",
-            "cases_of": "case",
+            "cases_of": "recorded_cases",
             "check": "checking",
             "check_case": "checking",
             "golden_names": "goldens",

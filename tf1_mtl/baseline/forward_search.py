@@ -26,19 +26,16 @@ from tf1_mtl.baseline.mutations import (
     NOTHING,
     Forward,
     Mutation,
-    Places,
     addend_mutation,
     bias_mutation,
     forward_mutations,
-    groups_of,
     leaky_mutation,
     penalty_mutation,
-    places_of,
     scale_mutation,
     scaled_feed,
     shifted_feed,
-    subsets,
 )
+from tf1_mtl.baseline.places import Places, groups_of, places_of, subsets
 from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
 
 #: How far a search goes: one known edit in a task, with a factor of the loss, with a fitted

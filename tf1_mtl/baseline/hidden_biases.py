@@ -15,7 +15,7 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.evaluator import Plan
 from tf1_mtl.baseline.graph_edits import PRODUCTS
 from tf1_mtl.baseline.judge import judge
-from tf1_mtl.baseline.mutations import places_of
+from tf1_mtl.baseline.places import places_of
 from tf1_mtl.baseline.port_run import Port, run_port
 from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output, variable_of
 

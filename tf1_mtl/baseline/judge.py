@@ -10,10 +10,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.case import Case, CaseEvaluator, trained_variables
+from tf1_mtl.baseline.case import Case, CaseEvaluator
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, error_of, value_of
 from tf1_mtl.baseline.evaluator import UnknownOperation
 from tf1_mtl.baseline.port_run import PortRun, place
+from tf1_mtl.baseline.recorded_cases import trained_variables
 from tf1_mtl.baseline.stages import FORWARD, LONG_RUN, RETURNED, Move, stage_of_update
 
 LOSS = "loss"

@@ -12,7 +12,8 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.model import Feeds, Model, updates_of
-from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
+from tf1_mtl.baseline.places import groups_of, places_of, subsets
+from tf1_mtl.baseline.recorded_graph import needed_nodes
 from tf1_mtl.baseline.update_catalogue import Piece, program_of
 
 LARGEST_BATCH = 1000  #: elements of the error of a loss, when rounding is judged
@@ -290,60 +291,6 @@ def stop_mutation(name: str, tasks: Tuple[str, ...]) -> Mutation:
 
     places = (name,) if len(tasks) > 1 else (f"{tasks[0]}/{name}",)
     return Mutation(Edit("gradient stopped", places), apply)
-
-
-# Places
-
-
-class Places(NamedTuple):
-    """Holds the names of what can be edited in a task."""
-
-    activations: Tuple[str, ...]
-    losses: Tuple[str, ...]
-    products: Tuple[str, ...]
-    feeds: Tuple[str, ...]
-    labels: Tuple[str, ...]
-    weights: Tuple[str, ...]
-
-
-def places_of(case: Case, task: str) -> Places:
-    """Returns where the graph of a task can be edited."""
-    nodes = case.loss_nodes(task)
-    activations = tuple(n for n, x in nodes.items() if x.op in catalogue.ACTIVATION_OPS)
-    losses = tuple(n for n, x in nodes.items() if x.op == "L2Loss")
-    products = tuple(n for n, x in nodes.items() if x.op in graph_edits.PRODUCTS)
-    floats = {
-        name
-        for name, tensor in case.feeds.items()
-        if any(
-            np.asarray(s.feeds[tensor]).dtype.kind == "f" and np.ndim(s.feeds[tensor]) == 2
-            for s in case.steps
-            if tensor in s.feeds
-        )
-    }
-    feeds = tuple(
-        n for n, t in case.feeds.items() if n in floats and node_and_output(t)[0] in nodes
-    )
-    labels = tuple(n for n in case.feeds if n in floats)
-    weights = tuple(n for n, v in case.weights.items() if v in nodes)
-    return Places(activations, losses, products, feeds, labels, weights)
-
-
-def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Returns all names together, then fewer; at most 16 groups."""
-    sizes = range(len(names), 0, -1)
-    found = itertools.chain.from_iterable(itertools.combinations(names, k) for k in sizes)
-    return list(itertools.islice(found, 16))
-
-
-def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Returns each place alone, all of them, and the pairs of a few."""
-    found: List[Tuple[str, ...]] = [(place,) for place in places]
-    if 2 < len(places) <= 4:
-        found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
-    if len(places) > 1:
-        found.append(tuple(places))
-    return found
 
 
 def forward_mutations(case: Case, task: str) -> List[Mutation]:

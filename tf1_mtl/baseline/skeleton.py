@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tf1_mtl.baseline.case import Case, Task, cases_of, trained_variables
+from tf1_mtl.baseline.case import Case, Task
+from tf1_mtl.baseline.recorded_cases import cases_of, trained_variables
 
 _ARTICLE = '''"""A port of the article to fill in. Check it: tf1-mtl check THIS_FILE.py"""
 

@@ -130,8 +130,8 @@ def _progress() -> Callable[[int, int], None]:
 
 def _verify(goldens: Optional[Sequence[str]], as_json: bool) -> int:
     """Compare the evaluator with recordings, or with the goldens of the article."""
-    from tf1_mtl.baseline.case import cases_of
     from tf1_mtl.baseline.goldens import golden_names
+    from tf1_mtl.baseline.recorded_cases import cases_of
     from tf1_mtl.baseline.verification import verify
 
     names = goldens or golden_names()

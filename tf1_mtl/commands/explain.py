@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     """Explains one run."""
     if args.replicas:
         _check_replicas(args)
+    if args.cluster and source.is_given(args):
+        raise InputError(
+            "--cluster: places the graph of the article alone. Leave out --script and --golden."
+        )
+    cluster.check(args)
     if args.cluster:
         return _explain_cluster(args)
     if source.is_given(args):
@@ -69,11 +74,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _explain_cluster(args: argparse.Namespace) -> int:
     """Explains one run over several processes: what each of them runs, and what they send."""
-    if source.is_given(args):
-        raise InputError(
-            "--cluster: places the graph of the article alone. Leave out --script and --golden."
-        )
-    cluster.check(args)
     with quiet(args.verbose):
         import numpy as np
 
@@ -104,8 +104,6 @@ def _check_replicas(args: argparse.Namespace) -> None:
     Raises:
       InputError: As described, or a step has fewer rows.
     """
-    if not args.cluster:
-        raise InputError("--replicas: these are workers of a cluster. Give --cluster too.")
     if not {"Optimiser", "Joint_Loss"} & set(args.fetches):
         raise InputError("--replicas: makes joint steps. Name Optimiser or Joint_Loss.")
     cluster.check_rows(args, ROWS)

@@ -114,8 +114,8 @@ def _variables_of_script(graph: Any) -> Dict[str, Any]:
 
 
 def _of_golden(golden: str, fetches: Sequence[str]) -> Any:
-    from tf1_mtl.baseline.case import graphs_of
     from tf1_mtl.baseline.recognition import find_article
+    from tf1_mtl.baseline.recorded_cases import graphs_of
     from tf1_mtl.graph_reader import ReadableGraph, structure
     from tf1_mtl.teaching.planning import Names
 

@@ -1,0 +1,241 @@
+"""Makes cases from recordings: a case for each session that trains."""
+
+import os
+import re
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.case import Case, Step, Task, reading
+from tf1_mtl.baseline.goldens import golden_names, load_golden
+from tf1_mtl.baseline.recorded_graph import (
+    ASSIGNMENTS,
+    RULES,
+    RecordedGraph,
+    canonical,
+    needed_nodes,
+    variable_of,
+)
+from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
+from tf1_mtl.errors import InputError
+
+ANY = -1  # size
+ARTICLE_TASKS = ("Y1", "Y2", "joint")
+
+_GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
+
+
+def cases_of(golden: str) -> Tuple[Case, ...]:
+    """Returns the cases of a golden of the article or of a recording, one for each session.
+
+    Args:
+      golden: One of `golden_names()`, or the path of a recording.
+
+    Raises:
+      InputError: There is no such golden or file, it is not a recording, or no session in it can be
+        checked.
+    """
+    name = golden if golden in golden_names() else os.path.basename(golden)
+    recording = _recording(golden)
+    cases = []
+    for number in sorted(recording.sessions):
+        steps = recording.steps(number)
+        if steps:
+            label = name if len(recording.sessions) == 1 else f"{name}, session {number}"
+            version = recording.manifest.get("recorded_by", {}).get("tensorflow", "")
+            with reading(f"{golden}: session {number}"):
+                case = _case(golden, label, recording, number)
+            cases.append(case._replace(recorded_by=str(version)))
+    if not cases:
+        raise InputError(_does_not_train(golden))
+    return tuple(cases)
+
+
+def graphs_of(golden: str) -> Tuple[RecordedGraph, ...]:
+    """Returns the graphs of a golden or a recording, one for each session that trains.
+
+    Args:
+      golden: One of `golden_names()`, or the path of a recording.
+
+    Raises:
+      InputError: There is no such golden or file, it is not a recording, or it does not train.
+    """
+    sessions = sorted(_recording(golden).sessions.items())
+    if not sessions:
+        raise InputError(_does_not_train(golden))
+    return tuple(session.graph for _, session in sessions if session.graph is not None)
+
+
+def _recording(golden: str) -> Recording:
+    recording = load_golden(golden) if golden in golden_names() else load_recording(golden)
+    if any(session.graph is None for session in recording.sessions.values()):
+        raise InputError(
+            f"{golden}: holds no graph, since an earlier tf1_mtl recorded it; should hold the "
+            "graph of each session that trains. Record it again with --record."
+        )
+    return recording
+
+
+def _does_not_train(golden: str) -> str:
+    return (
+        f"{golden}: no session in it trains; should be a recording of a script that does. "
+        "Record one with tf1-mtl run --record FILE.npz SCRIPT.py."
+    )
+
+
+def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
+    """Returns the case of one session."""
+    session, runs = recording.sessions[number], recording.steps(number)
+    graph = session.graph
+    assert graph is not None  # cases_of has looked
+    article = session.article
+    tasks = _tasks(graph, runs, bool(article))
+    if article:
+        _check_article(golden, session, runs)
+        weights = {key: article[key] for key in ("share_W", "share_Y1", "share_Y2")}
+        feeds = {key: article[key] for key in ("X", "Y1", "Y2")}
+    else:
+        weights = {key: key for key in _weights(session, tasks)}
+        fed = {tensor: None for run in runs for tensor in (*run.feeds, *run.outputs)}
+        feeds = {tensor: tensor for tensor in fed}
+    for key, variable in weights.items():
+        _need_finite(f"{golden}: before step 0", key, session.initial.get(variable))
+    for index, run in enumerate(runs):
+        where = f"{golden}: step {index} ({run.task})"
+        for key, tensor in feeds.items():
+            if tensor in run.feeds:
+                _need_finite(where, key, run.feeds[tensor])
+        if run.variables is not None:
+            for key, variable in weights.items():
+                _need_finite(where, key, run.variables.get(variable))
+    steps = [
+        Step(
+            run.task,
+            {**run.feeds, **run.outputs},
+            run.fetched.get(tasks[run.task].loss),
+            run.variables,
+            {tensor: value for tensor, value in run.fetched.items() if value is not None},
+        )
+        for run in runs
+    ]
+    return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+
+
+def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
+    """Raises InputError unless a port of the article can be called with what was recorded."""
+
+    def size(where: str, key: str, arrays: Mapping[str, np.ndarray], *shape: int) -> List[int]:
+        return _need_matrix(where, key, arrays.get(session.article[key]), shape)
+
+    start = f"{golden}: before step 0"
+    inputs, shared = size(start, "share_W", session.initial, ANY, ANY)
+    outputs = {
+        task: size(start, "share_" + task, session.initial, shared, ANY)[1] for task in ("Y1", "Y2")
+    }
+    for index, run in enumerate(runs):
+        where = f"{golden}: step {index} ({run.task})"
+        if run.task not in ARTICLE_TASKS:
+            raise InputError(
+                f"{where}: should be one of {', '.join(ARTICLE_TASKS)}. Record such steps."
+            )
+        rows, _ = size(where, "X", run.feeds, ANY, inputs)
+        for task in ("Y1", "Y2") if run.task == "joint" else (run.task,):
+            size(where, task, run.feeds, rows, outputs[task])
+
+
+def _need_matrix(
+    where: str, name: str, array: Optional[np.ndarray], shape: Sequence[int]
+) -> List[int]:
+    """Returns the shape of an array; raise InputError unless it is there and has this shape."""
+    fits = array is not None and array.ndim == len(shape)
+    if array is None or not fits or any(a not in (ANY, b) for a, b in zip(shape, array.shape)):
+        found = "missing" if array is None else f"of shape {list(array.shape)}"
+        should = ["any" if size == ANY else size for size in shape]
+        raise InputError(
+            f"{where}: {name} is {found}, should be of shape [{', '.join(map(str, should))}]. Feed "
+            "or record it."
+        )
+    return list(array.shape)
+
+
+def _need_finite(where: str, name: str, array: Optional[np.ndarray]) -> None:
+    """Raises InputError unless a recorded array is there and holds finite numbers."""
+    if array is None:
+        raise InputError(f"{where}: {name} is missing, should be there. Record it again.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(
+            f"{where}: {name} is {array.dtype} {list(array.shape)} with NaN or infinity, should be "
+            "finite. Record a session that stays finite."
+        )
+
+
+def _tasks(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[str, Task]:
+    """Returns the tasks in the order in which they first ran.
+
+    The name of a task joins the training operations by "+". The tasks of the article have short
+    names, so there the operations are what was fetched and gave no value.
+    """
+    fetched: Dict[str, Dict[str, Any]] = {}
+    for run in runs:
+        values = fetched.setdefault(run.task, {})
+        values.update({name: value for name, value in run.fetched.items() if name not in values})
+    tasks = {}
+    for name, values in fetched.items():
+        without_value = sorted(key for key, value in values.items() if value is None)
+        operations = tuple(without_value if is_article else name.split("+"))
+        tasks[name] = Task(name, operations, loss_of(graph, operations, values))
+    return tasks
+
+
+def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
+    """Returns the variables that a port holds: those that some task trains."""
+    assert session.graph is not None
+    written: Dict[str, None] = {}
+    for task in tasks.values():
+        written.update(dict.fromkeys(trained_variables(session.graph, task.operations)))
+    trainable = [variable.name for variable in session.variables if variable.is_trainable]
+    return [name for name in trainable if name in written]
+
+
+def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List[str]:
+    """Returns the variables that these operations change as the first input of an update.
+
+    Slots are changed by the same updates, but are not their first input. Counters and moving
+    averages are among the result.
+    """
+    updates = (
+        variable_of(graph.nodes, node.data_inputs[0])
+        for node in needed_nodes(graph.nodes, operations).values()
+        if RULES.fullmatch(node.op) or ASSIGNMENTS.fullmatch(node.op)
+    )
+    return list(dict.fromkeys(variable for variable in updates if variable))
+
+
+def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[str, Any]) -> str:
+    """Returns the tensor whose gradient the training operations take; "" where none is found.
+
+    TensorFlow names the gradient of an operation `gradients/<operation>_grad/...` and builds that
+    of the loss first. A fetched scalar that is such a loss comes first, then one that was not
+    fetched, then any other fetched scalar of floats.
+
+    Args:
+      graph: The recorded graph.
+      operations: Names of the training operations.
+      fetched: Values that the run returned, by tensor.
+    """
+    needed = needed_nodes(graph.nodes, operations)
+    first_of_scope: Dict[str, str] = {}
+    for name in graph.nodes:  # in the order of creation
+        scope = _GRADIENT_SCOPE.match(name)
+        if scope and name in needed and scope.group(1) in graph.nodes:
+            first_of_scope.setdefault(name[: scope.start(1)], scope.group(1))
+    losses = list(first_of_scope.values())
+    scalars = [
+        canonical(name)
+        for name, value in fetched.items()
+        if value is not None and np.shape(value) == () and np.asarray(value).dtype.kind == "f"
+    ]
+    for candidates in ([name for name in scalars if name in losses], losses, scalars):
+        if candidates:
+            return candidates[0]
+    return ""
