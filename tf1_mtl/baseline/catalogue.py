@@ -4,6 +4,7 @@ The places come from the recorded graph. What is tried in the updates is in `upd
 To add a mistake, add a line to a list and, if its kind is new, a line to `WORDS`.
 """
 
+import math
 from typing import Any, Callable, Dict, List, NamedTuple
 
 import numpy as np
@@ -133,13 +134,22 @@ def _cut(bits: int) -> Callable[[np.ndarray], np.ndarray]:
     return cut
 
 
+def _kept(x: np.ndarray) -> np.ndarray:
+    return x
+
+
 PRECISIONS = {"bfloat16": bfloat16, "float16": float16, "tf32": tf32}
-#: Of the operands of products. Most numbers are the same in tf32 and float16; tf32 is likelier.
+#: Of weights between steps.
+STORED = {"bfloat16": bfloat16, "float16": float16, "bfloat16, cut off": _cut(16)}
+#: Of the operands of products, and of their results. Most numbers are the same in tf32 and float16;
+#: tf32 is likelier.
 PRODUCT_PRECISIONS = {
-    "tf32": tf32,
-    **PRECISIONS,
-    "tf32, cut off": _cut(13),
-    "bfloat16, cut off": _cut(16),
+    "tf32": (tf32, _kept),
+    **{name: (rounded, _kept) for name, rounded in PRECISIONS.items()},
+    "tf32, cut off": (_cut(13), _kept),
+    "bfloat16, cut off": (STORED["bfloat16, cut off"], _kept),
+    "bfloat16 with bfloat16 results": (bfloat16, bfloat16),
+    "float16 with float16 results": (float16, float16),
 }
 
 # Forward: feeds, layers, losses
@@ -207,13 +217,22 @@ _SELU_ALPHA = 1.6732632423543772
 _GELU = np.sqrt(2 / np.pi)
 
 
-def _gelu(x: np.ndarray) -> np.ndarray:
+def _gelu_by_tanh(x: np.ndarray) -> np.ndarray:
     return 0.5 * x * (1 + np.tanh(_GELU * (x + 0.044715 * x**3)))
 
 
-def _gelu_slope(x: np.ndarray) -> np.ndarray:
+def _gelu_by_tanh_slope(x: np.ndarray) -> np.ndarray:
     inner = np.tanh(_GELU * (x + 0.044715 * x**3))
     return 0.5 * (1 + inner) + 0.5 * x * (1 - inner**2) * _GELU * (1 + 3 * 0.044715 * x**2)
+
+
+def _normal_share(x: np.ndarray) -> np.ndarray:
+    """Returns the distribution function of the normal distribution."""
+    return 0.5 * (1 + np.vectorize(math.erf, otypes=[float])(x / np.sqrt(2)))
+
+
+def _gelu_slope(x: np.ndarray) -> np.ndarray:
+    return _normal_share(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
 
 
 ACTIVATIONS: List[Activation] = [
@@ -242,7 +261,8 @@ ACTIVATIONS: List[Activation] = [
         lambda x: _SELU * np.where(x > 0, x, _SELU_ALPHA * np.expm1(np.minimum(x, 0))),
         lambda x: _SELU * np.where(x > 0, 1.0, _SELU_ALPHA * np.exp(np.minimum(x, 0))),
     ),
-    Activation("gelu", _gelu, _gelu_slope),
+    Activation("gelu", lambda x: x * _normal_share(x), _gelu_slope),
+    Activation("gelu by tanh", _gelu_by_tanh, _gelu_by_tanh_slope),
     Activation("abs", np.abs, np.sign),
     Activation("softsign", lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2),
 ]

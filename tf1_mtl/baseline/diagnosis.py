@@ -171,7 +171,7 @@ def _initial(runs: Sequence[PortRun]) -> Tuple[Edit, ...]:
     for run in runs:
         for name, variable in run.case.weights.items():
             initial = run.case.initial[variable]
-            kept = (initial, catalogue.float16(initial), catalogue.bfloat16(initial))
+            kept = (initial, *(stored(initial) for stored in catalogue.STORED.values()))
             if not any(np.array_equal(run.before[0][name], weight) for weight in kept):
                 names[name] = None
     return (Edit("initial weights", tuple(names)),) if names else ()

@@ -188,8 +188,13 @@ class ForwardSearch:
 
     def _scaled(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
         """Yields the model with a factor of the loss, where one explains the samples."""
-        samples = [s._replace(tolerance=s.tolerance + forward.slack) for s in samples]
         predicted = self.losses.predicted(forward, task, samples)
+        observed = np.array([s.observed for s in samples])
+        with np.errstate(all="ignore"):
+            scale = min(1.0, float(np.nanmedian(np.abs(observed / predicted))))
+        samples = [
+            s._replace(tolerance=s.tolerance + forward.slack).tightened(scale) for s in samples
+        ]
         loss = self.losses.loss_node(forward, task)
         yield from self._weighted(forward, task, samples)
         for kind, value in self._factors(forward, task, samples, predicted):

@@ -232,23 +232,38 @@ BACKWARD_PRODUCTS = ("Conv2DBackpropInput", "Conv2DBackpropFilter")
 
 
 def round_products(
-    graph: RecordedGraph, name: str, rounding: Callable[[np.ndarray], np.ndarray]
+    graph: RecordedGraph,
+    name: str,
+    rounding: Callable[[np.ndarray], np.ndarray],
+    result: Callable[[np.ndarray], np.ndarray],
 ) -> RecordedGraph:
-    """Rounds both operands of a product, and of the products of its gradients."""
+    """Rounds the operands and the result of a product, and of the products of its gradients.
+
+    Args:
+      graph: The graph.
+      name: The product.
+      rounding: Of both operands.
+      result: Rounds what the product gives.
+    """
     nodes = [name, *(x for scope in gradient_scopes(graph, name) for x in scope.nodes)]
     changed = []
     for each in nodes:
         node = graph.nodes[each]
         if node.op in (*PRODUCTS, *BACKWARD_PRODUCTS):
-            changed.append(edited(each, _rounded_product(node, rounding), *node.inputs))
+            product = _rounded_product(node, rounding, result)
+            changed.append(edited(each, product, *node.inputs))
     return with_nodes(graph, changed)
 
 
-def _rounded_product(node: Node, rounding: Callable[[np.ndarray], np.ndarray]) -> Any:
+def _rounded_product(
+    node: Node,
+    rounding: Callable[[np.ndarray], np.ndarray],
+    result: Callable[[np.ndarray], np.ndarray],
+) -> Callable[..., Any]:
     function = OPERATIONS[node.op].function
 
     def product(*inputs: Any) -> Any:
-        return function(node, *(round_to(rounding, x) for x in inputs))
+        return round_to(result, function(node, *(round_to(rounding, x) for x in inputs)))
 
     return product
 

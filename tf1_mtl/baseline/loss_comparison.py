@@ -33,6 +33,14 @@ class Sample(NamedTuple):
         """Returns the sample with more room for another rounding."""
         return self._replace(tolerance=self.tolerance + room, sharp=self.sharp + room)
 
+    def tightened(self, scale: float) -> "Sample":
+        """Returns the sample with the bounds of a loss that is smaller by a factor."""
+        size = abs(self.observed)
+        return self._replace(
+            tolerance=max(scale * self.tolerance, 1e-5 * size),
+            sharp=max(scale * self.sharp, EQUAL_FORMULA_ULPS * 2 * UNIT * size),
+        )
+
 
 class LossComparison:
     """Compares the losses of models with those that a port returned."""

@@ -140,10 +140,13 @@ def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
 
 
 def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
-    def change(graph: Any, place: str) -> Any:
-        return graph_edits.round_products(graph, place, catalogue.PRODUCT_PRECISIONS[name])
+    operands, result = catalogue.PRODUCT_PRECISIONS[name]
 
-    return _graph_mutation("precision of products", places, name, change)
+    def change(graph: Any, place: str) -> Any:
+        return graph_edits.round_products(graph, place, operands, result)
+
+    mutation = _graph_mutation("precision of products", places, name, change)
+    return mutation._replace(is_hidden=operands is result)
 
 
 def bias_mutation(places: Tuple[str, ...], start: float, pieces: Sequence[Piece]) -> Mutation:

@@ -52,6 +52,7 @@ class StagedSearch:
         self.tolerances = [tolerances_of(Model(run.case), run) for run in runs]
         self.losses = LossComparison(runs, self.tolerances, check_time)
         self.search = ForwardSearch(self.losses)
+        self._explained: Dict[Tuple[Forward, Tuple[str, ...]], bool] = {}
 
     def updates(self, forward: Forward = NOTHING) -> UpdateSearch:
         """Returns the search for what explains the updates, given what explains the losses."""
@@ -73,7 +74,8 @@ class StagedSearch:
         yield from self._of_some_reports()
         for level in self.search.levels():
             searches: Dict[Edits, Tuple[Forward, UpdateSearch]] = {}
-            for forward in itertools.islice(level, ALTERNATIVES):
+            explained = (forward for forward in level if self._explains_losses(forward))
+            for forward in itertools.islice(explained, ALTERNATIVES):
                 if forward.edits in searches:
                     continue
                 try:
@@ -215,10 +217,22 @@ class StagedSearch:
             found = (*forward.edits, *updates.edits)
             if (
                 (found or self.is_otherwise)
-                and all(_explains_losses(run, returned or forward, right) for run in self.every)
+                and self._explains_losses(returned or forward, right)
                 and all(_explains_updates(run, forward, updates) for run in self.every)
             ):
                 yield found
+
+    def _explains_losses(self, forward: Forward, right: Sequence[str] = ()) -> bool:
+        """Returns whether a model gives all losses within its bounds; kept for the next time.
+
+        Args:
+          forward: What the port returns the losses of.
+          right: Tasks whose losses are known to be right.
+        """
+        key = forward, tuple(right)
+        if key not in self._explained:
+            self._explained[key] = all(_explains_losses(run, forward, right) for run in self.every)
+        return self._explained[key]
 
 
 def case_with_most_tasks(runs: Sequence[PortRun]) -> Case:

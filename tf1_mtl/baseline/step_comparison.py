@@ -16,7 +16,8 @@ from typing import (
 
 import numpy as np
 
-from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.error_bounds import UNIT, value_of
+from tf1_mtl.baseline.fitting import nice
 from tf1_mtl.baseline.model import ModelRun, Tolerances
 from tf1_mtl.baseline.replay import Now, Program, replay
 
@@ -118,15 +119,20 @@ class StepComparison:
         _, _, room = self._made(number, index, variable)
         return np.clip(shown, program.rounding(after - room), program.rounding(after + room))
 
-    def _made(self, number: int, index: int, variable: str) -> Tuple[np.ndarray, np.ndarray, Any]:
-        """Returns a weight before a step, the step that the port made, and its tolerance."""
+    def _made(
+        self, number: int, index: int, variable: str, ratio: float = 1.0
+    ) -> Tuple[np.ndarray, np.ndarray, Any]:
+        """Returns a weight before a step, the step that the port made, and its tolerance.
+
+        The tolerance allows for steps that are longer than in TensorFlow by a ratio.
+        """
         run = self.runs[number].port_run
         before = run.before[index][variable].astype(np.float64)
         made = run.after[index][variable] - before
         bound = self.tolerances[number][index][1].get(variable)
         room = 2.0**-23 * np.abs(before) + 1e-4 * np.abs(made)
         if bound is not None:
-            room = room + 3 * np.where(np.isnan(bound), np.inf, bound)
+            room = room + 3 * max(abs(ratio), 1.0) * np.where(np.isnan(bound), np.inf, bound)
         return before, made, room
 
     def fits(self, number: int, index: int, variable: str, after: Any) -> bool:
@@ -151,15 +157,17 @@ class StepComparison:
         if decays and kept.any():
             moves = bool(one.any())
             inverse = np.linalg.pinv(np.stack([one, kept] if moves else [kept], axis=1))
-            (*ratios, decay), errors = inverse @ other, np.abs(inverse).sum(axis=1)
-            ratio, error = (ratios[0], errors[0]) if moves else (ratio, error)
-            decay_error = errors[-1]
+            *ratios, decay = inverse @ other
+            ratio, error = (ratios[0], np.abs(inverse[0]).sum()) if moves else (ratio, error)
+            # Roundings of many elements add up like random ones.
+            decay_error = np.sqrt((inverse[-1] ** 2).sum())
         elif one.any():
             square = float((one * one).sum())
             ratio = float((one * other).sum() / square)
             error = float(np.abs(one).sum() / square)
-        off = made - (1.0 if np.isnan(ratio) else ratio) * step + decay * before
-        if np.any(np.abs(off) > room):
+        rate = 1.0 if np.isnan(ratio) else ratio
+        off = np.abs(made - rate * step + decay * before)
+        if np.any(off > self._made(number, index, variable, rate)[2]):
             return None
         is_one = bool(np.all(np.abs(made - step + decay * before) <= room))
         return Step(number, index, 0, ratio, decay, is_one, error, decay_error)
@@ -216,11 +224,12 @@ def decay_of(steps: Sequence[Step], rate: Optional[float]) -> Optional[float]:
     units = rate * np.where(np.isnan(ratios), 1.0, ratios)
     errors = np.array([s.decay_error for s in steps])[known] / np.abs(units) + 1e-12
     relative = decays[known] / units
-    best = float((relative / errors**2).sum() / (1 / errors**2).sum())
-    sure = float(errors.min())
-    if abs(best) <= sure or np.any(np.abs(relative - best) > errors + 0.01 * abs(best)):
+    weight = 1 / errors**2
+    best, error = float((relative * weight).sum() / weight.sum()), float(weight.sum() ** -0.5)
+    if abs(best) <= 3 * error or np.any(np.abs(relative - best) > 3 * errors + 0.01 * abs(best)):
         return None
-    return best
+    # A weight that shrinks by less than an ulp a step may round to a neighbour each time.
+    return nice(best, np.array([max(2e-3 * abs(best), error, UNIT / abs(rate) / 2)]))
 
 
 def schedule_of(

@@ -17,7 +17,7 @@ from typing import (
 )
 
 from tf1_mtl.baseline import update_rules as rules
-from tf1_mtl.baseline.catalogue import PRECISIONS
+from tf1_mtl.baseline.catalogue import STORED
 from tf1_mtl.baseline.replay import Change, Now, Program, Rule
 
 
@@ -100,8 +100,8 @@ _BETA2 = Family(
 )
 _EPSILON = Family(
     _hyper("epsilon", "epsilon", WITH_EPSILON),
-    (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 1e-10),
-    1e-10,
+    (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 1e-9, 1e-10, 1e-12),
+    1e-12,
     10.0,
 )
 _L2 = Family(
@@ -209,8 +209,7 @@ PIECES: List[Piece] = [
     _state("variable updated late", None, late=True),
     *(
         _state("precision of variables", name, rounding=function)
-        for name, function in PRECISIONS.items()
-        if name != "tf32"
+        for name, function in STORED.items()
     ),
 ]
 

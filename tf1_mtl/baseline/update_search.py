@@ -282,12 +282,12 @@ class UpdateSearch:
         if decay is None:
             return None
         if decay:
-            decay = nice(decay, np.array([2e-3 * abs(decay)]))
             program = program._replace(decay=decay)
-            steps = self.comparison.compared(variable, program, [task]).get(task, [])
-            if not steps:
-                return None
             named += (("weight decay", decay),)
+            beside = self.comparison.compared(variable, program, [task]).get(task, [])
+            if not beside:  # a schedule scales the decay as well
+                return self._scheduled(pieces, program, named, variable, steps, level)
+            steps = beside
         if are_one(steps):
             return Solution(named, program, pieces) if named else None
         if level == EXACT and pieces:
@@ -300,14 +300,27 @@ class UpdateSearch:
             if all(piece.names_rate for piece in pieces):
                 named += (("learning rate", value),)
             return Solution(named, program._replace(hyper={**program.hyper, "rate": value}), pieces)
-        if level == SCHEDULE:
-            hyper = (self._hyper(self.runs[s.run], s.at, variable) for s in steps)
-            schedule = schedule_of(steps, [found.get("rate", 1.0) for found in hyper])
-            if schedule:
-                name, scale = schedule
-                named += (("schedule", name),)
-                return Solution(named, program._replace(scale=scale), pieces)
-        return None
+        return self._scheduled(pieces, program, named, variable, steps, level)
+
+    def _scheduled(
+        self,
+        pieces: Pieces,
+        program: Program,
+        named: Named,
+        variable: str,
+        steps: Sequence[Step],
+        level: int,
+    ) -> Optional[Solution]:
+        """Returns an explanation with a schedule of the rate, where the level allows one."""
+        if level != SCHEDULE:
+            return None
+        hyper = (self._hyper(self.runs[s.run], s.at, variable) for s in steps)
+        schedule = schedule_of(steps, [found.get("rate", 1.0) for found in hyper])
+        if schedule is None:
+            return None
+        name, scale = schedule
+        named += (("schedule", name),)
+        return Solution(named, program._replace(scale=scale), pieces)
 
     def _combinations(self, others: Sequence[Piece]) -> Iterator[Pieces]:
         """Yields pairs of pieces that may be made together, one of them of the others."""
