@@ -53,6 +53,7 @@ class Program(NamedTuple):
     start: float = 0.0  #: where these slots start
     scale: Optional[Callable[[Now], float]] = None  #: multiplies the step
     decay: float = 0.0  #: times the rate and the weight is subtracted
+    scales_decay: bool = False  #: whether `scale` multiplies the decay too
     hyper: Mapping[str, float] = {}
     slots: Mapping[str, str] = {}  #: by task: the task whose slots it uses
     powers: Mapping[str, str] = {}  #: by task: the task whose step counter it uses
@@ -203,7 +204,8 @@ class Replay:
         if program.scale:
             after = now.weight + (after - now.weight) * scale
         if program.decay:
-            after = after - now.weight * (hyper.get("rate", 1.0) * program.decay * scale)
+            decay = program.decay * (scale if program.scales_decay else 1.0)
+            after = after - now.weight * (hyper.get("rate", 1.0) * decay)
         return after
 
     def _update_of_another_task(self) -> Update:

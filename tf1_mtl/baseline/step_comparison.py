@@ -214,22 +214,22 @@ def constant_ratio(steps: Sequence[Step]) -> Optional[float]:
 
 def decay_of(steps: Sequence[Step], rate: Optional[float]) -> Optional[float]:
     """Returns the decay in units of the rate; 0.0 without one, None where it is not constant."""
-    decays = np.array([s.decay for s in steps])
-    if not decays.any():
+    if not any(s.decay for s in steps):
         return 0.0
-    known = np.isfinite([s.decay_error for s in steps])
-    if rate is None or not known.any():
+    known = [s for s in steps if np.isfinite(s.decay_error)]
+    if rate is None or not known:
         return None
-    ratios = np.array([s.ratio for s in steps])[known]
-    units = rate * np.where(np.isnan(ratios), 1.0, ratios)
-    errors = np.array([s.decay_error for s in steps])[known] / np.abs(units) + 1e-12
-    relative = decays[known] / units
-    weight = 1 / errors**2
-    best, error = float((relative * weight).sum() / weight.sum()), float(weight.sum() ** -0.5)
-    if abs(best) <= 3 * error or np.any(np.abs(relative - best) > 3 * errors + 0.01 * abs(best)):
-        return None
-    # A weight that shrinks by less than an ulp a step may round to a neighbour each time.
-    return nice(best, np.array([max(2e-3 * abs(best), error, UNIT / abs(rate) / 2)]))
+    decays = np.array([s.decay for s in known])
+    ratios = np.array([1.0 if np.isnan(s.ratio) else s.ratio for s in known])
+    for units in (rate * ratios, np.full(len(known), rate)):  # a schedule may scale the decay
+        errors = np.array([s.decay_error for s in known]) / np.abs(units) + 1e-12
+        relative, weight = decays / units, 1 / errors**2
+        best, error = float((relative * weight).sum() / weight.sum()), float(weight.sum() ** -0.5)
+        off = np.abs(relative - best) - 3 * errors
+        if abs(best) > 3 * error and not np.any(off > 0.01 * abs(best)):
+            # A weight that shrinks by less than an ulp a step may round to a neighbour each time.
+            return nice(best, np.array([max(2e-3 * abs(best), error, UNIT / abs(rate) / 2)]))
+    return None
 
 
 def schedule_of(
@@ -245,15 +245,17 @@ def schedule_of(
                 ratios.setdefault(number, []).append(s.ratio)
                 effective[number] = rate
         numbers = np.array(sorted(ratios), np.float64)
-        factors = {n: float(np.median(found)) for n, found in ratios.items()}
-        spread = [np.ptp(found) > 1e-3 * abs(factors[n]) for n, found in ratios.items()]
+        factors = {n: float(np.median(each)) for n, each in ratios.items()}
+        spread = [np.ptp(each) > 1e-3 * abs(factors[n]) for n, each in ratios.items()]
         if len(numbers) < 3 or any(spread):
             continue
-        name = _schedule_name(
-            numbers, np.array([factors[n] * effective[n] for n in sorted(ratios)])
-        )
-        if name:
-            return name, _by_number(by, factors)
+        known = np.array([factors[n] * effective[n] for n in sorted(ratios)])
+        found = _schedule(numbers, known)
+        if found:
+            name, fitted = found
+            return name, _by_number(
+                by, {n: x / effective[n] for n, x in zip(sorted(ratios), fitted)}
+            )
     return None
 
 
@@ -261,27 +263,39 @@ def _by_number(by: str, factors: Mapping[int, float]) -> Callable[[Now], float]:
     return lambda now: factors.get(getattr(now, by), 1.0)
 
 
-def _schedule_name(numbers: np.ndarray, factors: np.ndarray) -> Optional[str]:
-    def is_line(y: np.ndarray, x: np.ndarray = numbers) -> bool:
-        if len(x) < 3 or not np.isfinite(y).all():
-            return False
-        line = np.polyval(np.polyfit(x, y, 1), x)
-        return bool(np.all(np.abs(line - y) <= 2e-3 * np.abs(y).max()))
+#: Schedules that are lines after a function, with its inverse.
+_LINES: Mapping[str, Tuple[Callable[[np.ndarray], np.ndarray], Callable]] = {
+    "exponential": (np.log, np.exp),
+    "inverse": (np.reciprocal, np.reciprocal),
+    "inverse square root": (lambda x: x**-2.0, lambda y: y**-0.5),
+    "linear": (np.positive, np.positive),
+}
 
-    if np.all(factors > 0) and is_line(np.log(factors)):
-        return "exponential"
-    if np.all(factors > 0) and is_line(1 / factors):
-        return "inverse"
-    if np.all(factors > 0) and is_line(1 / factors**2):
-        return "inverse square root"
+
+def _schedule(numbers: np.ndarray, factors: np.ndarray) -> Optional[Tuple[str, np.ndarray]]:
+    """Returns the name of a schedule and its factors, without their noise where it is a formula."""
+
+    def fitted(name: str, count: int = len(numbers)) -> np.ndarray:
+        line, back = _LINES[name]
+        x, y = numbers[:count], line(factors[:count])
+        return back(np.polyval(np.polyfit(x, y, 1), x)) if np.isfinite(y).all() else y
+
+    def off(fit: np.ndarray) -> float:
+        worst = np.abs(fit - factors[: len(fit)]).max() / np.abs(factors).max()
+        return float(worst) if np.isfinite(worst) else np.inf
+
+    fits = {name: fitted(name) for name in _LINES}
+    best = min(fits, key=lambda name: off(fits[name]))
+    rises = best == "linear" and factors[-1] > factors[0]
+    if off(fits[best]) <= 2e-3 and not rises:
+        return best, fits[best] if off(fits[best]) <= 1e-4 else factors
     rising = factors < factors.max() * (1 - 1e-3)
-    if rising.sum() >= 2 and rising[: rising.sum()].all():
-        start = factors[: rising.sum() + 1]
-        if is_line(start, numbers[: len(start)]) or len(start) == 3:
-            return "warm-up"
-    if is_line(factors):
-        return "linear"
+    count = int(rising.sum())
+    if count >= 2 and rising[:count].all() and (
+        count == 2 or off(fitted("linear", count + 1)) <= 2e-3
+    ):
+        return "warm-up", factors
     levels = np.unique(np.round(factors / factors[0], 3))
     if len(levels) < len(factors) and np.all(np.diff(factors) <= 1e-3):
-        return "steps"
+        return "steps", factors
     return None

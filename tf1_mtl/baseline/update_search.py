@@ -285,9 +285,9 @@ class UpdateSearch:
             program = program._replace(decay=decay)
             named += (("weight decay", decay),)
             beside = self.comparison.compared(variable, program, [task]).get(task, [])
-            if not beside:  # a schedule scales the decay as well
+            if not beside:  # a schedule leaves the decay as it is
                 return self._scheduled(pieces, program, named, variable, steps, level)
-            steps = beside
+            steps, program = beside, program._replace(scales_decay=True)
         if are_one(steps):
             return Solution(named, program, pieces) if named else None
         if level == EXACT and pieces:
