@@ -291,10 +291,13 @@ class ForwardSearch:
         rest = [s.observed for s in samples] - self.losses.predicted(forward, task, samples)
         if not np.isfinite(rest).all():
             return []
-        groups = [(group, False) for group in groups_of(self.places(task).weights)]
+        trained, every = self.places(task).weights, tuple(self.losses.case(task).weights)
+        groups = [(group, group, False) for group in groups_of(trained)]
+        # Weights that this task does not train: in no loss of it, or in every loss.
+        groups += [(every, trained, False), (every, every, True)]
         fitting = []
-        for group, resting in (*groups, (tuple(self.losses.case(task).weights), True)):
-            squares = np.array([self._squares(group, sample) for sample in samples])
+        for group, summed, resting in groups:
+            squares = np.array([self._squares(summed, sample) for sample in samples])
             scaled = squares / tolerance
             factor = float((scaled * rest / tolerance).sum() / (scaled**2).sum())
             error = 3 / np.sqrt((scaled**2).sum())

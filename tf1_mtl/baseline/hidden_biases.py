@@ -1,7 +1,7 @@
 """Finds biases that a port trains and does not show, where their initial values are unknown.
 
 The bias of `torch.nn.Linear` starts at random numbers, so no model of the port can be simulated.
-The port itself is run on other feeds instead. Zero feeds show where a bias is. Huge feeds make
+The port itself is run on other feeds instead. Feeds of zeros show where a bias is. Huge feeds make
 its share of every number smaller than a rounding error, and then show what else differs.
 """
 
@@ -96,7 +96,7 @@ def _fed(step: Step, feeds: Mapping[str, np.ndarray]) -> Step:
 
 
 def biased_activations(port: Port, cases: Sequence[Case]) -> Tuple[str, ...]:
-    """Returns the activations before which a port adds something, from losses of zero feeds."""
+    """Returns the activations before which a port adds something, from outputs for zeros."""
     if not all(map(_sums_squares, cases)):
         return ()
     firsts: Dict[str, Tuple[Case, Step]] = {}
@@ -107,12 +107,12 @@ def biased_activations(port: Port, cases: Sequence[Case]) -> Tuple[str, ...]:
     tasks = [task for task, (case, _) in firsts.items() if case.tasks[task].loss]
     for task in sorted(tasks, key=lambda t: len(firsts[t][0].loss_nodes(t))):
         case, step = firsts[task]
-        without = _loss_of_zeros(port, case, step, ())
+        without = _output_of_zeros(port, case, step, ())
         for place in places_of(case, task).activations:
             if place not in found:
                 after = _weights_after(case, task, place)
-                loss = _loss_of_zeros(port, case, step, after) if after else without
-                found[place] = loss > (1e3 * without if after else 0)
+                output = _output_of_zeros(port, case, step, after) if after else without
+                found[place] = output > (1e3 * without if after else 0)
     return tuple(place for place, is_biased in found.items() if is_biased)
 
 
@@ -127,11 +127,26 @@ def _weights_after(case: Case, task: str, place: str) -> List[str]:
     ]
 
 
-def _loss_of_zeros(port: Port, case: Case, step: Step, after: Sequence[str]) -> float:
-    """Returns the loss for zero feeds and zero weights, but for large ones after an activation."""
-    zeros = _fed(step, {name: np.zeros_like(x) for name, x in step.feeds.items()})
+def _output_of_zeros(port: Port, case: Case, step: Step, after: Sequence[str]) -> float:
+    """Returns the size of the output for zero inputs and weights.
+
+    It is the difference of the losses for the labels 1 and -1. A penalty of the weights is in both.
+
+    Args:
+      port: As for `check`.
+      case: Whose weights are set to zero.
+      step: Whose feeds are replaced.
+      after: Variables of weights that are large instead.
+    """
     initial = dict(case.initial)
     for variable in case.weights.values():
         initial[variable] = np.full_like(initial[variable], 1024.0 if variable in after else 0.0)
-    run = run_port(port, case._replace(steps=(zeros,), initial=initial))
-    return run.losses[0] if run.losses else 0.0
+    losses = []
+    for label in (1.0, -1.0):
+        given = {
+            name: np.full_like(x, 0.0 if name == case.feeds.get("X") else label)
+            for name, x in step.feeds.items()
+        }
+        run = run_port(port, case._replace(steps=(_fed(step, given),), initial=initial))
+        losses.append(run.losses[0] if run.losses else 0.0)
+    return abs(losses[0] - losses[1])

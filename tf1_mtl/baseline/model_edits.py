@@ -68,7 +68,7 @@ def with_penalty(model: Model, names: Iterable[str], factor: float, resting: boo
     for key, task in model.case.tasks.items():
         changes = updates_of(model.case, key)
         penalized = [name for name in names if name in changes]
-        loss = f"{key}/loss with a penalty of {' and '.join(names)}"
+        loss = f"{task.loss} of {key} with a penalty of {' and '.join(names)}"
         if task.loss and penalized:
             reads = [model.case.weights[name] for name in (names if resting else penalized)]
             changed.append(edited(loss, _penalized(factor), task.loss, *reads))

@@ -201,15 +201,14 @@ def are_one(steps: Sequence[Step]) -> bool:
     return all(step.is_one for step in steps)
 
 
-def constant_ratio(steps: Sequence[Step]) -> Optional[float]:
-    known = [s for s in steps if not np.isnan(s.ratio)]
+def constant_ratio(steps: Sequence[Step], slack: float = 3e-4) -> Optional[float]:
+    """Returns the ratio that all steps have, but for a relative slack, or None."""
+    known = [(s.ratio, s.error) for s in steps if not np.isnan(s.ratio)]
     if not known:
         return None
-    ratios = np.array([s.ratio for s in known])
-    errors = np.array([s.error for s in known])
-    weights = 1 / np.maximum(errors, 1e-9) ** 2
-    best = float((ratios * weights).sum() / weights.sum())
-    return best if np.all(np.abs(ratios - best) <= errors + 3e-4 * abs(best)) else None
+    ratios, errors = np.array(known).T
+    best = float(np.average(ratios, weights=np.maximum(errors, 1e-9) ** -2))
+    return best if np.all(np.abs(ratios - best) <= errors + slack * abs(best)) else None
 
 
 def decay_of(steps: Sequence[Step], rate: Optional[float]) -> Optional[float]:
@@ -236,26 +235,19 @@ def schedule_of(
     steps: Sequence[Step], rates: Sequence[float]
 ) -> Optional[Tuple[str, Callable[[Now], float]]]:
     """Returns the name of a schedule and its factor, where ratios follow from a number."""
+    known = [(s, rate) for s, rate in zip(steps, rates) if not np.isnan(s.ratio)]
     for by in ("at", "runs"):
-        ratios: Dict[int, List[float]] = {}
-        effective: Dict[int, float] = {}
-        for s, rate in zip(steps, rates):
-            if not np.isnan(s.ratio):
-                number = getattr(s, by)
-                ratios.setdefault(number, []).append(s.ratio)
-                effective[number] = rate
-        numbers = np.array(sorted(ratios), np.float64)
-        factors = {n: float(np.median(each)) for n, each in ratios.items()}
-        spread = [np.ptp(each) > 1e-3 * abs(factors[n]) for n, each in ratios.items()]
-        if len(numbers) < 3 or any(spread):
+        grouped: Dict[int, List[Step]] = {}
+        for step, _ in known:
+            grouped.setdefault(getattr(step, by), []).append(step)
+        rate_at = {getattr(step, by): rate for step, rate in known}
+        factors = {number: constant_ratio(grouped[number], 1e-3) for number in sorted(grouped)}
+        if len(factors) < 3 or None in factors.values():
             continue
-        known = np.array([factors[n] * effective[n] for n in sorted(ratios)])
-        found = _schedule(numbers, known)
+        effective = np.array([rate_at[number] for number in factors])
+        found = _schedule(np.array([*factors], float), np.array([*factors.values()]) * effective)
         if found:
-            name, fitted = found
-            return name, _by_number(
-                by, {n: x / effective[n] for n, x in zip(sorted(ratios), fitted)}
-            )
+            return found[0], _by_number(by, dict(zip(factors, found[1] / effective)))
     return None
 
 
