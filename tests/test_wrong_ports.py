@@ -26,12 +26,7 @@ SAMPLE = {
 NOT_NAMED = {
     "absolute-task-2-no-correction-Y1-bias-shared",
     "bfloat16-rate",
-    "jax_optax-Bfloat16",
-    "mean-decay-schedule",
-    "penalty-leaky-epsilon",
-    "pytorch-Autocast",
     "pytorch-StepFirst",
-    "tensorflow2-Float16",
 }
 #: The extra `ports` is installed as a whole or not at all.
 EXTRA = ("torch", "jax", "optax", "keras")

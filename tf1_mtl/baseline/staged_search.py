@@ -5,6 +5,7 @@ explanation is accepted only if a port with these mistakes would be judged right
 its own error bounds.
 """
 
+import contextlib
 import itertools
 from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
 
@@ -231,8 +232,10 @@ class StagedSearch:
         """
         key = forward, tuple(right)
         if key not in self._explained:
-            self._explained[key] = all(_explains_losses(run, forward, right) for run in self.every)
-        return self._explained[key]
+            with contextlib.suppress(DoesNotFit):
+                found = all(_explains_losses(run, forward, right) for run in self.every)
+                self._explained[key] = found
+        return self._explained.setdefault(key, False)
 
 
 def case_with_most_tasks(runs: Sequence[PortRun]) -> Case:

@@ -283,8 +283,10 @@ def _schedule(numbers: np.ndarray, factors: np.ndarray) -> Optional[Tuple[str, n
         return best, fits[best] if off(fits[best]) <= 1e-4 else factors
     rising = factors < factors.max() * (1 - 1e-3)
     count = int(rising.sum())
-    if count >= 2 and rising[:count].all() and (
-        count == 2 or off(fitted("linear", count + 1)) <= 2e-3
+    if (
+        count >= 2
+        and rising[:count].all()
+        and (count == 2 or off(fitted("linear", count + 1)) <= 2e-3)
     ):
         return "warm-up", factors
     levels = np.unique(np.round(factors / factors[0], 3))
