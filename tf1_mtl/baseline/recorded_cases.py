@@ -14,6 +14,7 @@ from tf1_mtl.baseline.recorded_graph import (
     RecordedGraph,
     canonical,
     needed_nodes,
+    node_and_output,
     variable_of,
 )
 from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
@@ -22,6 +23,7 @@ from tf1_mtl.errors import InputError
 ANY = -1  # size
 ARTICLE_TASKS = ("Y1", "Y2", "joint")
 
+_SUMMARIES = re.compile(r"\w+Summary(V2)?")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
 
 
@@ -114,11 +116,21 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
             {**run.feeds, **run.outputs},
             run.fetched.get(tasks[run.task].loss),
             run.variables,
-            {tensor: value for tensor, value in run.fetched.items() if value is not None},
+            {
+                tensor: value
+                for tensor, value in run.fetched.items()
+                if value is not None and not is_summary(graph, tensor)
+            },
         )
         for run in runs
     ]
     return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+
+
+def is_summary(graph: RecordedGraph, tensor: str) -> bool:
+    """Returns whether a tensor is a summary for TensorBoard: a string, which is not compared."""
+    node = graph.nodes.get(node_and_output(tensor)[0])
+    return node is not None and bool(_SUMMARIES.fullmatch(node.op))
 
 
 def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
