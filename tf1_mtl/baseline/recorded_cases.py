@@ -121,10 +121,31 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
                 for tensor, value in run.fetched.items()
                 if value is not None and not is_summary(graph, tensor)
             },
+            changed,
         )
-        for run in runs
+        for run, changed in zip(runs, _changed_before(recording, number))
     ]
     return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+
+
+def _changed_before(recording: Recording, number: int) -> List[Dict[str, np.ndarray]]:
+    """Returns for each training run what other runs have changed since the one before it."""
+    found: List[Dict[str, np.ndarray]] = []
+    trained: Optional[Mapping[str, np.ndarray]] = None  # the variables after a training run
+    now: Mapping[str, np.ndarray] = {}
+    for run in recording.runs[: recording.first_run_without_state]:
+        if run.session != number:
+            continue
+        if run.task:
+            known = trained if trained is not None else now
+            found.append({name: x for name, x in now.items() if not _same(x, known.get(name))})
+            trained = run.variables
+        now = run.variables or now
+    return found
+
+
+def _same(x: np.ndarray, y: Optional[np.ndarray]) -> bool:
+    return x is y or (y is not None and np.array_equal(x, y))
 
 
 def is_summary(graph: RecordedGraph, tensor: str) -> bool:
