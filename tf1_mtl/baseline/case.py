@@ -6,7 +6,7 @@ translate.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -57,6 +57,16 @@ class Case(NamedTuple):
     steps: Tuple[Step, ...]
     is_article: bool = False  #: the port has the contract of the article
     recorded_by: str = ""  #: version of TensorFlow
+    #: Of the weights: those that a loss reads and no gradient trains, such as a target network.
+    #: A port need not return them.
+    untrained: Tuple[str, ...] = ()
+
+    def returned(self, names: Collection[Any]) -> "Case":
+        """Returns the case of a port that returns these weights."""
+        left_out = [name for name in self.untrained if name not in names]
+        kept = {name: x for name, x in self.weights.items() if name not in left_out}
+        untrained = tuple(name for name in self.untrained if name in names)
+        return self._replace(weights=kept, untrained=untrained)
 
     def loss_nodes(self, task: str) -> Dict[str, Node]:
         """Returns the operations that compute the loss of a task."""
