@@ -229,6 +229,118 @@ def test_the_fewest_true_mistakes_are_named(classifier, mistakes, found):
     assert sorted((edit.kind, edit.value) for edit in edits) == sorted(found, key=str), report
 
 
+CENTERS = """
+import numpy as np
+import tensorflow as tf
+rng = np.random.RandomState(5)
+x = tf.placeholder(tf.float32, [None, 4], name="x")
+counts = tf.placeholder(tf.float32, [None, 1], name="counts")
+labels = tf.placeholder(tf.int32, [None], name="labels")
+W = tf.Variable(rng.randn(4, 2).astype("float32"), name="W")
+centers = tf.Variable(rng.randn(3, 2).astype("float32"), trainable=False, name="centers")
+total = tf.Variable(tf.zeros([4, 2]), trainable=False, name="total")
+features, own = tf.matmul(x, W), tf.gather(centers, labels)
+halves = [
+    tf.losses.mean_squared_error(tf.split(own, 2)[i], tf.split(features, 2)[i],
+                                 tf.split(counts, 2)[i])
+    for i in range(2)
+]
+loss = tf.add_n(halves, name="loss")
+tf.summary.scalar("loss", loss)
+summary = tf.summary.merge_all()
+optimizer = tf.train.GradientDescentOptimizer(0.1)
+parts = [optimizer.compute_gradients(half, [W])[0][0] for half in halves]
+summed = tf.assign_add(total, tf.add_n(parts))
+with tf.control_dependencies([loss]):
+    moved = tf.scatter_sub(centers, labels, 0.5 * (own - features))
+collect = tf.group(summed, moved, name="collect")
+apply = optimizer.apply_gradients([(total / 2.0, W)], name="apply")
+zero = total.assign(np.zeros([4, 2]))
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for step in range(4):
+        session.run(zero)
+        for batch in range(2):
+            feeds = {x: rng.rand(4, 4), labels: rng.permutation(4) % 3, counts: [[2], [1], [0], [1]]}
+            session.run([collect, loss, summary], feeds)
+        session.run(apply)
+"""
+
+
+class WithCenters:
+    moves_centers = True
+
+    def __init__(self, weights):
+        self.W, self.centers = weights["W"], weights["centers"]
+        self.total = np.zeros((4, 2), np.float32)
+
+    def step(self, task, feeds):
+        if task == "apply":
+            self.W = self.W - np.float32(0.05) * self.total
+            self.total = np.zeros((4, 2), np.float32)
+            return None
+        loss = 0
+        places = feeds["labels"]
+        features = feeds["x"] @ self.W
+        error = features - self.centers[places]
+        for half in (slice(0, 2), slice(2, 4)):
+            counts = feeds["counts"][half]
+            terms = np.float32(2 * np.count_nonzero(counts))
+            loss += (counts * error[half] ** 2).sum() / terms
+            self.total = self.total + 2 * feeds["x"][half].T @ (counts * error[half]) / terms
+        if self.moves_centers:
+            self.centers = self.centers.copy()
+            np.subtract.at(self.centers, places, np.float32(-0.5) * error)
+        return loss
+
+    def weights(self):
+        return {"W": self.W, "centers": self.centers}
+
+
+class KeepsCenters(WithCenters):
+    moves_centers = False
+
+
+class DoesNotShowCenters(WithCenters):
+    def weights(self):
+        return {"W": self.W}
+
+
+@pytest.fixture(scope="module")
+def centers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("centers")
+    script, golden = folder / "script.py", str(folder / "centers.npz")
+    script.write_text(CENTERS)
+    subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(script)], check=True
+    )
+    return golden
+
+
+def test_what_runs_between_training_runs_change_is_taken_over(centers):
+    (case,) = cases_of(centers)
+    assert verify(case).reproduced == len(case.steps) == 12, verify(case)
+    assert [list(step.changed_before) for step in case.steps[:4]] == [[], [], [], ["total"]]
+
+
+def test_a_port_is_given_what_a_loss_reads_and_nothing_trains(centers):
+    (case,) = cases_of(centers)
+    assert list(case.weights) == ["W", "centers"]
+    assert case.untrained == ("centers",)
+    # Of the losses of two parts, the fetched sum counts. A task need not have a loss.
+    assert [task.loss for task in case.tasks.values()] == ["loss", ""]
+    for port in (WithCenters, DoesNotShowCenters):
+        report = check(port, goldens=[centers])
+        assert report.passed, report
+
+
+def test_a_weight_that_no_gradient_trains_is_judged(centers):
+    report = check(KeepsCenters, goldens=[centers])
+    verdicts = report.cases[0].judgement.verdicts
+    assert {pair for pair, step in verdicts.items() if step is not None} == {("collect", "centers")}
+    assert report.ids == ("variable-frozen",), report
+
+
 @pytest.mark.parametrize("nothing", [{"goldens": []}, {"goldens": {}}, {"cases": ()}])
 def test_goldens_must_be_named(nothing):
     with pytest.raises(InputError, match="goldens: empty"):

@@ -431,6 +431,10 @@ def structure():
     )
 
 
+def parts_of_sparse(x):
+    return [x.indices, x.values, x.dense_shape]
+
+
 def indexing():
     yield Case(
         "UnsortedSegmentSum",
@@ -503,6 +507,19 @@ def indexing():
         lambda x, y: list(tf.setdiff1d(x, y)),
         np.array([1, 2, 3, 4, 2], np.int32),
         np.array([2, 5], np.int32),
+    )
+    for kind in ("difference", "intersection", "union"):
+        yield Case(
+            f"Sets_{kind}",
+            lambda x, y, kind=kind: parts_of_sparse(getattr(tf.sets, kind)(x, y)),
+            np.array([[1, 2, 3, 4], [7, 2, 2, 9]], np.int32),
+            np.array([[2, 5, 2], [2, 7, 9]], np.int32),
+        )
+    yield Case(
+        "ComputeAccidentalHits",
+        lambda x, y: list(tf.nn.compute_accidental_hits(x, y, 2)),
+        np.array([[3, 1], [0, 5], [5, 3]], np.int64),
+        np.array([5, 3, 4], np.int64),
     )
     yield Case(
         "SparseToDense",

@@ -6,7 +6,7 @@ translate.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -41,6 +41,8 @@ class Step(NamedTuple):
     loss: Optional[np.ndarray]  #: as TensorFlow gave it; None where it was not fetched
     variables: Optional[Mapping[str, np.ndarray]]  #: after the run; None where they were not kept
     fetched: Mapping[str, np.ndarray] = {}  #: every tensor that the run fetched
+    #: Variables that other runs have changed since the step before, such as sums set to zero.
+    changed_before: Mapping[str, np.ndarray] = {}
 
 
 class Case(NamedTuple):
@@ -55,6 +57,16 @@ class Case(NamedTuple):
     steps: Tuple[Step, ...]
     is_article: bool = False  #: the port has the contract of the article
     recorded_by: str = ""  #: version of TensorFlow
+    #: Of the weights: those that a loss reads and no gradient trains, such as a target network.
+    #: A port need not return them.
+    untrained: Tuple[str, ...] = ()
+
+    def returned(self, names: Collection[Any]) -> "Case":
+        """Returns the case of a port that returns these weights."""
+        left_out = [name for name in self.untrained if name not in names]
+        kept = {name: x for name, x in self.weights.items() if name not in left_out}
+        untrained = tuple(name for name in self.untrained if name in names)
+        return self._replace(weights=kept, untrained=untrained)
 
     def loss_nodes(self, task: str) -> Dict[str, Node]:
         """Returns the operations that compute the loss of a task."""
@@ -86,11 +98,7 @@ class CaseEvaluator:
         """
         self.case, self.bounds = case, bounds
         self._plans: Dict[Any, Plan] = {}
-        # A port may hold a hyper-parameter, such as a beta power, in double.
-        self.state: Dict[str, Any] = {
-            name: decimal(value) if value.shape == () and value.dtype.kind == "f" else value
-            for name, value in case.initial.items()
-        }
+        self.state: Dict[str, Any] = {name: _held(value) for name, value in case.initial.items()}
 
     def step(self, index: int, weights: Mapping[str, np.ndarray]) -> Expected:
         """Evaluates one step.
@@ -101,6 +109,7 @@ class CaseEvaluator:
         """
         step = self.case.steps[index]
         task = self.case.tasks[step.task]
+        self.begin(index)
         with reading(f"{self.case.name}: step {index} ({step.task})"):
             evaluation = self.evaluate(task.fetches, step.feeds, weights)
         self.state.update(evaluation.variables)
@@ -108,6 +117,12 @@ class CaseEvaluator:
             evaluation.values.get(task.loss),
             {name: self.state[variable] for name, variable in self.case.weights.items()},
         )
+
+    def begin(self, index: int) -> None:
+        """Takes over what other runs have changed before a step, except in what a port holds."""
+        held = set(self.case.weights.values())
+        changed = self.case.steps[index].changed_before
+        self.state.update((name, _held(x)) for name, x in changed.items() if name not in held)
 
     def evaluate(
         self, fetches: Sequence[str], feeds: Mapping[str, Any], weights: Mapping[str, np.ndarray]
@@ -137,6 +152,11 @@ class CaseEvaluator:
             return value
         computed = error_of(self.state[self.case.weights[name]]) != 0
         return ErrorBounded(value, np.where(computed, UNIT * np.abs(value), 0))
+
+
+def _held(value: np.ndarray) -> Any:
+    """Returns a variable as a port may hold it: a single number, such as a beta power, in double."""
+    return decimal(value) if value.shape == () and value.dtype.kind == "f" else value
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Fits numbers to what a port did, and finds the digits that are meant."""
 
-from typing import Callable, Iterator
+from typing import Callable, Iterator, List, Optional
 
 import numpy as np
 
@@ -13,6 +13,11 @@ def nice(value: float, errors: np.ndarray) -> float:
         if abs(short - value) <= max(2 * room, 3e-7 * abs(value)):
             return short
     return value
+
+
+def shortened(value: float) -> List[float]:
+    """Returns a number in more and more digits."""
+    return [float(f"{value:.{digits}g}") for digits in (1, 2, 3, 4, 6)]
 
 
 def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[float]:
@@ -29,6 +34,22 @@ def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[floa
             else:
                 low, at_low = middle, at
         yield (low + high) / 2
+
+
+def secant(
+    function: Callable[[float], float], start: float, tolerance: float
+) -> Optional[float]:
+    """Returns where a function is zero, by the secant method; None where that does not settle."""
+    a, b = start, start * 1.1 + 0.01 * (start == 0)
+    at_a, at_b = function(a), function(b)
+    for _ in range(12):
+        if not np.isfinite(at_b) or at_a == at_b:
+            return None
+        a, b, at_a = b, b - at_b * (b - a) / (at_b - at_a), at_b
+        at_b = function(b)
+        if abs(at_b) <= tolerance / 4:
+            return b
+    return None
 
 
 def least(function: Callable[[float], float], low: float, high: float) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from tf1_mtl.baseline import catalogue, update_catalogue
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
-from tf1_mtl.baseline.fitting import nice, roots
+from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
 from tf1_mtl.baseline.loss_comparison import (
     LossComparison,
     Sample,
@@ -28,6 +28,7 @@ from tf1_mtl.baseline.mutations import (
     Mutation,
     addend_mutation,
     bias_mutation,
+    constant_mutation,
     forward_mutations,
     leaky_mutation,
     penalty_mutation,
@@ -41,6 +42,8 @@ from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
 #: How far a search goes: one known edit in a task, with a factor of the loss, with a fitted
 #: number, two edits at once.
 ONE, FACTOR, FITTED, PAIRS = 0, 1, 2, 3
+#: A constant is fitted to one loss, so others must bear it out.
+LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
 
 
 class ForwardSearch:
@@ -120,6 +123,7 @@ class ForwardSearch:
         singles = [(mutation,) for mutation in mutations]
         yield from self._with_mutations(forward, task, samples, singles, depth >= FACTOR)
         yield from self._with_part(forward, task, samples)
+        yield from self._with_constant(forward, task, samples)
         if depth >= FITTED:
             yield from self._fitted(forward, task, samples)
         for kind, value, changed in variants if depth >= FACTOR else ():
@@ -140,6 +144,47 @@ class ForwardSearch:
             values = (self.losses.value(forward, name, sample) for sample in samples)
             if all(abs(v - s.observed) <= s.tolerance for v, s in zip(values, samples)):
                 yield self._reporting(forward, "loss of another task", task, name)
+
+    def _with_constant(
+        self, forward: Forward, task: str, samples: Sequence[Sample]
+    ) -> Iterator[Forward]:
+        """Yields models in which one constant has another value, where that explains the samples.
+
+        A margin, a discount, a smoothing, a weight of a loss, a small number in a logarithm.
+        """
+        if len(samples) < LEAST_FOR_CONSTANTS:
+            return
+        sample = self._telling(forward, task, samples)
+        for group, start in self._constants(task)[:MOST_CONSTANTS]:
+
+            def edited(value: float, group: Tuple[str, ...] = group) -> Forward:
+                return forward.extended(constant_mutation(group, value))
+
+            def off(value: float, edited: Callable[[float], Forward] = edited) -> float:
+                return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
+
+            root = secant(off, start, sample.tolerance)
+            for value in () if root is None else (0.0, *shortened(root)):
+                found = edited(value)
+                if self.losses.fits(found, task, samples):
+                    yield found
+                    break
+
+    def _constants(self, task: str) -> List[Tuple[Tuple[str, ...], float]]:
+        """Returns the constants of a task with their values: each alone, then equal ones."""
+        nodes = self.losses.case(task).graph.nodes
+        equal: Dict[float, List[str]] = {}
+        for name in self.places(task).constants:
+            equal.setdefault(float(nodes[name].attributes["value"].ravel()[0]), []).append(name)
+        alone = [((name,), value) for value, names in equal.items() for name in names]
+        groups = [(tuple(names), value) for value, names in equal.items() if len(names) > 1]
+        return alone + groups
+
+    def _telling(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Sample:
+        """Returns the sample among the first that is furthest from what a model gives."""
+        right = self.losses.predicted(forward, task, samples[:8])
+        pairs = zip(samples, right)
+        return max(pairs, key=lambda pair: abs(pair[0].observed - pair[1]) / pair[0].tolerance)[0]
 
     def _addends(self, total: str, task: str) -> List[str]:
         """Returns the operations that a sum of losses adds; none where it is no such sum."""
@@ -321,11 +366,7 @@ class ForwardSearch:
         high: float,
     ) -> Optional[Forward]:
         """Returns the model with the number for which the first samples come out right."""
-        right = self.losses.predicted(forward, task, samples[:8])
-        sample = max(
-            zip(samples, right),
-            key=lambda pair: abs(pair[0].observed - pair[1]) / max(pair[0].tolerance, 1e-300),
-        )[0]
+        sample = self._telling(forward, task, samples)
 
         def extended(value: float) -> Forward:
             return forward.extended(family(value))
@@ -335,8 +376,7 @@ class ForwardSearch:
 
         for sign in (1, -1):
             for root in roots(off, sign * np.geomspace(1e-3, high, 25)):
-                for digits in (1, 2, 3, 4, 6):
-                    value = float(f"{root:.{digits}g}")
+                for value in shortened(root):
                     if value != 1.0 and self.losses.fits(extended(value), task, samples[:6]):
                         return extended(value)
         return None

@@ -221,6 +221,13 @@ def times(name: str, factor: float, tensor: str) -> Node:
     return edited(name, lambda x: x * factor, tensor)
 
 
+def with_constant(graph: RecordedGraph, name: str, value: float) -> RecordedGraph:
+    """Gives a constant another value; the operations of gradients take the same constant."""
+    node = graph.nodes[name]
+    array = np.full_like(node.attributes["value"], value)
+    return with_nodes(graph, [node._replace(attributes={**node.attributes, "value": array})])
+
+
 def prefixes_of(graph: RecordedGraph, operations: Iterable[str]) -> Set[str]:
     """Returns the prefixes of the gradient operations that training operations need."""
     found = (GRADIENTS.match(name) for name in needed_nodes(graph.nodes, operations))

@@ -176,6 +176,7 @@ class ModelRun:
         """Returns a step; those before it are evaluated too."""
         while len(self._steps) <= index:
             now = len(self._steps)
+            self._evaluator.begin(now)
             weights = self.port_run.before[self.model.source(now)]
             trained, loss = (
                 self.model.trained(self.task(now)),

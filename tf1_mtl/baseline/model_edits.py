@@ -104,7 +104,7 @@ def with_gradients(
         name = node_and_output(tensor)[0]
         if tensor != name:  # one of several outputs
             name = f"{update.node.name}/edited gradient"
-            changed = [edited(name, function, tensor, weight), _applying(update, name)]
+            changed = [edited(name, function, tensor, weight), _applying(graph, update, name)]
         else:
             changed = wrapped(graph, name, function, weight)
         graph = with_nodes(graph, changed)
@@ -119,15 +119,35 @@ def without_clipping(model: Model, names: Iterable[str]) -> Model:
       names: Weights, by their names in the port.
     """
     updates = _updates_of_all(model, names)
-    changed = [_applying(update, raw_gradient(model.graph, update)) for update in updates]
-    return model.with_graph(with_nodes(model.graph, changed))
+    graph = model.graph
+    changed = [_applying(graph, update, raw_gradient(graph, update)) for update in updates]
+    return model.with_graph(with_nodes(graph, changed))
 
 
-def _applying(update: Update, gradient: str) -> Node:
-    """Returns the operation of an update with another gradient."""
-    inputs = list(update.node.inputs)
-    inputs[update.gradient] = gradient
-    return update.node._replace(inputs=tuple(inputs))
+def is_clipped(graph: RecordedGraph, update: Update) -> bool:
+    """Returns whether a graph changes a gradient after its backward pass."""
+    node, place = _taker(graph, update)
+    return raw_gradient(graph, update) != canonical(node.data_inputs[place])
+
+
+def _taker(graph: RecordedGraph, update: Update) -> Tuple[Node, int]:
+    """Returns the operation that takes a gradient, and as which input.
+
+    That is the update. Before that of a sparse gradient, equal rows are summed.
+    """
+    gradient = update.node.data_inputs[update.gradient]
+    before = graph.nodes[node_and_output(gradient)[0]]
+    is_sum = update.indices is not None and before.op == "UnsortedSegmentSum"
+    is_sum = is_sum and not GRADIENTS.match(before.name)
+    return (before, 0) if is_sum else (update.node, update.gradient)
+
+
+def _applying(graph: RecordedGraph, update: Update, gradient: str) -> Node:
+    """Returns the operation that takes the gradient of an update, with another one."""
+    node, place = _taker(graph, update)
+    inputs = list(node.inputs)
+    inputs[place] = gradient
+    return node._replace(inputs=tuple(inputs))
 
 
 def _updates_of_all(model: Model, names: Iterable[str]) -> List[Update]:
@@ -142,7 +162,8 @@ def _updates_of_all(model: Model, names: Iterable[str]) -> List[Update]:
 
 def raw_gradient(graph: RecordedGraph, update: Update) -> str:
     """Returns the tensor that an update applies, as it comes out of the backward pass."""
-    applied = canonical(update.node.data_inputs[update.gradient])
+    node, place = _taker(graph, update)
+    applied = canonical(node.data_inputs[place])
     waiting, seen = [applied], set()
     while waiting:
         tensor = waiting.pop(0)

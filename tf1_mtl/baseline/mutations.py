@@ -139,6 +139,13 @@ def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
     return Mutation(Edit("loss weight in the sum", (addend,), factor), apply, is_last=True)
 
 
+def constant_mutation(places: Tuple[str, ...], value: float) -> Mutation:
+    def change(graph: Any, name: str) -> Any:
+        return graph_edits.with_constant(graph, name, value)
+
+    return _graph_mutation("constant", places, value, change)
+
+
 def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
     operands, result = catalogue.PRODUCT_PRECISIONS[name]
 
@@ -265,7 +272,7 @@ def clipping_mutations(case: Case) -> Iterator[Mutation]:
         name
         for task in case.tasks
         for name, update in updates_of(case, task).items()
-        if model_edits.raw_gradient(case.graph, update) != update.node.data_inputs[update.gradient]
+        if model_edits.is_clipped(case.graph, update)
     ]
     for group in groups_of(tuple(dict.fromkeys(clipped)))[::-1]:
         edit = Edit("clipping missing", group)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.recorded_graph import node_and_output
+from tf1_mtl.baseline.recorded_graph import Node, node_and_output
 
 
 class Places(NamedTuple):
@@ -19,6 +19,7 @@ class Places(NamedTuple):
     feeds: Tuple[str, ...]
     labels: Tuple[str, ...]
     weights: Tuple[str, ...]
+    constants: Tuple[str, ...]
 
 
 def places_of(case: Case, task: str) -> Places:
@@ -41,7 +42,13 @@ def places_of(case: Case, task: str) -> Places:
     )
     labels = tuple(n for n in case.feeds if n in floats)
     weights = tuple(n for n, v in case.weights.items() if v in nodes)
-    return Places(activations, losses, products, feeds, labels, weights)
+    constants = tuple(n for n, x in nodes.items() if x.op == "Const" and _is_number(x))
+    return Places(activations, losses, products, feeds, labels, weights, constants)
+
+
+def _is_number(node: Node) -> bool:
+    value = node.attributes["value"]
+    return value.dtype.kind == "f" and value.size == 1
 
 
 def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:

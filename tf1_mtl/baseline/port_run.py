@@ -133,12 +133,14 @@ def run_port(
     given = {name: case.initial[variable].copy() for name, variable in case.weights.items()}
     try:
         model = port(*given.values()) if case.is_article else port(dict(given))
-        shown = caller.weights(model.weights())
+        shown = caller.first_weights(model.weights())
+        run = run._replace(case=caller.case)
         for index, step in enumerate(case.steps if steps is None else case.steps[:steps]):
             if index and hasattr(model, "load"):
-                shown = caller.load(model, case.steps[index - 1]) or shown
+                shown = caller.load(model, case.steps[index - 1], step) or shown
             run.before.append(shown)
-            run.losses.append(caller.loss(caller.call(model.step, *_arguments(case, step))))
+            returned = caller.call(model.step, *_arguments(case, step))
+            run.losses.append(caller.loss(returned) if case.tasks[step.task].loss else 0.0)
             shown = caller.weights(model.weights())
             run.after.append(shown)
             done()
@@ -163,7 +165,8 @@ class _Caller:
     """Calls a port with copies, since it may keep or change what it is given."""
 
     def __init__(self, case: Case) -> None:
-        self.case = case
+        self.case = case  #: with the weights that the port returns
+        self.given = case.weights
         self.writes = False
         self.dtypes: Dict[WrongDtype, None] = {}
 
@@ -173,13 +176,20 @@ class _Caller:
         self.writes |= any(not _equal(x, y) for x, y in zip(given, copies))
         return result
 
-    def load(self, model: Any, before: Step) -> Optional[Weights]:
+    def load(self, model: Any, before: Step, step: Step) -> Optional[Weights]:
         """Loads the recorded weights before a step into the port, where they were recorded."""
         if before.variables is None:
             return None
-        recorded = {name: before.variables[key] for name, key in self.case.weights.items()}
+        variables = {**before.variables, **step.changed_before}
+        recorded = {name: variables[key] for name, key in self.given.items()}
         self.call(model.load, recorded)
-        return recorded
+        return {name: recorded[name] for name in self.case.weights}
+
+    def first_weights(self, returned: Any) -> Weights:
+        """Returns what weights() returned, and checks no untrained weight that it left out."""
+        if isinstance(returned, Mapping):
+            self.case = self.case.returned(returned)
+        return self.weights(returned)
 
     def weights(self, returned: Any) -> Weights:
         """Returns copies of what weights() returned, in the dtypes of the recording."""

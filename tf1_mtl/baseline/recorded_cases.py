@@ -11,9 +11,11 @@ from tf1_mtl.baseline.goldens import golden_names, load_golden
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,
     RULES,
+    VARIABLES,
     RecordedGraph,
     canonical,
     needed_nodes,
+    node_and_output,
     variable_of,
 )
 from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
@@ -22,6 +24,7 @@ from tf1_mtl.errors import InputError
 ANY = -1  # size
 ARTICLE_TASKS = ("Y1", "Y2", "joint")
 
+_SUMMARIES = re.compile(r"\w+Summary(V2)?")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
 
 
@@ -90,12 +93,15 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
     assert graph is not None  # cases_of has looked
     article = session.article
     tasks = _tasks(graph, runs, bool(article))
+    untrained: List[str] = []
     if article:
         _check_article(golden, session, runs)
         weights = {key: article[key] for key in ("share_W", "share_Y1", "share_Y2")}
         feeds = {key: article[key] for key in ("X", "Y1", "Y2")}
     else:
-        weights = {key: key for key in _weights(session, tasks)}
+        trained = _weights(session, tasks)
+        untrained = _untrained(session, tasks, trained)
+        weights = {key: key for key in (*trained, *untrained)}
         fed = {tensor: None for run in runs for tensor in (*run.feeds, *run.outputs)}
         feeds = {tensor: tensor for tensor in fed}
     for key, variable in weights.items():
@@ -114,11 +120,43 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
             {**run.feeds, **run.outputs},
             run.fetched.get(tasks[run.task].loss),
             run.variables,
-            {tensor: value for tensor, value in run.fetched.items() if value is not None},
+            {
+                tensor: value
+                for tensor, value in run.fetched.items()
+                if value is not None and not is_summary(graph, tensor)
+            },
+            changed,
         )
-        for run in runs
+        for run, changed in zip(runs, _changed_before(recording, number))
     ]
-    return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+    case = Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+    return case._replace(untrained=tuple(untrained))
+
+
+def _changed_before(recording: Recording, number: int) -> List[Dict[str, np.ndarray]]:
+    """Returns for each training run what other runs have changed since the one before it."""
+    found: List[Dict[str, np.ndarray]] = []
+    trained: Optional[Mapping[str, np.ndarray]] = None  # the variables after a training run
+    now: Mapping[str, np.ndarray] = {}
+    for run in recording.runs[: recording.first_run_without_state]:
+        if run.session != number:
+            continue
+        if run.task:
+            known = trained if trained is not None else now
+            found.append({name: x for name, x in now.items() if not _same(x, known.get(name))})
+            trained = run.variables
+        now = run.variables or now
+    return found
+
+
+def _same(x: np.ndarray, y: Optional[np.ndarray]) -> bool:
+    return x is y or (y is not None and np.array_equal(x, y))
+
+
+def is_summary(graph: RecordedGraph, tensor: str) -> bool:
+    """Returns whether a tensor is a summary for TensorBoard: a string, which is not compared."""
+    node = graph.nodes.get(node_and_output(tensor)[0])
+    return node is not None and bool(_SUMMARIES.fullmatch(node.op))
 
 
 def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
@@ -197,6 +235,23 @@ def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
     return [name for name in trainable if name in written]
 
 
+def _untrained(session: Session, tasks: Mapping[str, Task], trained: Sequence[str]) -> List[str]:
+    """Returns the other variables of floats that a loss reads, such as those of a target network.
+
+    A port needs to know where they start.
+    """
+    assert session.graph is not None
+    losses = [task.loss for task in tasks.values() if task.loss]
+    return [
+        name
+        for name, node in needed_nodes(session.graph.nodes, losses).items()
+        if node.op in VARIABLES
+        and name not in trained
+        and name in session.initial
+        and session.initial[name].dtype.kind == "f"
+    ]
+
+
 def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List[str]:
     """Returns the variables that these operations change as the first input of an update.
 
@@ -215,8 +270,8 @@ def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[
     """Returns the tensor whose gradient the training operations take; "" where none is found.
 
     TensorFlow names the gradient of an operation `gradients/<operation>_grad/...` and builds that
-    of the loss first. A fetched scalar that is such a loss comes first, then one that was not
-    fetched, then any other fetched scalar of floats.
+    of the loss first. A fetched scalar that is such a loss comes first, then one that is computed
+    from several, then one that was not fetched, then any other fetched scalar of floats.
 
     Args:
       graph: The recorded graph.
@@ -235,7 +290,14 @@ def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[
         for name, value in fetched.items()
         if value is not None and np.shape(value) == () and np.asarray(value).dtype.kind == "f"
     ]
-    for candidates in ([name for name in scalars if name in losses], losses, scalars):
+    fetched_losses = [name for name in scalars if name in losses]
+    sums = [name for name in scalars if len(losses) > 1 and _needs(graph, name, losses)]
+    for candidates in (fetched_losses, sums, losses, scalars):
         if candidates:
             return candidates[0]
     return ""
+
+
+def _needs(graph: RecordedGraph, tensor: str, others: Sequence[str]) -> bool:
+    """Returns whether a tensor is computed from all the others."""
+    return {node_and_output(name)[0] for name in others} <= set(needed_nodes(graph.nodes, [tensor]))

@@ -150,7 +150,11 @@ class Replay:
             if program.resets_powers:
                 self.counts.pop(counter, None)
         rests = bool(program.rests and program.rests(now))
-        has_zeros = program.zeros and (bool(self.state) or not program.counts_updates)
+        has_zeros = (
+            program.zeros
+            and self._has_optimizer(given)
+            and (bool(self.state) or not program.counts_updates)
+        )
         if not rests and (variable in gradients or has_zeros or not program.counts_updates):
             self.counts[counter] = self.counts.get(counter, 0) + 1
         self.runs[task], self.task_before = number + 1, task
@@ -212,6 +216,10 @@ class Replay:
         """Returns the update of the variable in the first task that trains it."""
         updates = map(self.run.updates, self.run.model.case.tasks)
         return next(found[self.variable] for found in updates if self.variable in found)
+
+    def _has_optimizer(self, given: ModelStep) -> bool:
+        """Returns whether a run has what an update of the variable takes, such as a rate."""
+        return set(self._update_of_another_task().hyper) <= set(given.hyper(self.variable))
 
     def _set_powers(
         self, program: Program, now: Now, hyper: Dict[str, Any], given: ModelStep

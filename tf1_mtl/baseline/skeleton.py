@@ -76,7 +76,10 @@ def skeleton(golden: str) -> str:
     }
     return _GENERAL.format(
         name=case.name,
-        weights="\n".join(f"        {_described(*item)}" for item in weights.items()),
+        weights="\n".join(
+            f"        {_described(*item)}{' (not trained)' if item[0] in case.untrained else ''}"
+            for item in weights.items()
+        ),
         feeds="\n".join(f"          {_described(*item)}" for item in feeds.items()),
         tasks="".join(_branch(case, task) for task in case.tasks.values()),
     )
@@ -87,10 +90,11 @@ def _described(name: str, array: np.ndarray) -> str:
 
 
 def _branch(case: Case, task: Task) -> str:
-    trained = trained_variables(case.graph, task.operations)
-    names = [name for name, variable in case.weights.items() if variable in trained]
+    changed = trained_variables(case.graph, task.operations)
+    names = ", ".join(name for name, variable in case.weights.items() if variable in changed)
+    loss = f"The loss is {task.loss}." if task.loss else "It has no loss: return None."
     return (
         f"        if task == {task.name!r}:\n"
-        f"            # The loss is {task.loss or 'not known'}. It trains {', '.join(names)}.\n"
+        f"            # {loss} It {'trains' if task.loss else 'changes'} {names or 'no weight'}.\n"
         "            raise NotImplementedError\n"
     )

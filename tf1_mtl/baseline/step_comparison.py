@@ -18,7 +18,7 @@ import numpy as np
 
 from tf1_mtl.baseline.error_bounds import UNIT, value_of
 from tf1_mtl.baseline.fitting import nice
-from tf1_mtl.baseline.model import ModelRun, Tolerances
+from tf1_mtl.baseline.model import DoesNotFit, ModelRun, Tolerances
 from tf1_mtl.baseline.replay import Now, Program, replay
 
 FEW = 4  #: steps of each run that are compared first
@@ -75,6 +75,14 @@ class StepComparison:
         self.check_time()
         if not (program.zeros or program.late or program.borrows):
             tasks = [task for task in tasks if not self._moves_untrained(task, variable)]
+        try:
+            return self._explained(variable, program, tasks, decays)
+        except DoesNotFit:  # a task whose gradient it borrows needs other feeds
+            return {}
+
+    def _explained(
+        self, variable: str, program: Program, tasks: Iterable[str], decays: bool
+    ) -> Dict[str, List[Step]]:
         found: Dict[str, List[Step]] = {}
         for few in (FEW, None):
             found = {task: [] for task in tasks}

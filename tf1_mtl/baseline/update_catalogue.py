@@ -108,10 +108,17 @@ _L2 = Family(
     _change("L2 in the gradient", rules.with_l2),
     (0.01, 0.1, 1e-3, 1e-4, 5e-4, 1e-5, 1.0, 0.02, 0.05, 0.5),
 )
+_RHO = Family(
+    _hyper("rho", "rho", ("RMSProp", "CenteredRMSProp", "Adadelta")),
+    (0.9, 0.99, 0.95, 0.999),
+    0.01,
+    0.9999,
+)
 FAMILIES: List[Family] = [
     _EPSILON,
     _BETA1,
     _BETA2,
+    _RHO,
     Family(_change("gradient scaled", rules.scaled), (-1.0, 0.1, 0.01, 0.5, 2.0, 10.0), 1e-6, 1e3),
     _L2,
     Family(
@@ -205,7 +212,7 @@ PIECES: List[Piece] = [
         Piece((("gradients accumulate", None),), (change,), state={"is_dense": True})
         for change in (rules.accumulated, rules.accumulated_by_task)
     ),
-    Piece((("gradients stale", None),), (rules.stale,)),
+    Piece((("gradients stale", None),), (rules.stale,), state={"is_dense": True}),
     _state("variable updated late", None, late=True),
     *(
         _state("precision of variables", name, rounding=function)

@@ -98,7 +98,7 @@ def _denominator(v: Any, hyper: Dict[str, Any], place: str) -> Any:
 
 
 def _step_size(hyper: Dict[str, Any], correction: str) -> Any:
-    rate, p1, p2 = hyper["rate"], hyper["beta1_power"], hyper["beta2_power"]
+    rate, p1, p2 = hyper.get("rate", 1.0), hyper["beta1_power"], hyper["beta2_power"]
     if correction == "none":
         return rate * 1.0
     if correction == "first moment":
@@ -186,7 +186,7 @@ def pytorch_nadam(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     v.value = eb.average(v.value, g * g, 1.0 - hyper["beta2"])
     ahead = m.value * (mu_next / (1 - now * mu_next)) + g * ((1 - mu) / (1 - now))
     root = eb.sqrt(v.value / (1 - beta2**t)) + hyper["epsilon"]
-    weight.value = weight.value - ahead * hyper["rate"] / root
+    weight.value = weight.value - ahead * hyper.get("rate", 1.0) / root
     product.value = product.value * 0.0 + now
     count.value = count.value + 1.0
 

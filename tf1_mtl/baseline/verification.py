@@ -61,6 +61,7 @@ def verify(case: Case) -> Verification:
                 if key not in plans:
                     fetches = (*case.tasks[step.task].operations, *names)
                     plans[key] = Plan(case.graph, fetches, step.feeds)
+                state.update(step.changed_before)
                 evaluation = plans[key].run(step.feeds, state)
                 state.update(evaluation.variables)
                 recorded = {**step.fetched, **(step.variables or {})}

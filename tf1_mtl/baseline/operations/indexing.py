@@ -220,6 +220,42 @@ def sparse_mat_mul(node: Node, indices: Any, x: Any, sizes: Any, b: Any) -> Any:
     return eb.matmul(a, turned(node, b, "adjoint_b"))
 
 
+# Sets
+
+
+@gives("DenseToDenseSetOperation")
+def set_operation(node: Node, x: Any, y: Any) -> Any:
+    """Gives a sparse tensor: of each row, the sorted set that two rows make."""
+    a, b = np.asarray(decided(x)), np.asarray(decided(y))
+    make = _SETS[str(node.attributes["set_operation"])]
+    outer = a.shape[:-1]
+    sets = {row: make(a[row], b[row]) for row in np.ndindex(*outer)}
+    indices = [(*row, column) for row, found in sets.items() for column in range(len(found))]
+    longest = max(map(len, sets.values()), default=0)
+    return (
+        np.array(indices, np.int64).reshape([-1, a.ndim]),
+        np.concatenate([a[:0].ravel(), *sets.values()]),
+        np.array([*outer, longest], np.int64),
+    )
+
+
+_SETS = {
+    "a-b": np.setdiff1d,
+    "b-a": lambda a, b: np.setdiff1d(b, a),
+    "intersection": np.intersect1d,
+    "union": np.union1d,
+}
+
+
+@gives("ComputeAccidentalHits")
+def accidental_hits(node: Node, classes: Any, sampled: Any) -> Any:
+    """Gives which true classes were sampled too: the row, the place, and the lowest float."""
+    hits = np.asarray(decided(classes))[:, :, None] == np.asarray(decided(sampled))
+    rows, _, places = np.nonzero(hits)
+    lowest = eb.ErrorBounded(np.full(len(rows), -eb.SINGLE.largest))
+    return rows.astype(np.int32), places.astype(np.int64), lowest
+
+
 # Order
 
 
