@@ -12,6 +12,8 @@ import numpy as np
 #: Kinds of edits, with the words of the report. `{places}` and `{value}` are filled in.
 WORDS: Dict[str, str] = {
     "feed scaled": "{places} is multiplied by {value}",
+    "feed of another": "{value} is fed as {places} too",
+    "feed flipped": "{places} is 1 minus what is fed",
     "feed shifted": "{value} is added to {places}",
     "feed rounded": "{places} is rounded to {value}",
     "feeds swapped": "{places} are swapped",
@@ -20,6 +22,11 @@ WORDS: Dict[str, str] = {
     "labels smoothed": "{places} is smoothed by {value}",
     "feed of an earlier step": "{places} is that of an earlier step ({value})",
     "activation missing": "there is no activation at {places}",
+    "activation added": "{value} is applied to {places}",
+    "operation missing": "{places} is left out; the input is passed on",
+    "input left out": "{places} is computed without {value}",
+    "output scaled": "{places} is multiplied by {value}",
+    "no gradient to an input": "{places} passes no gradient on to {value}",
     "other activation": "the activation at {places} is {value}",
     "gradient of relu": "the gradient of {places} is still that of relu",
     "slope at zero": "the gradient of {places} at exactly 0 is {value}",
@@ -177,6 +184,7 @@ FEEDS: List[FeedEdit] = [
     *(FeedEdit("feed rounded", name, function) for name, function in PRECISIONS.items()),
     FeedEdit("feed rounded", "integer", np.trunc),
     FeedEdit("feed rounded", "nearest integer", np.rint),
+    FeedEdit("feed flipped", None, lambda x: 1 - x),
     FeedEdit("feed transposed", None, lambda x: np.ascontiguousarray(x.T).reshape(x.shape)),
     FeedEdit("feed broadcast", "first row", _repeated(lambda x: x[:1])),
     FeedEdit("feed broadcast", "first column", _repeated(lambda x: x[..., :1])),

@@ -6,12 +6,11 @@ one is given to the next. So mistakes at several places are found in the sum of 
 
 import functools
 import itertools
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline import catalogue, update_catalogue
-from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
 from tf1_mtl.baseline.loss_comparison import (
@@ -36,8 +35,9 @@ from tf1_mtl.baseline.mutations import (
     scaled_feed,
     shifted_feed,
 )
+from tf1_mtl.baseline.node_mutations import is_constant, node_mutations, scalable, scaled
 from tf1_mtl.baseline.places import Places, groups_of, places_of, subsets
-from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output
+from tf1_mtl.baseline.recorded_graph import node_and_output
 
 #: How far a search goes: one known edit in a task, with a factor of the loss, with a fitted
 #: number, two edits at once.
@@ -125,6 +125,8 @@ class ForwardSearch:
         yield from self._with_part(forward, task, samples)
         yield from self._with_constant(forward, task, samples)
         if depth >= FITTED:
+            singles = [(mutation,) for mutation in node_mutations(self.losses.case(task), task)]
+            yield from self._with_mutations(forward, task, samples, singles, False)
             yield from self._fitted(forward, task, samples)
         for kind, value, changed in variants if depth >= FACTOR else ():
             report = self._reporting(forward, kind, task, value)
@@ -154,11 +156,34 @@ class ForwardSearch:
         """
         if len(samples) < LEAST_FOR_CONSTANTS:
             return
-        sample = self._telling(forward, task, samples)
-        for group, start in self._constants(task)[:MOST_CONSTANTS]:
+        constants = self._constants(task)[:MOST_CONSTANTS]
+        yield from self._by_secant(
+            forward,
+            task,
+            samples,
+            [(functools.partial(constant_mutation, group), start) for group, start in constants],
+        )
 
-            def edited(value: float, group: Tuple[str, ...] = group) -> Forward:
-                return forward.extended(constant_mutation(group, value))
+    def _by_secant(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        families: Iterable[Tuple[Callable[[float], Mutation], float]],
+    ) -> Iterator[Forward]:
+        """Yields models with a number for which one loss comes out right, where others do too.
+
+        Args:
+          forward: What is known to be otherwise.
+          task: Whose losses are explained.
+          samples: Of these losses.
+          families: Mutations with a number, and the number that stands in the graph.
+        """
+        sample = self._telling(forward, task, samples)
+        for family, start in families:
+
+            def edited(value: float, family: Callable[[float], Mutation] = family) -> Forward:
+                return forward.extended(family(value))
 
             def off(value: float, edited: Callable[[float], Forward] = edited) -> float:
                 return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
@@ -193,7 +218,7 @@ class ForwardSearch:
         if node.op not in ("Add", "AddV2", "AddN") or len(set(node.data_inputs)) < 2:
             return []
         addends = [node_and_output(x)[0] for x in node.data_inputs]
-        return [] if any(_is_constant(case, addend) for addend in addends) else addends
+        return [] if any(is_constant(case, addend) for addend in addends) else addends
 
     def _reporting(self, forward: Forward, kind: str, task: str, value: Any) -> Forward:
         return forward._replace(reports=(*forward.reports, Edit(kind, (task,), value)))
@@ -320,6 +345,10 @@ class ForwardSearch:
             if extended and self.losses.fits(extended, task, samples):
                 yield extended
         yield from self._penalized(forward, task, samples)
+        if len(samples) >= LEAST_FOR_CONSTANTS:
+            places = scalable(self.losses.case(task), task)
+            families = [(functools.partial(scaled, place), 1.0) for place in places]
+            yield from self._by_secant(forward, task, samples, families)
 
     def _families(self, task: str) -> Iterator[Tuple[Callable[[float], Mutation], float]]:
         """Yields edits with a number, and the largest size of the number."""
@@ -390,11 +419,6 @@ class ForwardSearch:
         if task not in self._mutations:
             self._mutations[task] = forward_mutations(self.losses.case(task), task)
         return self._mutations[task]
-
-
-def _is_constant(case: Case, name: str) -> bool:
-    nodes = needed_nodes(case.graph.nodes, [name])
-    return all(node.op == "Const" for node in nodes.values())
 
 
 def _late(losses: Sequence[float], index: int) -> Optional[float]:

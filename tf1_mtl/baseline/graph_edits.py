@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Opt
 
 import numpy as np
 
-from tf1_mtl.baseline.error_bounds import ErrorBounded, value_of
+from tf1_mtl.baseline.error_bounds import ErrorBounded
 from tf1_mtl.baseline.operations import OPERATIONS
 from tf1_mtl.baseline.operations.table import gives, updates
 from tf1_mtl.baseline.recorded_graph import (
@@ -130,6 +130,7 @@ def replace_pointwise(
     name: str,
     function: Optional[Callable[[Any], Any]],
     slope: Callable[[Any, Any], Any],
+    index: int = 0,
 ) -> RecordedGraph:
     """Replaces an operation of one input and its gradient.
 
@@ -138,9 +139,10 @@ def replace_pointwise(
       name: The operation.
       function: Of the input; None keeps the forward operation.
       slope: From the gradient from above and the input to the gradient below.
+      index: Of the input, where others are constants.
     """
     node = graph.nodes[name]
-    x = node.data_inputs[0]
+    x = node.data_inputs[index]
     changed = [] if function is None else [edited(name, function, x, *_controls(node))]
     for scope in gradient_scopes(graph, name):
         if len(scope.leaving) == 1 and len(scope.entering) == 1:
@@ -153,26 +155,71 @@ def _controls(node: Node) -> Tuple[str, ...]:
     return tuple("^" + name for name in node.control_inputs)
 
 
-def scale_output(
-    graph: RecordedGraph, name: str, factor: Callable[[Tuple[int, ...]], float]
+def edit_output(
+    graph: RecordedGraph,
+    name: str,
+    function: Callable[..., Any],
+    slope: Callable[..., Any],
 ) -> RecordedGraph:
-    """Multiplies the output of an operation, and the gradients that flow into it.
+    """Passes what an operation gives through a function, and the gradient through its slope.
 
     Args:
       graph: The graph.
       name: The operation.
-      factor: Gives the number from the shape of the first input.
+      function: From the output and the first input to what takes the place of the output.
+      slope: From the gradient from above, the output and the first input to the gradient below.
     """
-    inputs = graph.nodes[name].data_inputs
-
-    def scaled(y: Any, *x: Any) -> Any:
-        return y * factor(np.shape(value_of(x[0])) if x else ())
-
-    changed = wrapped(graph, name, scaled, *inputs[:1])
+    node = graph.nodes[name]
+    changed = {x.name: x for x in wrapped(graph, name, function, *node.data_inputs[:1])}
+    inner = next(iter(changed))
     for scope in gradient_scopes(graph, name):
+        passed = {name: inner}
+        for number, tensor in enumerate(scope.entering):
+            passed[tensor] = below = f"{scope.prefix}{name}/edited gradient {number}"
+            changed[below] = edited(below, slope, tensor, inner, *node.data_inputs[:1])
+        changed.update((x, _taking(graph.nodes[x], passed)) for x in scope.nodes)
+    return with_nodes(graph, changed.values())
+
+
+def edit_input(
+    graph: RecordedGraph,
+    name: str,
+    index: int,
+    function: Callable[[Any], Any],
+    slope: Callable[[Any, Any], Any],
+) -> RecordedGraph:
+    """Passes one input of an operation through a function, and its gradient through the slope.
+
+    Args:
+      graph: The graph.
+      name: The operation.
+      index: Of the input.
+      function: Of the input.
+      slope: From the gradient from above and the input to the gradient below.
+    """
+    node = graph.nodes[name]
+    x, passed = node.data_inputs[index], f"{name}/edited input {index}"
+    changed = {passed: edited(passed, function, x), name: _taking(node, {x: passed})}
+    for scope in gradient_scopes(graph, name):
+        changed.update((inner, _taking(graph.nodes[inner], {x: passed})) for inner in scope.nodes)
         for tensor in scope.leaving:
-            changed += wrapped(graph, node_and_output(tensor)[0], scaled, *inputs[:1])
-    return with_nodes(graph, changed)
+            if tensor in graph.nodes and _input_of(tensor, scope) == index:
+                inner_name = f"{tensor}/before the edit"
+                changed[inner_name] = changed[tensor]._replace(name=inner_name)
+                changed[tensor] = edited(tensor, slope, inner_name, x)
+    return with_nodes(graph, changed.values())
+
+
+def _taking(node: Node, passed: Mapping[str, str]) -> Node:
+    """Returns a node that takes other tensors in place of some."""
+    return node._replace(inputs=tuple(passed.get(x, x) for x in node.inputs))
+
+
+def _input_of(tensor: str, scope: GradientScope) -> int:
+    """Returns of which input a tensor is the gradient, as TensorFlow numbers them."""
+    number = re.search(r"_(\d+)$", tensor)
+    is_numbered = "/tuple/" in tensor or len(scope.leaving) > 1
+    return int(number.group(1)) if number and is_numbered else 0
 
 
 def wrapped(

@@ -10,6 +10,7 @@ from tf1_mtl.baseline import catalogue, graph_edits, model_edits
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.model import Feeds, Model, updates_of
 from tf1_mtl.baseline.places import groups_of, places_of, subsets
@@ -65,7 +66,7 @@ def in_order(mutations: Sequence[Mutation]) -> Tuple[Mutation, ...]:
 # Edits of feeds, layers and losses
 
 
-def _graph_mutation(kind: str, places: Tuple[str, ...], value: Any, change: Callable) -> Mutation:
+def graph_mutation(kind: str, places: Tuple[str, ...], value: Any, change: Callable) -> Mutation:
     """Returns a mutation that changes the graph at each place that a graph has."""
 
     def apply(model: Model) -> Model:
@@ -81,7 +82,7 @@ def _graph_mutation(kind: str, places: Tuple[str, ...], value: Any, change: Call
 def _replacing(
     function: Optional[Callable[[Any], Any]], slope: Callable[[Any, Any], Any]
 ) -> Callable[[Any, str], Any]:
-    """Returns a change for `_graph_mutation` with the arguments of `replace_pointwise`."""
+    """Returns a change for `graph_mutation` with the arguments of `replace_pointwise`."""
     return lambda graph, place: graph_edits.replace_pointwise(graph, place, function, slope)
 
 
@@ -89,14 +90,14 @@ def activation_mutation(places: Tuple[str, ...], activation: catalogue.Activatio
     function, slope = elementwise(activation.function), elementwise(activation.slope)
     change = _replacing(function, lambda dy, x: dy * slope(x))
     if not activation.name:
-        return _graph_mutation("activation missing", places, None, change)
-    return _graph_mutation("other activation", places, activation.name, change)
+        return graph_mutation("activation missing", places, None, change)
+    return graph_mutation("other activation", places, activation.name, change)
 
 
 def loss_mutation(place: str, loss: catalogue.Loss) -> Mutation:
     function, slope = elementwise(loss.function, loss.rounding), elementwise(loss.slope)
     change = _replacing(lambda x: eb.total(function(x)), lambda dy, x: dy * slope(x))
-    mutation = _graph_mutation("other loss", (place,), loss.name, change)
+    mutation = graph_mutation("other loss", (place,), loss.name, change)
     return mutation._replace(slack=LARGEST_BATCH * loss.rounding)
 
 
@@ -105,7 +106,7 @@ def norm_mutation(place: str) -> Mutation:
         return eb.sqrt(eb.total(x * x))
 
     change = _replacing(norm, lambda dy, x: dy * x / (norm(x) + 1e-30))
-    return _graph_mutation("other loss", (place,), "norm", change)
+    return graph_mutation("other loss", (place,), "norm", change)
 
 
 #: Kinds of factors of a loss, with the divisor that the shape of its input gives.
@@ -120,9 +121,12 @@ def scale_mutation(kind: str, place: str, value: float) -> Mutation:
     """Returns a mutation that multiplies a loss by a number over a divisor."""
 
     def change(graph: Any, name: str) -> Any:
-        return graph_edits.scale_output(graph, name, lambda shape: value / DIVISORS[kind](shape))
+        def scaled(y: Any, *x: Any) -> Any:
+            return y * (value / DIVISORS[kind](np.shape(value_of(x[-1])) if x else ()))
 
-    return _graph_mutation(kind, (place,), value, change)._replace(is_last=True)
+        return graph_edits.edit_output(graph, name, scaled, scaled)
+
+    return graph_mutation(kind, (place,), value, change)._replace(is_last=True)
 
 
 def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
@@ -143,7 +147,7 @@ def constant_mutation(places: Tuple[str, ...], value: float) -> Mutation:
     def change(graph: Any, name: str) -> Any:
         return graph_edits.with_constant(graph, name, value)
 
-    return _graph_mutation("constant", places, value, change)
+    return graph_mutation("constant", places, value, change)
 
 
 def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
@@ -152,7 +156,7 @@ def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
     def change(graph: Any, place: str) -> Any:
         return graph_edits.round_products(graph, place, operands, result)
 
-    mutation = _graph_mutation("precision of products", places, name, change)
+    mutation = graph_mutation("precision of products", places, name, change)
     return mutation._replace(is_hidden=operands is result)
 
 
@@ -216,6 +220,18 @@ def swap_mutation(one: str, other: str) -> Mutation:
     return Mutation(Edit("feeds swapped", (one, other)), apply)
 
 
+def replaced_feed(name: str, other: str) -> Mutation:
+    """Returns a mutation by which one feed takes the place of another one too."""
+
+    def apply(model: Model) -> Model:
+        a, b = (model.case.feeds.get(x, "") for x in (name, other))
+        return model.with_feeds(
+            lambda index, feeds: {**feeds, a: feeds[b]} if a in feeds and b in feeds else feeds
+        )
+
+    return Mutation(Edit("feed of another", (name,), other), apply)
+
+
 def stale_mutation() -> Mutation:
     """Returns a mutation that evaluates each run at the weights of the run before."""
     return Mutation(Edit("weights stale", ()), lambda model: model._replace(is_stale=True))
@@ -259,11 +275,11 @@ def substitute_mutation(task: str, other: str, trains: bool, returns: bool) -> M
 def slope_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
     below = elementwise(lambda x: np.where(x == 0, slope, (x > 0) * 1.0))
     change = _replacing(None, lambda dy, x: dy * below(x))
-    return _graph_mutation("slope at zero", places, slope, change)
+    return graph_mutation("slope at zero", places, slope, change)
 
 
 def straight_mutation(places: Tuple[str, ...]) -> Mutation:
-    return _graph_mutation("slope ignored", places, None, _replacing(None, lambda dy, x: dy))
+    return graph_mutation("slope ignored", places, None, _replacing(None, lambda dy, x: dy))
 
 
 def clipping_mutations(case: Case) -> Iterator[Mutation]:
@@ -320,8 +336,9 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
     for place in places.losses:
         found += [loss_mutation(place, loss) for loss in catalogue.LOSSES]
         found.append(norm_mutation(place))
-    for i, one in enumerate(places.labels):
-        found += [swap_mutation(one, other) for other in places.labels[i + 1 :]]
+    for one, other in _interchangeable(case):
+        found.append(swap_mutation(one, other))
+        found += [replaced_feed(one, other), replaced_feed(other, one)]
     for name in places.feeds:
         found += [scaled_feed((name,), v) for v in catalogue.FEED_FACTORS]
         found += [shifted_feed((name,), v) for v in catalogue.FEED_SHIFTS]
@@ -336,6 +353,19 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
     for name in catalogue.PRODUCT_PRECISIONS:
         found += [product_mutation(group, name) for group in groups_of(places.products)]
     return found
+
+
+def _interchangeable(case: Case) -> Iterator[Tuple[str, str]]:
+    """Yields feeds that have the same type and shape in every step that is fed both."""
+    for one, other in itertools.combinations(case.feeds, 2):
+        a, b = case.feeds[one], case.feeds[other]
+        fed = [
+            (np.asarray(s.feeds[a]), np.asarray(s.feeds[b]))
+            for s in case.steps
+            if {a, b} <= s.feeds.keys()
+        ]
+        if fed and all(x.shape == y.shape and x.dtype == y.dtype for x, y in fed):
+            yield one, other
 
 
 def backward_mutations(case: Case) -> Iterator[Mutation]:

@@ -32,7 +32,7 @@ def places_of(case: Case, task: str) -> Places:
         name
         for name, tensor in case.feeds.items()
         if any(
-            np.asarray(s.feeds[tensor]).dtype.kind == "f" and np.ndim(s.feeds[tensor]) == 2
+            np.asarray(s.feeds[tensor]).dtype.kind == "f" and np.ndim(s.feeds[tensor]) > 0
             for s in case.steps
             if tensor in s.feeds
         )

@@ -1,0 +1,154 @@
+"""Makes mutations that the graph of any script allows: at an operation, or at an input of one.
+
+An operation may be missing, scaled, or followed by an activation. An input of it may be left out,
+or not pass its gradient on.
+"""
+
+import functools
+import re
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from tf1_mtl.baseline import catalogue, graph_edits
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.graph_edits import elementwise
+from tf1_mtl.baseline.mutations import Mutation, graph_mutation
+from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
+
+#: Operations that a port may forget: the input takes the place of the output.
+FORGETTABLE = (
+    *("Square", "Sqrt", "Rsqrt", "Pow", "Exp", "Log", "Log1p", "Abs", "Neg", "Softmax"),
+    *("Maximum", "Minimum", "LRN"),
+)
+SUMS = ("Add", "AddV2", "AddN", "BiasAdd", "Sub")
+FACTORS = ("Mul", "RealDiv")
+ADDED = ("relu", "tanh", "sigmoid")  #: activations that a port may add
+MOST_PLACES = 120  #: of one kind, those next to the loss
+
+
+def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
+    """Yields edits of the operations that a loss needs, those next to the loss first."""
+    nodes = case.loss_nodes(task)
+    activations = [x for x in catalogue.ACTIVATIONS if x.name in ADDED]
+    for places in _alike(nodes, lambda node: node.op in FORGETTABLE):
+        for index in _inputs(case, nodes[places[0]])[:1]:
+            yield forgotten(places, index)
+    for places in _alike(nodes, lambda node: node.op in SUMS + FACTORS):
+        inputs = _inputs(case, nodes[places[0]])
+        for index in inputs if len(nodes[places[0]].data_inputs) > 1 else ():
+            yield left_out(places, index, [nodes[n].data_inputs[index] for n in places], nodes)
+    followed = {
+        node_and_output(x)[0] for n in nodes.values() if _is_activation(n) for x in n.inputs
+    }
+    for places in _alike(nodes, lambda node: _is_layer(case, node) and node.name not in followed):
+        yield from (added(places, activation) for activation in activations)
+
+
+def scalable(case: Case, task: str) -> List[str]:
+    """Returns the operations whose output a port may multiply by a number."""
+    nodes = case.loss_nodes(task)
+    places = [n for n, x in nodes.items() if graph_edits.gradient_scopes(case.graph, n)]
+    return places[::-1][:MOST_PLACES]
+
+
+def stopping_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields edits by which an input of an operation does not pass its gradient on."""
+    for task in case.tasks:
+        nodes = case.loss_nodes(task) if case.tasks[task].loss else {}
+        for places in _alike(nodes, lambda node: node.op in SUMS + FACTORS):
+            if len(places) == 1:
+                for index in _inputs(case, nodes[places[0]]):
+                    yield stopped(places[0], index, nodes[places[0]].data_inputs[index])
+
+
+def _alike(nodes: Dict[str, Node], chosen: Callable[[Node], bool]) -> Iterator[Tuple[str, ...]]:
+    """Yields operations, and those together that differ in numbers of their names alone."""
+    names = [name for name, node in nodes.items() if chosen(node)][::-1][:MOST_PLACES]
+    groups: Dict[str, List[str]] = {}
+    for name in names:
+        groups.setdefault(re.sub(r"_\d+(?=/|$)", "", name), []).append(name)
+    yield from (tuple(group) for group in groups.values() if len(group) > 1)
+    yield from ((name,) for name in names)
+
+
+def _inputs(case: Case, node: Node) -> List[int]:
+    """Returns the indices of the inputs of an operation that are not constants."""
+    return [
+        index
+        for index, tensor in enumerate(node.data_inputs)
+        if node.data_inputs.count(tensor) == 1 and not is_constant(case, tensor)
+    ]
+
+
+def is_constant(case: Case, tensor: str) -> bool:
+    """Returns whether a tensor is computed from constants alone."""
+    nodes = needed_nodes(case.graph.nodes, [tensor])
+    return all(node.op == "Const" for node in nodes.values())
+
+
+def _is_activation(node: Node) -> bool:
+    return node.op in catalogue.ACTIVATION_OPS
+
+
+def _is_layer(case: Case, node: Node) -> bool:
+    """Returns whether an operation is a product, or adds a variable to one."""
+    if node.op in graph_edits.PRODUCTS:
+        return True
+    is_sum = node.op in ("Add", "AddV2", "BiasAdd") and len(node.data_inputs) > 1
+    return is_sum and bool(variable_of(case.graph.nodes, node.data_inputs[1]))
+
+
+def _same(x: Any, *_: Any) -> Any:
+    return x
+
+
+def _zero(x: Any, *_: Any) -> Any:
+    return x * 0.0
+
+
+def _one(x: Any) -> Any:
+    return x * 0.0 + 1.0
+
+
+def forgotten(places: Tuple[str, ...], index: int) -> Mutation:
+    """Returns a mutation by which operations give one of their inputs."""
+    change = functools.partial(
+        graph_edits.replace_pointwise, function=_same, slope=_same, index=index
+    )
+    return graph_mutation("operation missing", places, None, change)
+
+
+def left_out(
+    places: Tuple[str, ...], index: int, inputs: List[str], nodes: Dict[str, Node]
+) -> Mutation:
+    """Returns a mutation by which an addend or a factor is left out."""
+    function = _one if nodes[places[0]].op in FACTORS else _zero
+    change = functools.partial(graph_edits.edit_input, index=index, function=function, slope=_zero)
+    return graph_mutation("input left out", places, ", ".join(dict.fromkeys(inputs)), change)
+
+
+def added(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation:
+    """Returns a mutation by which an activation follows an operation."""
+    function, slope = elementwise(activation.function), elementwise(activation.slope)
+    change = functools.partial(
+        graph_edits.edit_output,
+        function=lambda y, *_: function(y),
+        slope=lambda dy, y, *_: dy * slope(y),
+    )
+    return graph_mutation("activation added", places, activation.name, change)
+
+
+def scaled(place: str, value: float) -> Mutation:
+    """Returns a mutation that multiplies what an operation gives."""
+
+    def times(y: Any, *_: Any) -> Any:
+        return y * value
+
+    change = functools.partial(graph_edits.edit_output, function=times, slope=times)
+    return graph_mutation("output scaled", (place,), value, change)
+
+
+def stopped(place: str, index: int, tensor: str) -> Mutation:
+    """Returns a mutation by which an operation passes no gradient to one of its inputs."""
+    change = functools.partial(graph_edits.edit_input, index=index, function=_same, slope=_zero)
+    mutation = graph_mutation("no gradient to an input", (place,), tensor, change)
+    return mutation
