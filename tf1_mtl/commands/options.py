@@ -13,7 +13,7 @@ from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, Data, load_data, warnings_
 from tf1_mtl.errors import InputError, printable
 from tf1_mtl.files import check_new_folder, check_place
 from tf1_mtl.npz import LIMIT_MB
-from tf1_mtl.stopping import gathered
+from tf1_mtl.stopping import end_if, gathered
 
 T = TypeVar("T")
 
@@ -179,7 +179,7 @@ def progress(
 ) -> Iterator[T]:
     """Yields the items, and shows on a terminal how many are done, how fast, and the time left.
 
-    Ctrl-C ends it after the current item.
+    Ctrl-C and SIGTERM end it after the current item.
 
     Args:
       items: The items.
@@ -192,23 +192,22 @@ def progress(
 
     Raises:
       KeyboardInterrupt: After Ctrl-C.
+      SystemExit: After SIGTERM. The status is 143.
     """
     line = _Line(total, what) if show and sys.stderr.isatty() else None
-    with gathered(signal.SIGINT) as received:
+    with gathered(signal.SIGINT, signal.SIGTERM) as received:
         try:
             for index, item in enumerate(items):
                 if line is not None and is_printed(item):
                     line.clear()
                 yield item
-                if received:
-                    raise KeyboardInterrupt
+                end_if(received)
                 if line is not None:
                     line.update(index + 1, 1 + (index if number is None else number(item)))
         finally:
             if line is not None:
                 line.end()
-        if received:  # after the last item, while the source was ending
-            raise KeyboardInterrupt
+        end_if(received)  # after the last item, while the source was ending
 
 
 class _Line:

@@ -137,7 +137,9 @@ def run(args: argparse.Namespace) -> int:
     with session, stepping.store(args, net, session, seed) as store:
         with recorded.recorded(args, seed=seed, regime=args.name):
             session.run(net.init)
-            with _validator(args, net, session, validation) as validate:
+            with _validator(args, net, session, validation) as validate, stepping.stops_told(
+                args, store, report
+            ):
                 for step in _progress(args, _steps(args, net, session, store, seed, rng, draw)):
                     report.add(step, validate)
         weights = weights_of(net, session)
@@ -164,14 +166,14 @@ class _Report:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        self._count = 0
+        self.count = 0
         self._printed: List[Any] = []
         self._validated: Dict[str, List[float]] = {}
         self.steps: List[Any] = []
 
     def add(self, step: Any, validate: Callable[[], Dict[str, Any]]) -> None:
         """Prints a step, or keeps it for --json."""
-        self._count += 1
+        self.count += 1
         if self._args.plot:
             self.steps.append(step)
         if not _is_printed(self._args, step):
@@ -202,7 +204,7 @@ class _Report:
             "variables": args.variables,
         }
         if args.checkpoint is not None:
-            result["first_step"] = args.steps - self._count
+            result["first_step"] = args.steps - self.count
         if args.every > 1 or args.validation is not None:
             result["done"] = [step.step + 1 for step in self._printed]
         if args.validation is not None:
