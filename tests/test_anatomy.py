@@ -299,7 +299,14 @@ def test_groups_hold_every_node_once(net):
 
 
 @pytest.mark.parametrize(
-    "wrong,near", [("Y1_opp", "Y1_op"), ("shared_lay", "shared_layer"), ("Adam_7", "Adam_1")]
+    "wrong,near",
+    [
+        ("Y1_opp", "Y1_op"),
+        ("shared_lay", "shared_layer"),
+        ("Adam_7", "Adam_1"),
+        ("Joint_op", "Optimiser"),
+        ("joint_opp", "Optimiser"),
+    ],
 )
 def test_an_unknown_name_lists_near_ones(net, wrong, near):
     with pytest.raises(InputError, match=rf"^'{wrong}': not in the graph.*Near: .*{near}"):

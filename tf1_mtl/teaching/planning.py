@@ -27,6 +27,9 @@ from tf1_mtl.teaching.explanation import Explanation
 AnyGraph = Any
 Element = Any  # an operation or a tensor
 
+#: A name that the others of the article lead to expect, and the one that it has instead.
+_EXPECTED = {"Joint_op": "Optimiser"}
+
 _VALUE = "/Read/ReadVariableOp"  # after the name of a resource variable: the read that is fetched
 
 
@@ -124,7 +127,7 @@ class Names:
             return self._value(op) if op.type in VARIABLES else element
         except (LookupError, ValueError, TypeError) as error:
             known = self._known()
-            near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
+            near = self._near(str(name), known)
             hint = (
                 f"Near: {', '.join(near)}"
                 if near
@@ -171,6 +174,12 @@ class Names:
         trains = map(self.called, parts.optimizers)
         nodes = (op.name for op in self.graph.get_operations())
         return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *self.fields, *nodes]))
+
+    def _near(self, name: str, known: Sequence[str]) -> Sequence[str]:
+        """Returns the known names that are nearest to one that is not known."""
+        expected = [guess for guess, meant in _EXPECTED.items() if meant in self.fields]
+        near = difflib.get_close_matches(name, [*known, *expected], n=5, cutoff=0.5)
+        return list(dict.fromkeys(_EXPECTED.get(guess, guess) for guess in near))
 
     def _value(self, variable: Operation) -> Tensor:
         """Returns what `session.run(variable)` fetches."""
