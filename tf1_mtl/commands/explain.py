@@ -48,8 +48,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explains one run."""
-    if args.replicas:
-        _check_replicas(args)
+    cluster.check_fetches(args, args.fetches)
     if args.cluster and source.is_given(args):
         raise InputError(
             "--cluster: places the graph of the article alone. Leave out --script and --golden."
@@ -96,17 +95,6 @@ def _explain_cluster(args: argparse.Namespace) -> int:
             traffic = measure(names, names.find_all(args.fetches), feeds, session)
     print(json.dumps(traffic.as_json()) if args.json else traffic)
     return 0
-
-
-def _check_replicas(args: argparse.Namespace) -> None:
-    """Rejects replicas of what is not a joint step.
-
-    Raises:
-      InputError: As described, or a step has fewer rows.
-    """
-    if not {"Optimiser", "Joint_Loss"} & set(args.fetches):
-        raise InputError("--replicas: makes joint steps. Name Optimiser or Joint_Loss.")
-    cluster.check_rows(args, ROWS)
 
 
 def _plan(args: argparse.Namespace) -> int:
