@@ -168,12 +168,18 @@ class Names:
         """Returns the name that the article gives to something with a name, or else its own."""
         return self.article.get(one.name, one.name)
 
-    def _known(self) -> List[str]:
-        """Returns all names: of operations that train, then of losses, then of the others."""
+    def main(self) -> List[str]:
+        """Returns the names of what trains, of losses, of fields, placeholders and weights."""
         parts = structure(self.graph)
         trains = map(self.called, parts.optimizers)
+        weights = [op.name for optimizer in parts.optimizers for op in optimizer.trained]
+        others = [*self.fields, *map(self.spoken, parts.placeholders), *weights]
+        return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *others]))
+
+    def _known(self) -> List[str]:
+        """Returns all names, the main ones first."""
         nodes = (op.name for op in self.graph.get_operations())
-        return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *self.fields, *nodes]))
+        return list(dict.fromkeys([*self.main(), *nodes]))
 
     def _near(self, name: str, known: Sequence[str]) -> Sequence[str]:
         """Returns the known names that are nearest to one that is not known."""
