@@ -66,8 +66,12 @@ def run(args: argparse.Namespace) -> int:
 
     style.check_path(args.output)
     _check_cluster(args)
-    if source.is_given(args):
-        return _draw_other(args)
+    with options.reporting(args, args.output):
+        return _draw_other(args) if source.is_given(args) else _draw_article(args)
+
+
+def _draw_article(args: argparse.Namespace) -> int:
+    """Draws the graph of the article."""
     title, only = _FIGURES[args.figure or ("joint" if args.replicas else "whole")]
     with quiet(args.verbose):
         import numpy as np

@@ -169,10 +169,10 @@ def steps(
 
 
 @contextlib.contextmanager
-def stops_told(args: argparse.Namespace, store: Any, report: Any) -> Iterator[None]:
+def reporting_stop(args: argparse.Namespace, store: Any, report: Any) -> Iterator[None]:
     """Says on stderr at which step a signal ended the training of the `with` block.
 
-    Without checkpoints the steps are lost, so this is told with --quiet too.
+    Without checkpoints the steps are lost, so --quiet does not hide it.
 
     Args:
       args: Parsed options.
