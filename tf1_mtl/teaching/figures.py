@@ -25,7 +25,8 @@ _FILL = {
     "part": "#E4E0F2",
     "optimizer": "#BFE5D8",
 }
-#: Of the processes of a cluster, in the order of their names; a box on several of them is white.
+#: Of the processes of a cluster, in the order of their names. They repeat from the seventh on, and
+#: each box names its process. A box on several of them is white.
 _FILL_OF_PROCESS = ("#CFE7F6", "#FBE3B0", "#BFE5D8", "#F0D5E4", "#F7D9C7", "#E4E0F2")
 _ROUNDING = {"placeholder": 0.22, "variable": 0.0, "ops": 0.08, "part": 0.08, "optimizer": 0.0}
 _Place = Tuple[float, int]
