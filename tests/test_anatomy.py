@@ -299,7 +299,14 @@ def test_groups_hold_every_node_once(net):
 
 
 @pytest.mark.parametrize(
-    "wrong,near", [("Y1_opp", "Y1_op"), ("shared_lay", "shared_layer"), ("Adam_7", "Adam_1")]
+    "wrong,near",
+    [
+        ("Y1_opp", "Y1_op"),
+        ("shared_lay", "shared_layer"),
+        ("Adam_7", "Adam_1"),
+        ("Joint_op", "Optimiser"),
+        ("joint_opp", "Optimiser"),
+    ],
 )
 def test_an_unknown_name_lists_near_ones(net, wrong, near):
     with pytest.raises(InputError, match=rf"^'{wrong}': not in the graph.*Near: .*{near}"):
@@ -307,7 +314,7 @@ def test_an_unknown_name_lists_near_ones(net, wrong, near):
 
 
 def test_bad_input(net):
-    with pytest.raises(InputError, match=r"^fetches: none"):
+    with pytest.raises(InputError, match=r"^fetches: none.* Some are Optimiser, Y1_op, Y2_op"):
         explain([], graph=net)
     with pytest.raises(InputError, match=r"^feeds: .*\(3, 3\).*X:0"):
         explain("Y1_Loss", feeds={"X": np.zeros((3, 3)), "Y1": np.zeros((10, 20))}, graph=net)

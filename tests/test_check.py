@@ -493,8 +493,9 @@ def test_another_dtype_is_reported_and_the_rest_is_judged(dtype):
     assert not report.passed and not report.broke
     assert report.ids[0] == f"weights-{dtype}"
     assert report.is_repeatable
-    text = f"dtype: weights()['share_W'] is {dtype}, should be float32 (cast, and the rest judged)"
-    assert text in str(report)
+    (line,) = (line for line in str(report).splitlines() if line.startswith("dtype: "))
+    names = "weights()['share_W'], weights()['share_Y1'], weights()['share_Y2']"
+    assert line == f"dtype: {names} are {dtype}, should be float32 (cast, and the rest judged)"
     if dtype == "float64":  # holds what float32 holds
         assert report.first is None and report.diagnosis is None
         assert "joint  deviates (dtype), 10 steps" in str(report)
@@ -659,6 +660,41 @@ def test_command_with_a_wrong_argument(capsys, argument, text):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "body, status, told",
+    [
+        ("raise NotImplementedError", 2, "step raises NotImplementedError ({}:13)"),
+        ("raise NotImplementedError('joint')", 2, "step raises NotImplementedError: joint ({}:13)"),
+        ("pass", 1, "step(): None, should be one number, the loss before this update ({}:11)"),
+    ],
+)
+def test_a_skeleton_that_is_not_filled_in_is_one_line(capsys, tmp_path, body, status, told):
+    file = tmp_path / "skeleton_port.py"
+    file.write_text(_command(capsys, "--skeleton")[1].replace("raise NotImplementedError", body))
+    told = told.format(file)
+    assert _command(capsys, str(file)) == (status, f"not written yet: {told}\n", "")
+    assert json.loads(_command(capsys, str(file), "--json")[1])["unwritten"] == [told]
+
+
+class OneTask(NumPyPort):
+    """Other tasks are not written yet."""
+
+    def step(self, task, *given):
+        return super().step(task, *given) if task == "Y1" else self.other()
+
+    def other(self):
+        raise NotImplementedError
+
+
+def test_a_port_that_is_written_in_part_is_judged_in_part():
+    report = check(OneTask, ("one-task-then-the-other", "joint"))
+    text = str(report)
+    assert text.startswith("not written yet: other raises NotImplementedError (")
+    assert "Traceback" not in text and text.count("NotImplementedError") == 1
+    assert "one-task-then-the-other  broke after 5 steps" in text
+    assert str(report.cases[1]).startswith("golden 'joint': not written yet: other raises")
+
+
 def _recorded(path, session, runs, article=True, **replaced):
     """Writes a recording of two sessions, as the recorder does. One of them trains."""
     golden = load_golden("alternate")
@@ -683,7 +719,7 @@ def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
     _recorded(path, 0, load_golden("alternate").runs, fetched={})
     status, out, _ = _command(capsys, port + "Default", "--golden", path)
     assert status == 1
-    assert "dtype: weights()['share_W'] is float64, should be float32" in out
+    assert "dtype: weights()['share_W'], weights()['share_Y1'], weights()['share_Y2'] are" in out
     port = functools.partial(Reference, learning_rate=0.01)
     (result,) = check(port, goldens=[path]).cases
     assert "TensorFlow 2.99 recorded " in str(result)

@@ -228,7 +228,30 @@ def test_ctrl_c_ends_with_130_and_keeps_what_was_printed():
     losses = ran.stdout.split("\n")[:-1]
     assert len(losses) >= 100 and all(float(loss) > 0 for loss in losses)
     assert ran.stderr.splitlines()[-1] == "tf1-mtl: interrupted"
+    assert f"stopped at step {len(losses)} of {10**8}. The weights are not saved" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.parametrize("options", [(), ("--quiet",)])
+def test_sigterm_says_at_which_step_and_that_nothing_is_saved(capsys, monkeypatch, options):
+    joint = feeds.joint
+
+    def joint_with_a_signal(draw, steps):
+        for number, batch in enumerate(joint(draw, steps), 1):
+            if number == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    monkeypatch.setattr(feeds, "joint", joint_with_a_signal)
+    handler = signal.getsignal(signal.SIGTERM)
+    status, out, err = run(capsys, "joint", "--seed", 1, "--steps", 9, *options)
+    assert (status, len(out.splitlines())) == (143, 3)
+    assert err.splitlines()[-1] == (
+        "tf1-mtl: stopped at step 3 of 9. The weights are not saved, since --checkpoint DIR was "
+        "not given."
+    )
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 
+import forked
 import numpy as np
 import pytest
 from sampling import slow_everywhere
@@ -59,9 +60,46 @@ def test_a_script_is_recorded(capsys, tmp_path, monkeypatch):
     assert [float(value) for value in run.fetched.values()] == [6.0]
 
 
-@pytest.mark.skipif(
+needs_matplotlib = pytest.mark.skipif(
     importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
 )
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("joint", "--record", "file.npz"),
+        ("joint", "--save", "file.npz"),
+        ("predict", "--weights", "weights.npz", "--data", "data.npz", "-o", "file.npz"),
+        pytest.param(("joint", "--plot", "file.svg"), marks=needs_matplotlib),
+        pytest.param(("draw", "first", "-o", "file.svg"), marks=needs_matplotlib),
+        pytest.param(("draw", "--golden", "joint", "-o", "file.svg"), marks=needs_matplotlib),
+    ],
+    ids=" ".join,
+)
+def test_a_file_that_is_written_or_replaced_is_reported(capsys, tmp_path, monkeypatch, args):
+    monkeypatch.chdir(tmp_path)
+    sizes = {"share_W": (3, 4), "share_Y1": (4, 2), "share_Y2": (4, 2)}
+    np.savez("weights.npz", **{name: np.ones(shape) for name, shape in sizes.items()})
+    np.savez("data.npz", X=np.ones((5, 3)))
+    (file,) = (arg for arg in args if arg.startswith("file."))
+    for line in (f"wrote {file}", f"replaced {file}"):
+        assert cli.main([*args]) == 0
+        assert capsys.readouterr().err.splitlines()[-1] == line
+    if args[0] != "draw":
+        assert cli.main([*args, "--quiet"]) == 0
+        assert capsys.readouterr().err == ""
+
+
+def test_a_recording_of_a_script_that_fails_is_reported(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import os\nos.mkdir('sub')\nos.chdir('sub')\nraise SystemExit(3)\n")
+    done = forked.tf1_mtl("run", "--record", "run.npz", "script.py", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (3, "wrote run.npz\n")
+    assert load_recording(str(tmp_path / "run.npz")).runs == ()
+
+
+@needs_matplotlib
 def test_plot(capsys, tmp_path):
     losses(capsys, "alternate", "--seed", 3, "--plot", tmp_path / "losses.svg")
     assert (tmp_path / "losses.svg").read_text().startswith("<?xml")
@@ -99,6 +137,7 @@ def test_a_checkpointed_run_goes_on_where_it_stopped(capsys, tmp_path):
         (("--logdir", "{}/log", "--stepping", "in-graph"), "--logdir: watches each session.run"),
         (("--record", "{}/r.npz", "--checkpoint", "{}/run"), "--record: keeps a whole run"),
         (("--record", "{}/none/r.npz"), "r.npz"),
+        (("--record", "{}/file", "--data", "{}/file"), "file is the file of --data. Give another"),
         (("--checkpoint", "{}/file"), "file"),
         (("--logdir", "{}/file"), "file"),
     ],

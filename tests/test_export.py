@@ -120,6 +120,10 @@ def test_a_checkpointed_run_that_has_ended_is_exported(capsys, exported):
 
 BAD = [
     (("--export", "full"), "full: is there already. Remove it, or choose another name."),
+    (
+        ("--export", "full/", "--checkpoint", "run", "--steps", "9"),
+        "full/: is there already. Remove it, or choose another name, such as full-9.",
+    ),
     (("--export", "data.npz"), "data.npz: is there already."),
     (("--export", "link"), "link: is there already."),
     (("--export", "no/model"), "no/model: there is no folder 'no'. Make it first."),

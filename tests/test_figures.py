@@ -15,9 +15,12 @@ from sampling import RUNTIME, one_in, slow, slow_everywhere
 from test_other_graphs import RECORDINGS, large_graph
 
 from tf1_mtl import InputError, build_graph, cli
+from tf1_mtl.scale.cluster import place
+from tf1_mtl.scale.replicas import replicate
 from tf1_mtl.teaching import explain, figures, style
 from tf1_mtl.teaching.diagram import cut, diagram
 from tf1_mtl.teaching.first_graph import build_first_graph
+from tf1_mtl.teaching.replica_diagram import replica_diagram
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 needs_matplotlib = pytest.mark.skipif(
@@ -60,6 +63,13 @@ def unscoped_graph():
         for _ in range(12):
             tf.train.GradientDescentOptimizer(0.1).minimize(loss, var_list=[weight])
     return graph
+
+
+def replicas(number):
+    """The boxes and arrows of a joint step over several workers."""
+    net = build_graph(np.random.RandomState(0), batch=None)
+    place(net.graph)
+    return replica_diagram(replicate(net, number))
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +196,7 @@ PICTURES = {
     "many tasks": lambda: (many_tasks(), ["train_loop"]),
     "large": lambda: (large_graph(), ["train_digit"]),
     "no scopes": lambda: (unscoped_graph(), ["Mean"]),
+    "replicas": lambda: (replicas(3), None),
     "long names": lambda: (many_tasks(["short", "a_name_of_more_than_thirty_letters"]), ["total"]),
 }
 
@@ -454,13 +465,41 @@ KEPT = {
 }
 
 
+LOCAL = ("--cluster", "local")
+
+
 @needs_matplotlib
-@pytest.mark.parametrize("options", [("first",), ("--golden", "alternate")])
-def test_a_cluster_has_the_graph_of_both_tasks(options, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (("first", *LOCAL), "--cluster: places the graph of both tasks alone"),
+        (("--golden", "alternate", *LOCAL), "--cluster: places the graph of both tasks alone"),
+        (("--replicas", "2"), "--replicas: these are workers of a cluster."),
+        (("whole", "--replicas", "2", *LOCAL), "--replicas: makes joint steps, but not whole."),
+        (("--fetch", "Y1_op", "--replicas", "2", *LOCAL), "Name Optimiser or Joint_Loss."),
+        (("--replicas", "11", *LOCAL), "--replicas: 11, but a step has only 10 rows."),
+    ],
+)
+def test_a_cluster_has_the_graph_of_both_tasks(options, message, tmp_path, capsys):
     path = str(tmp_path / "x.svg")
-    assert cli.main(["draw", *options, "--cluster", "local", "-o", path]) == 2
-    assert "--cluster: places the graph of both tasks alone" in capsys.readouterr().err
+    assert cli.main(["draw", *options, "-o", path]) == 2
+    assert message in capsys.readouterr().err
     assert not os.path.exists(path)
+
+
+@needs_matplotlib
+def test_each_replica_is_drawn_on_its_worker(tmp_path):
+    path = tmp_path / "x.svg"
+    command = ["draw", *LOCAL, "--replicas", "3", "--fetch", "Joint_Loss", "-o", str(path)]
+    assert cli.main(command) == 0
+    texts = svg_texts(path)
+    for worker in range(3):
+        replica = texts.index(f"replicas/{worker}/")
+        assert texts[replica + 3] == f"on worker/{worker}"
+    assert texts.count("does not run") == 1  # Optimiser
+    assert texts[-1].startswith("replicas/0/, ...: the layers for a part of the rows each")
+    assert cli.main([*command, "--lang", "zh"]) == 0
+    assert [text for text in svg_texts(path) if re.search("[a-z] [a-z]", text)] == []
 
 
 @needs_matplotlib

@@ -225,7 +225,6 @@ def test_a_recording_needs_no_tensorflow():
         (["--golden", "alternate", "L2Loss:1"], "'L2Loss:1': not in the graph"),
         (["--golden", "alternate", "L2Loss:x"], "'L2Loss:x': not in the graph"),
         (["--golden", "alternate", ""], "'': not in the graph"),
-        (["--golden", "alternate"], "at least one. Some are Optimiser, Y1_op, Y2_op, Y1_Loss"),
         (["--golden", "alternate", "?"], "Some are Optimiser, Y1_op, Y2_op, Y1_Loss, Y2_Loss"),
         (["--golden", "alternate", "init", "--variables", "resource"], "--variables: is for"),
         (["--golden", "alternate", "--script", "x.py", "init"], "not allowed with"),
@@ -240,6 +239,18 @@ def test_bad_input(args, message, capsys):
     status, out, err = run(capsys, "explain", *args)
     assert (status, out) == (2, "")
     assert message in err
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--golden", "alternate"), ("--golden", "alternate", "--json")]
+)
+def test_without_names_the_main_ones_are_listed(options, capsys):
+    status, out, err = run(capsys, "explain", *options)
+    found = json.loads(out)["names"] if "--json" in options else out.splitlines()
+    assert (status, err) == (0, "")
+    assert found[:6] == ["Optimiser", "Y1_op", "Y2_op", "Y1_Loss", "Y2_Loss", "Joint_Loss"]
+    assert {"X", "Y1", "Y2", "share_W", "share_Y1", "share_Y2"} < set(found)
+    assert len(found) < 20 and len(found) == len(set(found))
 
 
 # --- scripts

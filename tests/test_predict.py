@@ -51,8 +51,8 @@ def by_hand(weights, rows):
 )
 def test_the_saved_weights_are_those_of_the_session(capsys, folder, stepping):
     args = ("alternate", "--seed", 7, "--steps", 12, "--stepping", stepping)
-    plain = run(capsys, *args)
-    assert run(capsys, *args, "--save", "w.npz") == plain
+    status, out, err = run(capsys, *args)
+    assert run(capsys, *args, "--save", "w.npz") == (status, out, f"{err}wrote w.npz\n")
     saved = arrays_of("w.npz")
     for name, value in trained_weights(7, 12).items():
         assert saved[name].dtype == np.float32
@@ -93,7 +93,9 @@ def test_predict_gives_outputs_and_losses(capsys, folder):
     predict = ("predict", "--weights", "w.npz", "--data", "data.npz")
     status, out, err = run(capsys, *predict, "-o", "out.npz")
     assert status == 0
-    assert err == "w.npz: step 5, seed 1, 3 inputs, 20 shared units, tasks of 2 and 4\n"
+    assert err == (
+        "w.npz: step 5, seed 1, 3 inputs, 20 shared units, tasks of 2 and 4\nwrote out.npz\n"
+    )
     found = arrays_of("out.npz")
     names = ["Y1_Loss", "Y2_Loss", "Joint_Loss"]
     assert out == "".join(name + " " + str(found[name][()]) + "\n" for name in names)

@@ -60,13 +60,19 @@ def check_place(path: str) -> None:
     os.remove(_made_beside(path))  # /proc says that it can be written, and cannot
 
 
-def check_new_folder(path: str) -> None:
-    """Raises InputError unless a new folder can be made here; an empty one counts as new."""
+def check_new_folder(path: str, free: str = "") -> None:
+    """Raises InputError unless a new folder can be made here; an empty one counts as new.
+
+    Args:
+      path: The folder.
+      free: Names another one, for the error message.
+    """
     place = path.rstrip(os.sep) or path
     if os.path.isdir(place) and not os.path.islink(place) and not os.listdir(place):
         place = os.path.join(place, "new")
     if os.path.lexists(place):
-        raise InputError(f"{path}: is there already. Remove it, or choose another name.")
+        other = f"another name, {free}." if free else "another name."
+        raise InputError(f"{path}: is there already. Remove it, or choose {other}")
     check_place(place)
 
 

@@ -41,3 +41,16 @@ def gathered(*signals: int) -> Iterator[List[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def end_if(received: List[int]) -> None:
+    """Ends the work if a signal came.
+
+    Raises:
+      KeyboardInterrupt: After Ctrl-C.
+      SystemExit: After another signal. The status is that of a shell: 143 for SIGTERM.
+    """
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    if received:
+        raise SystemExit(128 + received[0])

@@ -1,6 +1,6 @@
-"""Lists the known mistakes of ports: their words, and what is tried on feeds, layers and losses.
+"""Lists the known mistakes of ports in feeds, layers and losses, and the words for all of them.
 
-The places come from the recorded graph. What is tried in the updates is in `update_catalogue.py`.
+The places come from the recorded graph. Mistakes in the updates are in `update_catalogue.py`.
 To add a mistake, add a line to a list and, if its kind is new, a line to `WORDS`.
 """
 
@@ -90,9 +90,9 @@ WORDS: Dict[str, str] = {
 }
 
 
-#: Kinds whose places are feeds, which may have the name of a task.
+#: Kinds whose places are feeds. A feed may have the name of a task.
 OF_FEEDS = {kind for kind in WORDS if kind.startswith("feed") or kind == "labels smoothed"}
-#: Kinds whose places are weights rather than optimizers, where both say the same.
+#: Kinds that the report places at weights, where the optimizers would say the same.
 OF_VARIABLES = {
     "variable frozen",
     "gradient missing",
@@ -110,15 +110,17 @@ OF_VARIABLES = {
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
+    """Returns numbers rounded to bfloat16, which has 16 bits fewer than float32."""
     return _shortened(x, 16)
 
 
 def tf32(x: np.ndarray) -> np.ndarray:
+    """Returns numbers rounded to TF32, which has 13 bits fewer than float32."""
     return _shortened(x, 13)
 
 
 def _shortened(x: np.ndarray, bits: int) -> np.ndarray:
-    """Returns float32 numbers rounded to even without their last bits."""
+    """Returns float32 numbers without their last bits, rounded to nearest, ties to even."""
     single = np.ascontiguousarray(x, np.float32)
     as_int = single.view(np.uint32)
     half = np.uint32((1 << (bits - 1)) - 1)
@@ -128,6 +130,7 @@ def _shortened(x: np.ndarray, bits: int) -> np.ndarray:
 
 
 def float16(x: np.ndarray) -> np.ndarray:
+    """Returns numbers rounded to float16."""
     with np.errstate(over="ignore"):
         return np.asarray(x).astype(np.float16).astype(np.float64)
 
@@ -150,8 +153,8 @@ def _kept(x: np.ndarray) -> np.ndarray:
 PRECISIONS = {"bfloat16": bfloat16, "float16": float16, "tf32": tf32}
 #: Of weights between steps.
 STORED = {"bfloat16": bfloat16, "float16": float16, "bfloat16, cut off": _cut(16)}
-#: Of the operands of products, and of their results. Most numbers are the same in tf32 and float16;
-#: tf32 is likelier.
+#: Precisions of the operands of products, and of their results. tf32 is first, since it is likelier
+#: than float16, and most numbers are the same in both.
 PRODUCT_PRECISIONS = {
     "tf32": (tf32, _kept),
     **{name: (rounded, _kept) for name, rounded in PRECISIONS.items()},
@@ -165,7 +168,7 @@ PRODUCT_PRECISIONS = {
 
 
 class FeedEdit(NamedTuple):
-    """Describes a change of one feed, element by element or as a whole."""
+    """Describes a change of one feed."""
 
     kind: str
     value: Any
@@ -173,10 +176,12 @@ class FeedEdit(NamedTuple):
 
 
 def _smoothed(amount: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that smooths labels by an amount."""
     return lambda y: y * (1 - amount) + amount / y.shape[-1]
 
 
 def _repeated(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that gives the result of another one the shape of its argument."""
     return lambda x: np.broadcast_to(function(x), x.shape)
 
 
@@ -215,6 +220,7 @@ class Activation(NamedTuple):
 
 
 def leaky(slope: float) -> Activation:
+    """Returns a leaky ReLU with this slope below 0."""
     return Activation(
         "leaky relu",
         lambda x: np.where(x > 0, x, slope * x),
@@ -296,7 +302,7 @@ class Loss(NamedTuple):
     name: str
     function: Callable[[np.ndarray], np.ndarray]
     slope: Callable[[np.ndarray], np.ndarray]
-    rounding: float = 0.0  #: error of an element however small it is
+    rounding: float = 0.0  #: rounding error of each element, also of a small one
 
 
 LOSSES: List[Loss] = [

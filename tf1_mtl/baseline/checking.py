@@ -49,6 +49,7 @@ class CaseResult(NamedTuple):
     judgement: Judgement
     dtypes: Tuple[WrongDtype, ...]
     broke: str  #: where the port broke, and its traceback
+    unwritten: str = ""  #: the method that seems not to be written yet, and where it is
 
     @property
     def divergence(self) -> Optional[Divergence]:
@@ -89,6 +90,12 @@ class Report(NamedTuple):
     def dtypes(self) -> Tuple[WrongDtype, ...]:
         """Returns every return of another dtype, once."""
         return tuple({wrong: None for result in self.cases for wrong in result.dtypes})
+
+    @property
+    def unwritten(self) -> Tuple[str, ...]:
+        """Returns the methods that seem not to be written yet, once, and where they are."""
+        found = (result.unwritten for result in self.cases if result.unwritten)
+        return tuple(dict.fromkeys(found))
 
     @property
     def ids(self) -> Tuple[str, ...]:
@@ -162,7 +169,8 @@ def _chosen(cases: Optional[Sequence[str]], goldens: Optional[Sequence[str]]) ->
 
 def _result(run: PortRun, done: Callable[[], None] = lambda: None) -> CaseResult:
     broke = f"{run.where}\n{run.broke}" if run.broke else ""
-    return CaseResult(run.case.name, run.steps, judge(run, done), run.dtypes, broke)
+    judgement = judge(run, done)
+    return CaseResult(run.case.name, run.steps, judgement, run.dtypes, broke, run.unwritten)
 
 
 def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult]) -> bool:

@@ -1,10 +1,12 @@
-"""Decisions that depend on numbers with errors: comparisons, choices, definite numbers.
+"""Decides comparisons, choices and whole numbers where the numbers have errors.
 
-Where an error reaches a decision, such as a comparison, a floor or the argument of a maximum, both
-outcomes are possible. The result is then an `ErrorBounded` of whole numbers (`WHOLE`; 0 and 1 stand
-for False and True) whose error reaches the other outcome. `choose` covers both branches. Operations
-that need one definite number ask `decided` for it, which raises `Undecided`. The evaluator then
-goes on with the value, and everything that the operation gives has an infinite error.
+The error of a number may reach the border of a decision, such as a comparison, a floor or the
+argument of a maximum. Then both outcomes are possible. The result is an `ErrorBounded` of whole
+numbers (`WHOLE`), with 0 for False and 1 for True, and its error reaches the other outcome.
+
+`choose` covers both branches. An operation that needs one definite number calls `decided`, which
+raises `Undecided` if there are several. The evaluator then goes on with the value, and gives all
+outputs of the operation an infinite error.
 """
 
 from typing import Any
@@ -29,7 +31,10 @@ class Undecided(Exception):
 
 
 def choose(condition: Operand, a: Operand, b: Operand) -> Any:
-    """Returns `a` where the condition holds and `b` elsewhere; both where it is not decided."""
+    """Returns `a` where the condition holds and `b` elsewhere.
+
+    Where the condition is not decided, the error covers both.
+    """
     chosen = value_of(condition) != 0
     value = np.where(chosen, value_of(a), value_of(b))
     if not is_bounded(condition, a, b):
@@ -44,15 +49,15 @@ def choose(condition: Operand, a: Operand, b: Operand) -> Any:
 
 
 def truth(value: np.ndarray, unsure: np.ndarray) -> Any:
-    """Returns booleans; an `ErrorBounded` if some are not decided."""
+    """Returns booleans, or an `ErrorBounded` if some are not decided."""
     return np.asarray(value) if all_exact(unsure) else ErrorBounded(value, unsure, WHOLE)
 
 
 def compared(function: Function, a: Operand, b: Operand) -> Any:
-    """Returns a comparison, which is not decided where the errors reach across.
+    """Returns a comparison. It is not decided where the errors reach the other outcome.
 
-    Two values that are equal, and not exact, are taken for copies of one number by `np.equal` and
-    `np.not_equal`: the gradient of a maximum asks so which element it is.
+    `np.equal` and `np.not_equal` take two equal values for copies of one number, although they
+    have errors. The gradient of a maximum finds its element by such a comparison.
     """
     value = function(value_of(a), value_of(b))
     if not is_bounded(a, b):
@@ -67,7 +72,7 @@ def compared(function: Function, a: Operand, b: Operand) -> Any:
 
 
 def logical(function: Function, *operands: Operand) -> Any:
-    """Returns a boolean function that is monotonic, such as `np.logical_and`."""
+    """Returns what a monotonic boolean function gives, such as `np.logical_and`."""
     value = function(*(value_of(x) != 0 for x in operands))
     if not is_bounded(*operands):
         return value
@@ -77,7 +82,7 @@ def logical(function: Function, *operands: Operand) -> Any:
 
 
 def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Any:
-    """Returns whole numbers; an `ErrorBounded` if some are not decided."""
+    """Returns whole numbers, or an `ErrorBounded` if some are not decided."""
     return (
         np.asarray(value).astype(dtype) if all_exact(error) else ErrorBounded(value, error, WHOLE)
     )
@@ -99,7 +104,7 @@ def decided(x: Operand) -> Any:
 def gated(gradient: Operand, x: Operand, threshold: float = 0.0) -> Any:
     """Returns the gradient where `x` is above the threshold and 0 elsewhere, as `ReluGrad` does.
 
-    Where the error of `x` reaches the threshold, either of the two may be computed.
+    Where the error of `x` reaches the threshold, the error of the result covers both.
     """
     if not is_bounded(gradient, x):
         return np.where(np.asarray(x) > threshold, value_of(gradient), 0.0)

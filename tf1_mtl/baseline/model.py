@@ -224,7 +224,8 @@ class ModelRun:
     ) -> Evaluation:
         try:
             return self._evaluator.evaluate(fetches, self._feeds(index), weights)
-        except InputError as error:  # another task needs what this one is not fed
+        # Another task needs what this one is not fed, or an edit gives another shape or index.
+        except (InputError, IndexError, ValueError) as error:
             raise DoesNotFit from error
 
     def _feeds(self, index: int) -> Dict[str, Any]:

@@ -17,7 +17,7 @@ from tf1_mtl.baseline.places import groups_of, places_of, subsets
 from tf1_mtl.baseline.recorded_graph import needed_nodes
 from tf1_mtl.baseline.update_catalogue import Piece, program_of
 
-LARGEST_BATCH = 1000  #: elements of the error of a loss, when rounding is judged
+LARGEST_BATCH = 1000  #: elements that a loss is taken to sum, for the bound on its rounding
 
 
 class Mutation(NamedTuple):
@@ -25,41 +25,44 @@ class Mutation(NamedTuple):
 
     edit: Edit
     apply: Callable[[Model], Model]
-    is_hidden: bool = False  #: whether the loss depends on what the port trains beside the weights
-    is_last: bool = False  #: whether it wraps what other edits of the same node replace
-    slack: float = 0.0  #: rounding error that the loss may have beside what is usual
+    is_hidden: bool = False  #: whether the port trains variables that weights() does not return
+    is_last: bool = False  #: whether it is made last: it changes what other edits put into a node
+    slack: float = 0.0  #: rounding error of the loss beyond the usual bound
 
 
 class Forward(NamedTuple):
     """Holds what explains the losses."""
 
     mutations: Tuple[Mutation, ...] = ()
-    reports: Tuple[Edit, ...] = ()  #: what the port returns otherwise
+    reports: Tuple[Edit, ...] = ()  #: edits of the losses that are returned, not of the training
 
     @property
     def edits(self) -> Tuple[Edit, ...]:
+        """Returns all edits."""
         return (*(mutation.edit for mutation in self.mutations), *self.reports)
 
     @property
     def slack(self) -> float:
-        """Returns the rounding error that the losses may have beside what is usual."""
+        """Returns the rounding error of the losses beyond the usual bound."""
         return sum(mutation.slack for mutation in self.mutations)
 
     def extended(self, *mutations: Mutation) -> "Forward":
+        """Returns this with more mutations."""
         return self._replace(mutations=(*self.mutations, *mutations))
 
     def model(self, case: Case) -> Model:
+        """Returns the model of a case with all mutations."""
         model = Model(case)
         for mutation in in_order(self.mutations):
             model = mutation.apply(model)
         return model
 
 
-NOTHING = Forward()  #: nothing is otherwise
+NOTHING = Forward()  #: the port computes what the graph computes
 
 
 def in_order(mutations: Sequence[Mutation]) -> Tuple[Mutation, ...]:
-    """Returns edits in the order in which they are made."""
+    """Returns mutations in the order in which they are made."""
     return tuple(sorted(mutations, key=lambda mutation: mutation.is_last))
 
 
@@ -87,6 +90,7 @@ def _replacing(
 
 
 def activation_mutation(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation:
+    """Returns a mutation that replaces activations, or removes them."""
     function, slope = elementwise(activation.function), elementwise(activation.slope)
     change = _replacing(function, lambda dy, x: dy * slope(x))
     if not activation.name:
@@ -95,6 +99,7 @@ def activation_mutation(places: Tuple[str, ...], activation: catalogue.Activatio
 
 
 def loss_mutation(place: str, loss: catalogue.Loss) -> Mutation:
+    """Returns a mutation that replaces half the sum of squares by another loss."""
     function, slope = elementwise(loss.function, loss.rounding), elementwise(loss.slope)
     change = _replacing(lambda x: eb.total(function(x)), lambda dy, x: dy * slope(x))
     mutation = graph_mutation("other loss", (place,), loss.name, change)
@@ -102,6 +107,8 @@ def loss_mutation(place: str, loss: catalogue.Loss) -> Mutation:
 
 
 def norm_mutation(place: str) -> Mutation:
+    """Returns a mutation that replaces half the sum of squares by the norm."""
+
     def norm(x: Any) -> Any:
         return eb.sqrt(eb.total(x * x))
 
@@ -130,6 +137,8 @@ def scale_mutation(kind: str, place: str, value: float) -> Mutation:
 
 
 def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
+    """Returns a mutation that multiplies one addend of a sum of losses by a number."""
+
     def apply(model: Model) -> Model:
         graph, case = model.graph, model.case
         if total not in graph.nodes:
@@ -144,6 +153,8 @@ def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
 
 
 def constant_mutation(places: Tuple[str, ...], value: float) -> Mutation:
+    """Returns a mutation that gives constants another value."""
+
     def change(graph: Any, name: str) -> Any:
         return graph_edits.with_constant(graph, name, value)
 
@@ -151,6 +162,7 @@ def constant_mutation(places: Tuple[str, ...], value: float) -> Mutation:
 
 
 def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
+    """Returns a mutation that rounds the operands of products to a precision, or results too."""
     operands, result = catalogue.PRODUCT_PRECISIONS[name]
 
     def change(graph: Any, place: str) -> Any:
@@ -161,7 +173,7 @@ def product_mutation(places: Tuple[str, ...], name: str) -> Mutation:
 
 
 def bias_mutation(places: Tuple[str, ...], start: float, pieces: Sequence[Piece]) -> Mutation:
-    """Returns a mutation that adds biases, trained as the weights but for some pieces."""
+    """Returns a mutation that adds biases. They are trained as the weights, but with the pieces."""
     program = program_of(pieces)
 
     def apply(model: Model) -> Model:
@@ -173,7 +185,7 @@ def bias_mutation(places: Tuple[str, ...], start: float, pieces: Sequence[Piece]
 
 
 def penalty_mutation(names: Tuple[str, ...], factor: float, resting: bool = False) -> Mutation:
-    """Returns a mutation that adds a penalty; resting weights count in the loss too, if wanted."""
+    """Returns a mutation that adds a penalty; see `model_edits.with_penalty`."""
     return Mutation(
         Edit("penalty in the loss", names, factor),
         lambda model: model_edits.with_penalty(model, names, factor, resting),
@@ -183,6 +195,8 @@ def penalty_mutation(names: Tuple[str, ...], factor: float, resting: bool = Fals
 def feed_mutation(
     kind: str, names: Tuple[str, ...], value: Any, function: Callable[[np.ndarray], np.ndarray]
 ) -> Mutation:
+    """Returns a mutation that feeds what a function gives for each of these feeds."""
+
     def apply(model: Model) -> Model:
         tensors = {model.case.feeds[name] for name in names if name in model.case.feeds}
 
@@ -197,18 +211,23 @@ def feed_mutation(
 
 
 def scaled_feed(names: Tuple[str, ...], factor: float) -> Mutation:
+    """Returns a mutation that multiplies feeds by a number."""
     return feed_mutation("feed scaled", names, factor, lambda x: x * factor)
 
 
 def shifted_feed(names: Tuple[str, ...], shift: float) -> Mutation:
+    """Returns a mutation that adds a number to feeds."""
     return feed_mutation("feed shifted", names, shift, lambda x: x + shift)
 
 
 def leaky_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
+    """Returns a mutation that replaces activations by a leaky ReLU of this slope."""
     return activation_mutation(places, catalogue.leaky(slope))
 
 
 def swap_mutation(one: str, other: str) -> Mutation:
+    """Returns a mutation that swaps two feeds."""
+
     def apply(model: Model) -> Model:
         a, b = (model.case.feeds.get(name, "") for name in (one, other))
 
@@ -255,7 +274,7 @@ def earlier_mutation(which: str, names: Tuple[str, ...]) -> Mutation:
 
 
 def substitute_mutation(task: str, other: str, trains: bool, returns: bool) -> Mutation:
-    """Returns a mutation by which a task trains on, or returns, the loss of another one."""
+    """Returns a mutation by which one task trains on the loss of another task, or returns it."""
 
     def apply(model: Model) -> Model:
         if task not in model.case.tasks or other not in model.case.tasks:
@@ -273,17 +292,19 @@ def substitute_mutation(task: str, other: str, trains: bool, returns: bool) -> M
 
 
 def slope_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
+    """Returns a mutation that changes the gradient of a ReLU at exactly 0."""
     below = elementwise(lambda x: np.where(x == 0, slope, (x > 0) * 1.0))
     change = _replacing(None, lambda dy, x: dy * below(x))
     return graph_mutation("slope at zero", places, slope, change)
 
 
 def straight_mutation(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation that passes the gradient through activations unchanged."""
     return graph_mutation("slope ignored", places, None, _replacing(None, lambda dy, x: dy))
 
 
 def clipping_mutations(case: Case) -> Iterator[Mutation]:
-    """Yields edits of gradients that a graph clips after its backward pass."""
+    """Yields mutations of the gradients that the graph clips after its backward pass."""
     clipped = [
         name
         for task in case.tasks
@@ -299,6 +320,7 @@ def clipping_mutations(case: Case) -> Iterator[Mutation]:
 
 
 def moved_mutation(names: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation that takes gradients through weights after their update."""
     return Mutation(
         Edit("gradients through moved weights", names),
         lambda model: model_edits.with_moved_weights(model, names),
@@ -306,6 +328,8 @@ def moved_mutation(names: Tuple[str, ...]) -> Mutation:
 
 
 def stop_mutation(name: str, tasks: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation that stops the gradient of some tasks at a node."""
+
     def apply(model: Model) -> Model:
         case, prefixes = model.case, set()
         for task in tasks:
@@ -320,7 +344,7 @@ def stop_mutation(name: str, tasks: Tuple[str, ...]) -> Mutation:
 
 
 def forward_mutations(case: Case, task: str) -> List[Mutation]:
-    """Returns all known edits of what a task computes, the likeliest first."""
+    """Returns all known mutations of what a task computes, the likeliest first."""
     places = places_of(case, task)
     found: List[Mutation] = []
     for other in case.tasks:
@@ -369,7 +393,7 @@ def _interchangeable(case: Case) -> Iterator[Tuple[str, str]]:
 
 
 def backward_mutations(case: Case) -> Iterator[Mutation]:
-    """Yields edits of gradients that leave the losses as they are."""
+    """Yields mutations of gradients that leave the losses as they are."""
     activations: Dict[str, None] = {}
     products: Dict[str, None] = {}
     for task in case.tasks:

@@ -17,7 +17,7 @@ class Places(NamedTuple):
     losses: Tuple[str, ...]
     products: Tuple[str, ...]
     feeds: Tuple[str, ...]
-    labels: Tuple[str, ...]
+    labels: Tuple[str, ...]  #: all feeds of floats, also those of other tasks
     weights: Tuple[str, ...]
     constants: Tuple[str, ...]
 
@@ -52,14 +52,14 @@ def _is_number(node: Node) -> bool:
 
 
 def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Returns all names together, then fewer; at most 16 groups."""
+    """Returns subsets of the names, the largest first, and at most 16."""
     sizes = range(len(names), 0, -1)
     found = itertools.chain.from_iterable(itertools.combinations(names, k) for k in sizes)
     return list(itertools.islice(found, 16))
 
 
 def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Returns each place alone, all of them, and the pairs of a few."""
+    """Returns each place alone, the pairs of three or four places, and all places together."""
     found: List[Tuple[str, ...]] = [(place,) for place in places]
     if 2 < len(places) <= 4:
         found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]

@@ -6,6 +6,7 @@ A port of the article and a port of any other recording have one contract each: 
 
 import sys
 import traceback
+from types import TracebackType
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -76,6 +77,7 @@ class PortRun(NamedTuple):
     wrong: Optional["WrongReturn"] = None  #: a return that is not a loss or not the weights
     broke: str = ""  #: the traceback of the port
     writes_to_its_arguments: bool = False
+    unwritten: str = ""  #: the method that seems not to be written yet, and where it is
 
     @property
     def steps(self) -> int:
@@ -129,7 +131,7 @@ def run_port(
     """
     caller = _Caller(case)
     run = PortRun(case, [], [], [])
-    wrong, broke = None, ""
+    wrong, broke, unwritten = None, "", ""
     given = {name: case.initial[variable].copy() for name, variable in case.weights.items()}
     try:
         model = port(*given.values()) if case.is_article else port(dict(given))
@@ -146,8 +148,11 @@ def run_port(
             done()
     except WrongReturn as error:
         wrong = error
-    except (Exception, SystemExit):
+        if error.obtained in ("None", "NoneType"):
+            unwritten = _returns_none(model, error)
+    except (Exception, SystemExit) as error:
         broke = _traceback(case)
+        unwritten = _not_implemented(error)
     # A port may keep what it was built from, and train in it: that shows at the end.
     kept = any(
         not np.array_equal(case.initial[variable], given[name])
@@ -157,6 +162,7 @@ def run_port(
         dtypes=tuple(caller.dtypes),
         wrong=wrong,
         broke=broke,
+        unwritten=unwritten,
         writes_to_its_arguments=caller.writes or kept,
     )
 
@@ -270,11 +276,36 @@ def _equal(given: Any, copy: Any) -> bool:
     return np.array_equal(given, copy) if isinstance(given, np.ndarray) else True
 
 
+def _returns_none(model: Any, wrong: WrongReturn) -> str:
+    """Returns which method of the port returned None, and where it is."""
+    code = getattr(getattr(model, wrong.what.rstrip("()")), "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    return f"{wrong.what}: {wrong.obtained}, should be {wrong.expected}{where}"
+
+
+def _not_implemented(error: BaseException) -> str:
+    """Returns which function of the port raised NotImplementedError, and where, or ""."""
+    trace = _from_the_port(error.__traceback__)
+    if not isinstance(error, NotImplementedError) or trace is None:
+        return ""
+    *_, (code, line) = ((frame.f_code, number) for frame, number in traceback.walk_tb(trace))
+    if code.co_filename != trace.tb_frame.f_code.co_filename:
+        return ""  # a library lacks something
+    told = f": {error}" if str(error) else ""
+    return f"{code.co_name} raises NotImplementedError{told} ({code.co_filename}:{line})"
+
+
+def _from_the_port(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """Returns a traceback without the frames of this file."""
+    while trace and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
+
+
 def _traceback(case: Case) -> str:
     """Returns the traceback from the first frame of the port on."""
     kind, error, trace = sys.exc_info()
-    while trace and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
+    trace = _from_the_port(trace)
     text = "".join(traceback.format_exception(kind, error, trace)).rstrip()
     if trace:
         return text

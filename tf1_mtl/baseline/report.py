@@ -22,8 +22,10 @@ COLUMNS = 8
 def text(report: "Report") -> str:
     """Returns the report as lines of text."""
     total, steps = len(report.cases), sum(result.steps for result in report.cases)
-    lines: List[str] = []
-    broken = [result for result in report.cases if result.broke]
+    lines = [f"not written yet: {what}" for what in report.unwritten]
+    if lines and not steps:
+        return "\n".join(lines)
+    broken = [result for result in report.cases if result.broke and not result.unwritten]
     if broken:
         where = f"broke in {len(broken)} of {counted(total, 'case')}, first in {broken[0].broke}"
         lines += [where, ""]
@@ -35,7 +37,7 @@ def text(report: "Report") -> str:
         bad = sum(bool(result.divergence or result.dtypes) for result in report.cases)
         lines += [f"deviates in {bad} of {counted(total, 'case')}", ""]
         lines += [*_table(report.cases), ""]
-        lines += [f"dtype: {wrong} (cast, and the rest judged)" for wrong in report.dtypes]
+        lines += _dtype_lines(report.dtypes)
         if report.first:
             lines.append(f"first divergence: {divergence_text(report.first)}")
         if not report.is_repeatable:
@@ -53,8 +55,22 @@ def text(report: "Report") -> str:
     return "\n".join(lines + [f"note: {note}" for note in report.notes])
 
 
+def _dtype_lines(dtypes: Sequence[Any]) -> List[str]:
+    """Returns a line for each wrong dtype, which names all that have it."""
+    alike: Dict[Tuple[str, str], List[str]] = {}
+    for wrong in dtypes:
+        alike.setdefault((wrong.obtained, wrong.expected), []).append(wrong.what)
+    return [
+        f"dtype: {', '.join(what)} {'is' if len(what) == 1 else 'are'} {obtained}, "
+        f"should be {expected} (cast, and the rest judged)"
+        for (obtained, expected), what in alike.items()
+    ]
+
+
 def case_text(result: "CaseResult") -> str:
     """Returns what was found on one case."""
+    if result.unwritten and not result.steps:
+        return f"golden '{result.case}': not written yet: {result.unwritten}"
     if result.divergence:
         return divergence_text(result.divergence)
     if result.broke:
@@ -67,6 +83,7 @@ def to_json(report: "Report") -> str:
     content = {
         "passed": report.passed,
         "broke": report.broke,
+        "unwritten": report.unwritten,
         "cases": [
             {
                 "case": result.case,

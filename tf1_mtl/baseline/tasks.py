@@ -25,7 +25,7 @@ _PIPELINES = re.compile(
     r"IteratorGetNext(Sync)?|(QueueDequeue|ReaderRead)\w*|(OrderedMap|Map)?Unstage\w*"
     r"|(Eager)?PyFunc(Stateless)?|BarrierTakeMany|LookupTableFind\w*|RecordInput"
 )
-_PASSES = 8  # over nodes that are nearly in order: a loop needs two, and one more for each inside
+_PASSES = 8  # over nodes nearly in order. A loop needs two passes, each loop inside it one more.
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 
 
@@ -76,7 +76,7 @@ def _is_update(
         return True
     if ASSIGNMENTS.fullmatch(node.op):
         variable = variable_of(nodes, node.data_inputs[0])
-        # TensorFlow calls the initializer of a variable so. It may read other variables.
+        # TensorFlow gives this name to the initializer of a variable. It may read other variables.
         is_initializer = node.name == f"{variable}/Assign"
         return not is_initializer and variable not in local and _varies(nodes, node, fed)
     return any(_function_updates(graph, name, set()) for name in _functions(node))
@@ -113,6 +113,7 @@ def _function_updates(graph: RecordedGraph, name: str, seen: Set[str]) -> bool:
 
 
 def _functions(node: Node) -> Iterator[str]:
+    """Yields the names of the functions that a node calls."""
     for value in node.attributes.values():
         for one in value if isinstance(value, list) else (value,):
             if isinstance(one, dict):
@@ -120,7 +121,7 @@ def _functions(node: Node) -> Iterator[str]:
 
 
 def fetchable_sources(nodes: Mapping[str, Node]) -> List[str]:
-    """Returns the sources among the nodes of a run that lie outside of loops and branches.
+    """Returns the sources of a run that lie outside of loops and branches; see `is_source`.
 
     Args:
       nodes: From `needed_nodes`.
@@ -138,7 +139,7 @@ def fetchable_sources(nodes: Mapping[str, Node]) -> List[str]:
 
 
 def _deeper(node: Node, inputs: Sequence[Node]) -> int:
-    """Returns whether a node of v1 control flow enters a loop or a branch (1) or leaves it (-1)."""
+    """Returns 1 for a node that enters a v1 loop or branch, -1 for one that leaves it, else 0."""
     op = node.op[3:] if node.op.startswith("Ref") else node.op
     kinds = {x.op[3:] if x.op.startswith("Ref") else x.op for x in inputs}
     if op == "Enter" or (op == "Switch" and "LoopCond" not in kinds):
@@ -149,4 +150,5 @@ def _deeper(node: Node, inputs: Sequence[Node]) -> int:
 
 
 def _inputs(node: Node) -> Iterator[str]:
+    """Returns the names of the nodes that a node takes its inputs from."""
     return (node_and_output(tensor)[0] for tensor in node.inputs)

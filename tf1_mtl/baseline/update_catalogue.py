@@ -1,6 +1,7 @@
-"""Lists what the optimizers of a port may do otherwise: to gradients, in their rules, to state.
+"""Lists what the optimizers of a port may do differently: to gradients, in their rules, to state.
 
-To add a mistake, add a line to `PIECES` or `STATES`, or with a number that is fitted to `FAMILIES`.
+To add a mistake, add a line to `PIECES` or `STATES`. A mistake with a number that is fitted is a
+line of `FAMILIES`.
 """
 
 from typing import (
@@ -22,7 +23,7 @@ from tf1_mtl.baseline.replay import Change, Now, Program, Rule
 
 
 class Piece(NamedTuple):
-    """Describes a part of a `Program`: one thing that the optimizers do otherwise."""
+    """Describes a part of a `Program`: one thing that the optimizers do differently."""
 
     edits: Tuple[Tuple[str, Any], ...]  #: kinds and values
     changes: Tuple[Change, ...] = ()
@@ -31,22 +32,22 @@ class Piece(NamedTuple):
     rule: Optional[Rule] = None
     cells: int = 0
     start: float = 0.0
-    needs: Tuple[str, ...] = ()  #: rules of the graph to which it applies; empty: to all
-    names_rate: bool = True  #: whether another rate is an edit of its own
-    state: Mapping[str, Any] = {}  #: fields of `Program` that concern its state
+    needs: Tuple[str, ...] = ()  #: the rules of the graph to which it applies; () for all
+    names_rate: bool = True  #: whether another learning rate is reported as an edit of its own
+    state: Mapping[str, Any] = {}  #: those fields of `Program` that concern its state
 
 
 class Family(NamedTuple):
-    """Makes pieces that differ in a number, which may be fitted."""
+    """Makes pieces that differ in one number. The number may be fitted."""
 
     make: Callable[[float], Piece]
-    values: Sequence[float]  #: tried first
+    values: Sequence[float]  #: the numbers that are tried first
     low: float = 1e-9  #: limits of the fit
     high: float = 1e3
 
 
 def program_of(pieces: Sequence[Piece]) -> Program:
-    """Returns the program that does all of these."""
+    """Returns the program that has all of these pieces."""
     adam: Dict[str, Any] = {}
     hyper: Dict[str, float] = {}
     state: Dict[str, Any] = {}
@@ -70,23 +71,28 @@ WITH_EPSILON = ("Adam", "RMSProp", "CenteredRMSProp", "Adadelta", "AdagradV2")
 
 
 def _hyper(kind: str, name: str, needs: Tuple[str, ...]) -> Callable[[float], Piece]:
+    """Returns what makes a piece with another value of a hyper-parameter."""
     return lambda value: Piece(((kind, value),), hyper={name: value}, needs=needs)
 
 
 def _change(kind: str, function: Callable[[float], Change]) -> Callable[[float], Piece]:
+    """Returns what makes a piece that changes the gradients by a number."""
     return lambda value: Piece(((kind, value),), changes=(function(value),))
 
 
 def _adam(kind: str, value: Any, **options: Any) -> Piece:
+    """Returns a piece with other options of `update_rules.adam`."""
     return Piece(((kind, value),), adam=options, needs=ADAM)
 
 
 def _optimizer(name: str, rule: Rule, cells: int, start: float = 0.0, **hyper: float) -> Piece:
+    """Returns a piece with another optimizer."""
     edits = (("other optimizer", name),)
     return Piece(edits, (), hyper, {}, rule, cells, start, names_rate=False)
 
 
 def _state(kind: str, value: Any, **state: Any) -> Piece:
+    """Returns a piece with other fields of `Program` that concern its state."""
     return Piece(((kind, value),), state=state)
 
 
@@ -230,11 +236,11 @@ PIECES += [
     for k in (1, 2, 3, 4)
 ]
 
-#: All of these, and each family with its usual values.
+#: All pieces, and those of each family with its listed values.
 LISTED: List[Piece] = PIECES + [f.make(value) for f in FAMILIES for value in f.values]
-#: What is fitted together with shared state: epsilon, beta1, beta2.
+#: The families that are fitted together with shared state.
 FITTED_WITH_STATE = [_EPSILON, _BETA1, _BETA2]
-#: What is tried together with another mistake first: the defaults of other frameworks.
+#: What is tried first together with another mistake, mostly defaults of other frameworks.
 USUAL: List[Piece] = [
     _AFTER_CORRECTION,
     _EPSILON.make(1e-7),
@@ -245,26 +251,28 @@ USUAL: List[Piece] = [
     _AMSGRAD,
 ]
 
-#: Tried after other values, which it is often not told apart from.
+#: Tried after all other values of epsilon, since several of them often explain the same steps.
 NO_EPSILON = Piece((("epsilon", 0.0),), hyper={"epsilon": 0.0}, adam={"place": ""}, needs=ADAM)
 
-#: How an added bias may be trained: as the weights of the graph, or by these pieces.
+#: How an added bias may be trained: as the weights of the graph, or with one of these pieces.
 BIAS_RULES: List[Tuple[Piece, ...]] = [(), *((piece,) for piece in USUAL[:2])]
 
 
-# What the state of the optimizers does. Each is one program of all tasks.
+# What the state of the optimizers may do. Each of these pieces is a program of all tasks.
 
 
 def _each_step(now: Now, before: Optional[str]) -> bool:
+    """Returns True: the state starts afresh in each step."""
     return True
 
 
 def _on_change(now: Now, before: Optional[str]) -> bool:
+    """Returns whether the task is another one than in the run before."""
     return before is not None and before != now.task
 
 
 def _every(n: int) -> Callable[[Now, Optional[str]], bool]:
-    """Returns whether a multiple of n runs of all tasks lies between two runs of a task."""
+    """Returns a function that is true for the first run of a task in each n runs of all tasks."""
 
     def is_another(now: Now, before: Optional[str]) -> bool:
         key = "block", now.task
@@ -275,10 +283,12 @@ def _every(n: int) -> Callable[[Now, Optional[str]], bool]:
 
 
 def _every_run(n: int) -> Callable[[Now, Optional[str]], bool]:
+    """Returns a function that is true in every n-th run of a task, and in the first."""
     return lambda now, before: now.runs % n == 0
 
 
 def _skips(n: int, phase: int) -> Callable[[Now], bool]:
+    """Returns a function that is true in every n-th run of all tasks."""
     return lambda now: now.at % n == phase
 
 
@@ -300,12 +310,12 @@ STATES: List[Piece] = [
 
 
 def borrowing(tasks: Iterable[str]) -> List[Piece]:
-    """Returns what moves weights that a run does not train, by the gradients of another task."""
+    """Returns a piece for each task whose gradients also move what the other tasks do not train."""
     return [_state("trains more", None, borrows=task) for task in sorted(tasks)]
 
 
 def sharing(tasks: Sequence[str]) -> List[Tuple[Tuple[str, ...], Piece]]:
-    """Returns the ways in which tasks may share slots and step counters, with these tasks."""
+    """Returns pieces by which tasks share slots and step counters, each behind these tasks."""
     groups: List[Tuple[str, ...]] = [tuple(tasks)]
     if len(tasks) > 2:
         groups += [(a, b) for i, a in enumerate(tasks) for b in tasks[i + 1 :]]

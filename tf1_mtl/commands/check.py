@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
             )
         report = check(port, goldens=args.golden, done=_progress())
     print(report.to_json() if args.json else report)
-    if report.broke and args.golden:
+    if report.broke and args.golden and not report.unwritten:
         print(
             f"tf1-mtl: {args.port}: if it does not fit the weights and tasks of the recording: "
             f"`tf1-mtl check --golden {args.golden[0]} --skeleton` prints a port that does.",

@@ -1,10 +1,11 @@
 """Options of the commands that run the graph over the processes of a cluster."""
 
 import argparse
-from typing import Any, Tuple
+from typing import Any, Sequence, Tuple
 
 from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError
+from tf1_mtl.feeds import ROWS
 from tf1_mtl.scale.cluster_file import read_spec
 
 _LOCAL = "local"
@@ -24,11 +25,16 @@ def add_options(parser: argparse.ArgumentParser, what: str, replicas: str = "") 
         help=f"{what}: the shared layer in one, each task in one of its own. local starts them on "
         "this machine; a file names servers of `tf1-mtl serve`",
     )
+    add_replicas(parser, replicas)
+
+
+def add_replicas(parser: argparse.ArgumentParser, when: str = "") -> None:
+    """Adds --replicas; `when` says when it may be given."""
     parser.add_argument(
         "--replicas",
         type=options.count,
         metavar="N",
-        help=f"with --cluster{replicas}: split the rows of each joint step over N workers. The "
+        help=f"with --cluster{when}: split the rows of each joint step over N workers. The "
         "step is the same up to rounding",
     )
 
@@ -42,10 +48,7 @@ def check(args: argparse.Namespace) -> None:
       InputError: There are replicas without a cluster, one replica, or more replicas than the file
         has workers; or the file has no addresses.
     """
-    if args.replicas and not args.cluster:
-        raise InputError("--replicas: these are workers of a cluster. Give --cluster too.")
-    if args.replicas and args.replicas < 2:
-        raise InputError("--replicas: is 1, but should be at least 2. Leave it out.")
+    check_replicas(args)
     if not args.cluster:
         return
     if args.cluster == _LOCAL:
@@ -61,6 +64,21 @@ def check(args: argparse.Namespace) -> None:
             f"--replicas: {args.replicas}, but {args.cluster} has {there} of the job worker. "
             f"Give at most {there}, or add servers."
         )
+
+
+def check_replicas(args: argparse.Namespace) -> None:
+    """Raises InputError if there are replicas without a cluster, or only one."""
+    if args.replicas and not args.cluster:
+        raise InputError("--replicas: these are workers of a cluster. Give --cluster too.")
+    if args.replicas and args.replicas < 2:
+        raise InputError("--replicas: is 1, but should be at least 2. Leave it out.")
+
+
+def check_fetches(args: argparse.Namespace, fetches: Sequence[str]) -> None:
+    """Raises InputError if a run over --replicas makes no joint step of the article."""
+    if args.replicas and not {"Optimiser", "Joint_Loss"} & set(fetches):
+        raise InputError("--replicas: makes joint steps. Name Optimiser or Joint_Loss.")
+    check_rows(args, ROWS)
 
 
 def check_rows(args: argparse.Namespace, rows: int) -> None:

@@ -71,5 +71,6 @@ def run(args: argparse.Namespace) -> int:
     found = comparison_report.report(settings, list(outcomes), args.steps)
     print(json.dumps(found) if args.json else comparison_report.text(found))
     if args.plot is not None:
-        comparison_report.plot(found, args.plot)
+        with options.reporting(args, args.plot):
+            comparison_report.plot(found, args.plot)
     return 0

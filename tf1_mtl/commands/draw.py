@@ -3,10 +3,11 @@
 import argparse
 import os
 import sys
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Tuple
 
-from tf1_mtl.commands import options, source
+from tf1_mtl.commands import cluster, options, source
 from tf1_mtl.errors import InputError, require
+from tf1_mtl.feeds import ROWS
 from tf1_mtl.quiet import quiet
 
 #: The title of each figure, and the nodes that it ends at (None: the whole graph).
@@ -52,6 +53,7 @@ def add_to(subparsers: Any) -> None:
         choices=["local"],
         help="show which process of a cluster has what, and what is sent; no server is started",
     )
+    cluster.add_replicas(parser, ", joint only")
     source.add_options(parser)
     options.add_verbose(parser)
     parser.set_defaults(command=run)
@@ -63,45 +65,70 @@ def run(args: argparse.Namespace) -> int:
     from tf1_mtl.teaching import style
 
     style.check_path(args.output)
-    if args.cluster and (source.is_given(args) or args.figure == "first"):
-        raise InputError(
-            "--cluster: places the graph of both tasks alone. Leave out first, --script and "
-            "--golden."
-        )
-    if source.is_given(args):
-        return _draw_other(args)
-    title, only = _FIGURES[args.figure or "whole"]
+    _check_cluster(args)
+    with options.reporting(args, args.output):
+        return _draw_other(args) if source.is_given(args) else _draw_article(args)
+
+
+def _draw_article(args: argparse.Namespace) -> int:
+    """Draws the graph of the article."""
+    title, only = _FIGURES[args.figure or ("joint" if args.replicas else "whole")]
     with quiet(args.verbose):
         import numpy as np
 
         from tf1_mtl import build_graph
         from tf1_mtl.teaching import explain, figures, first_graph
+        from tf1_mtl.teaching.replica_diagram import replica_diagram
 
         graph: Any = first_graph.build_first_graph()
         if args.figure != "first":
-            graph = build_graph(np.random.RandomState(0))
+            graph = build_graph(np.random.RandomState(0), None if args.replicas else ROWS)
+        processes = None
+        if args.cluster:
+            graph, processes = _placed(graph, args.replicas)
         explanation = None
         if args.fetch:
             explanation = explain(args.fetch, graph=graph)
             title = f"{title}\n{figures.run_title(explanation)}"
             if explanation.error is not None:
                 raise InputError(f"--fetch: the run fails: {explanation.error}. Fetch another.")
-        processes = _processes(graph.graph) if args.cluster else None
-        figures.draw(args.output, graph, only, explanation, title, args.lang, processes)
+        picture = replica_diagram(graph) if args.replicas else graph
+        figures.draw(args.output, picture, only, explanation, title, args.lang, processes)
     return 0
 
 
-def _processes(graph: Any) -> Dict[str, str]:
-    """Places the graph as `--cluster local` does, and returns the process of each node."""
-    from tf1_mtl.scale import cluster
+def _check_cluster(args: argparse.Namespace) -> None:
+    """Rejects what has no joint step, or no cluster."""
+    if args.cluster and (source.is_given(args) or args.figure == "first"):
+        raise InputError(
+            "--cluster: places the graph of both tasks alone. Leave out first, --script and "
+            "--golden."
+        )
+    cluster.check_replicas(args)
+    if args.replicas and args.figure not in (None, "joint"):
+        raise InputError(f"--replicas: makes joint steps, but not {args.figure}. Draw joint.")
+    cluster.check_fetches(args, args.fetch or ["Optimiser"])
 
-    cluster.place(graph)
+
+def _placed(net: Any, replicas: Optional[int]) -> Tuple[Any, Dict[str, str]]:
+    """Places the graph as `--cluster local` does.
+
+    Returns:
+      The graph, which runs in this process all the same, and the process of each node.
+    """
+    from tf1_mtl.scale.cluster import PS, place
+    from tf1_mtl.scale.replicas import replicate
+
+    place(net.graph)
+    if replicas:
+        net = replicate(net, replicas)
     found = {}
-    for node in graph.get_operations():
+    for node in net.graph.get_operations():
         # What is fed goes first to the process that the client talks to.
-        job, task = cluster.PS if node.type == "Placeholder" else node.device.split("/")[1:3]
+        job, task = PS if node.type == "Placeholder" else node.device.split("/")[1:3]
         found[node.name] = f"{job}/{task}".replace("job:", "").replace("task:", "")
-    return found
+        node._set_device("")
+    return net, found
 
 
 def _draw_other(args: argparse.Namespace) -> int:

@@ -26,7 +26,7 @@ def add_to(subparsers: Any) -> None:
         nargs="*",
         metavar="NAME",
         help="a name in the article (Y1_op, Y1_Loss, ...) or in the graph (Adam_1, L2Loss:0, ...), "
-        "or a global variable of the script; without one, some names are listed",
+        "or a global variable of the script. Without a name, the main ones are listed",
     )
     parser.add_argument(
         "--without",
@@ -48,8 +48,7 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Explains one run."""
-    if args.replicas:
-        _check_replicas(args)
+    cluster.check_fetches(args, args.fetches)
     if args.cluster and source.is_given(args):
         raise InputError(
             "--cluster: places the graph of the article alone. Leave out --script and --golden."
@@ -67,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
         from tf1_mtl.teaching.planning import Names
 
         net = build_graph(np.random.RandomState(0), variables=args.variables)
+        if not args.fetches:
+            return _print_names(Names(net), args.json, sys.stdout)
         feeds = Names(net).placeholders(args.without)
         explanation = explain(args.fetches, feeds=feeds, graph=net)
     return _print(explanation, args.json, sys.stdout)
@@ -98,23 +99,24 @@ def _explain_cluster(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_replicas(args: argparse.Namespace) -> None:
-    """Rejects replicas of what is not a joint step.
-
-    Raises:
-      InputError: As described, or a step has fewer rows.
-    """
-    if not {"Optimiser", "Joint_Loss"} & set(args.fetches):
-        raise InputError("--replicas: makes joint steps. Name Optimiser or Joint_Loss.")
-    cluster.check_rows(args, ROWS)
-
-
 def _plan(args: argparse.Namespace) -> int:
-    """Explains one run of a script or of a recording from the graph alone."""
+    """Explains a run of a script or of a recording from the graph alone, or lists its names."""
     if args.variables != "ref":
         raise InputError("--variables: is for the graph of the article. Leave it out.")
     out = sys.stdout if args.script is None else source.own_stdout()
     names = source.names_of(args, args.fetches)
+    if args.fetches:
+        status = _print(_planned(args, names), args.json, out)
+    else:
+        status = _print_names(names, args.json, out)
+    if args.script is not None:
+        out.flush()
+        sys.exit(status)  # not a return: the script may have closed sys.stdout
+    return status
+
+
+def _planned(args: argparse.Namespace, names: Any) -> Any:
+    """Returns the explanation of one run, planned from the graph alone."""
     from tf1_mtl.teaching.planning import plan
 
     fed = names.placeholders(args.without)
@@ -122,11 +124,14 @@ def _plan(args: argparse.Namespace) -> int:
     needed = [name for name in explanation.must_feed if name not in explanation.feeds]
     if needed:
         explanation = explanation._replace(error=f"{', '.join(needed)} must be fed, but is not.")
-    status = _print(explanation, args.json, out)
-    if args.script is not None:
-        out.flush()
-        sys.exit(status)  # not a return: the script may have closed sys.stdout
-    return status
+    return explanation
+
+
+def _print_names(names: Any, as_json: bool, out: Any) -> int:
+    """Prints the names that a run can fetch, one a line."""
+    found = names.main()
+    print(json.dumps({"names": found}) if as_json else "\n".join(found), file=out)
+    return 0
 
 
 def _print(explanation: Any, as_json: bool, out: Any) -> int:

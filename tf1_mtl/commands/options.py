@@ -1,19 +1,20 @@
 """Options that several commands take, and the types of their values."""
 
 import argparse
+import contextlib
 import datetime
 import os
 import random
 import signal
 import sys
 import time
-from typing import Callable, Iterable, Iterator, Mapping, Optional, TypeVar
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Tuple, TypeVar
 
 from tf1_mtl.data import LARGEST_RATE, SMALLEST_RATE, Data, load_data, warnings_about
 from tf1_mtl.errors import InputError, printable
 from tf1_mtl.files import check_new_folder, check_place
 from tf1_mtl.npz import LIMIT_MB
-from tf1_mtl.stopping import gathered
+from tf1_mtl.stopping import end_if, gathered
 
 T = TypeVar("T")
 
@@ -130,7 +131,8 @@ def check_export(args: argparse.Namespace) -> None:
     Raises:
       InputError: As described.
     """
-    check_new_folder(args.export)
+    free = f"such as {args.export.rstrip(os.sep)}-{args.steps}" if args.checkpoint else ""
+    check_new_folder(args.export, free)
     place = os.path.realpath(args.export)
     for option in ("save", "record", "plot", "logdir", "checkpoint"):
         other = getattr(args, option)
@@ -139,6 +141,40 @@ def check_export(args: argparse.Namespace) -> None:
                 f"--export: {args.export} is a new folder of its own, but --{option} writes into "
                 "it. Choose another."
             )
+
+
+@contextlib.contextmanager
+def reporting(args: argparse.Namespace, path: Optional[str]) -> Iterator[None]:
+    """Says on stderr that the `with` block wrote or replaced a file, unless --quiet is given.
+
+    This includes a file that was written although the block ended with an error.
+
+    Args:
+      args: Parsed options.
+      path: The file or the folder. None reports nothing.
+    """
+    if path is None:
+        yield
+        return
+    place = os.path.abspath(path)  # a script may change the folder
+    before = _version(place)
+    try:
+        yield
+    finally:
+        after = _version(place)
+        if after not in (None, before) and not getattr(args, "quiet", False):
+            what = "wrote" if before is None else "replaced"
+            with contextlib.suppress(ValueError):  # a script may have closed stderr
+                print(printable(f"{what} {path}"), file=sys.stderr)
+
+
+def _version(path: str) -> Optional[Tuple[int, int]]:
+    """Returns what changes when a file is written anew; None if it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def warn(sentence: str) -> None:
@@ -179,7 +215,7 @@ def progress(
 ) -> Iterator[T]:
     """Yields the items, and shows on a terminal how many are done, how fast, and the time left.
 
-    Ctrl-C ends it after the current item.
+    Ctrl-C and SIGTERM end it after the current item.
 
     Args:
       items: The items.
@@ -192,23 +228,22 @@ def progress(
 
     Raises:
       KeyboardInterrupt: After Ctrl-C.
+      SystemExit: After SIGTERM. The status is 143.
     """
     line = _Line(total, what) if show and sys.stderr.isatty() else None
-    with gathered(signal.SIGINT) as received:
+    with gathered(signal.SIGINT, signal.SIGTERM) as received:
         try:
             for index, item in enumerate(items):
                 if line is not None and is_printed(item):
                     line.clear()
                 yield item
-                if received:
-                    raise KeyboardInterrupt
+                end_if(received)
                 if line is not None:
                     line.update(index + 1, 1 + (index if number is None else number(item)))
         finally:
             if line is not None:
                 line.end()
-        if received:  # after the last item, while the source was ending
-            raise KeyboardInterrupt
+        end_if(received)  # after the last item, while the source was ending
 
 
 class _Line:

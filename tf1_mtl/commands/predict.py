@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         print(printable(_origin(args.weights, weights)), file=sys.stderr)
     if args.output is not None:
-        write_npz(args.output, found)
+        with options.reporting(args, args.output):
+            write_npz(args.output, found)
     _print(args, weights, found)
     return 0
 

@@ -44,7 +44,9 @@ def recorded(args: argparse.Namespace, **manifest: Any) -> Iterator[None]:
     from tf1_mtl.baseline.recorder import LIMIT_MB, recording
 
     limit = args.record_limit or LIMIT_MB
-    with recording(args.record, limit, **manifest) as recorder:
+    with options.reporting(args, args.record), recording(
+        args.record, limit, **manifest
+    ) as recorder:
         try:
             yield
         finally:

@@ -165,10 +165,30 @@ def steps(
             print(f"{args.checkpoint}: {at}", file=sys.stderr)
     if first is not None:
         yield first
-    try:
         yield from long
+
+
+@contextlib.contextmanager
+def reporting_stop(args: argparse.Namespace, store: Any, report: Any) -> Iterator[None]:
+    """Says on stderr at which step a signal ended the training of the `with` block.
+
+    Without checkpoints the steps are lost, so --quiet does not hide it.
+
+    Args:
+      args: Parsed options.
+      store: The checkpoints, or None.
+      report: Has the number of steps so far as `count`.
+    """
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit):
-        if not args.quiet:
+        if store is None:
+            print(
+                f"tf1-mtl: stopped at step {report.count} of {args.steps}. The weights are not "
+                "saved, since --checkpoint DIR was not given.",
+                file=sys.stderr,
+            )
+        elif not args.quiet:
             print(f"{args.checkpoint}: saved at step {store.step}", file=sys.stderr)
         raise
 

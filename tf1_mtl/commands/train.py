@@ -106,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs one training session and prints its losses."""
     stepping.check(args)
     read = {"--data": args.data, "--validation": args.validation}
+    if args.record is not None:
+        options.check_output("--record", args.record, read)
     if args.save is not None:
         options.check_output("--save", args.save, {**read, "--record": args.record})
     if args.export is not None:
@@ -137,14 +139,17 @@ def run(args: argparse.Namespace) -> int:
     with session, stepping.store(args, net, session, seed) as store:
         with recorded.recorded(args, seed=seed, regime=args.name):
             session.run(net.init)
-            with _validator(args, net, session, validation) as validate:
+            with _validator(args, net, session, validation) as validate, stepping.reporting_stop(
+                args, store, report
+            ):
                 for step in _progress(args, _steps(args, net, session, store, seed, rng, draw)):
                     report.add(step, validate)
         weights = weights_of(net, session)
         steps = args.steps if store is None else store.step
     _save(args, weights._replace(seed=seed, step=steps))
     if args.plot:
-        curves.plot(report.steps, args.plot)
+        with options.reporting(args, args.plot):
+            curves.plot(report.steps, args.plot)
     if args.json:
         report.print_json(seed, session.device)
     return 0
@@ -164,14 +169,14 @@ class _Report:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
-        self._count = 0
+        self.count = 0
         self._printed: List[Any] = []
         self._validated: Dict[str, List[float]] = {}
         self.steps: List[Any] = []
 
     def add(self, step: Any, validate: Callable[[], Dict[str, Any]]) -> None:
         """Prints a step, or keeps it for --json."""
-        self._count += 1
+        self.count += 1
         if self._args.plot:
             self.steps.append(step)
         if not _is_printed(self._args, step):
@@ -202,7 +207,7 @@ class _Report:
             "variables": args.variables,
         }
         if args.checkpoint is not None:
-            result["first_step"] = args.steps - self._count
+            result["first_step"] = args.steps - self.count
         if args.every > 1 or args.validation is not None:
             result["done"] = [step.step + 1 for step in self._printed]
         if args.validation is not None:
@@ -303,9 +308,10 @@ def _save(args: argparse.Namespace, weights: Weights) -> None:
             "saved. Feed smaller numbers or take a smaller learning rate."
         )
     if args.save is not None:
-        save_weights(args.save, weights)
+        with options.reporting(args, args.save):
+            save_weights(args.save, weights)
     if args.export is not None:
-        with quiet(args.verbose):
+        with options.reporting(args, args.export), quiet(args.verbose):
             from tf1_mtl.prediction import Model
 
             with Model(weights, "cpu") as model:

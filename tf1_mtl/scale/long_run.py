@@ -19,7 +19,7 @@ from tf1_mtl.feeds import Batch
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.npz import write_npz
 from tf1_mtl.scale.checkpoints import Store
-from tf1_mtl.stopping import gathered
+from tf1_mtl.stopping import end_if, gathered
 from tf1_mtl.training import Step, train
 
 
@@ -72,10 +72,7 @@ def train_long(
                 step += 1
             if step % save_every == 0 or step == steps or received:
                 store.save(step, rng)
-    if signal.SIGINT in received:
-        raise KeyboardInterrupt
-    if received:
-        raise SystemExit(128 + received[0])
+    end_if(received)
 
 
 def _until(batches: Iterator[Batch], received: List[int], drawn: Deque[Batch]) -> Iterator[Batch]:

@@ -55,12 +55,13 @@ def _rows(net: MultiTaskGraph, worker: int, number: int) -> Dict[str, tf.Tensor]
 
     So a worker gets no other rows.
     """
-    rows = tf.shape(net.X)[0]
-    first, end = rows * worker // number, rows * (worker + 1) // number
-    return {
-        x.name: tf.strided_slice(x, [first], [end], name=f"replicas/{worker}/{x.op.name}")
-        for x in (net.X, net.Y1, net.Y2)
-    }
+    with tf.name_scope("replicas/rows/"):
+        rows = tf.shape(net.X)[0]
+        first, end = rows * worker // number, rows * (worker + 1) // number
+        return {
+            x.name: tf.strided_slice(x, [first], [end], name=f"{x.op.name}_{worker}")
+            for x in (net.X, net.Y1, net.Y2)
+        }
 
 
 def _replica(

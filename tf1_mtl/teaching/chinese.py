@@ -35,6 +35,13 @@ PHRASES: Tuple[Tuple[str, str], ...] = (
         "颜色：所在进程，框中写明；粗箭头：传送到另一进程",
     ),
     (r"on ((ps|worker)/.*)", r"位于 \1"),
+    (r"cuts the rows", "切分各行"),
+    (r"loss and gradients", "损失与梯度"),
+    (r"of a part of the rows", "只算一部分行"),
+    (
+        r"replicas/0/, ...: .*",
+        "replicas/0/ 等：各层的副本，各算一部分行；Optimiser 把梯度相加",
+    ),
     (r"and what leads to it:", "及其之前的运算："),
     (r"variables: (\d+)", r"变量：\1 个"),
     (r"WRITTEN variables: (\d+)", r"被写入的变量：\1 个"),

@@ -99,7 +99,7 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
     part_of = {chain: number for number, part in enumerate(folded) for chain in part}
     home = {op: part_of[number] for op, number in home.items()}
     parted = [[chains[number] for number in part] for part in folded]
-    boxes = [_forward_box(names, part, optimizers) for part in parted]
+    boxes = [forward_box(names, part, optimizers) for part in parted]
     links: Dict[Tuple[int, int], Edge] = {}
     for number, part in enumerate(parted):
         for op in itertools.chain(*part):
@@ -110,11 +110,11 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
                     links[start, number] = Edge(start, number, False, (*nodes, op.name))
     for optimizer in optimizers[:_MOST_OPTIMIZERS]:
         number = len(boxes)
-        boxes.append(_optimizer_box(names, optimizer))
+        boxes.append(optimizer_box(names, optimizer))
         if optimizer.loss in home:
             start = home[optimizer.loss]
             links[start, number] = Edge(start, number, True, boxes[number].nodes)
-    picture = _arrange(boxes, list(links.values()))
+    picture = arrange(boxes, list(links.values()))
     if len(folded) == len(chains) and len(optimizers) <= _MOST_OPTIMIZERS:
         return picture
     inside = sum(map(len, itertools.chain(*parted)))
@@ -199,9 +199,10 @@ def _folded(
         ordered[left : left + 2] = [ordered[left] + ordered[left + 1]]
 
 
-def _forward_box(
+def forward_box(
     names: Names, part: Sequence[Sequence[Operation]], optimizers: Sequence[Optimizer]
 ) -> Box:
+    """Returns the box of a chain of ops, or of several chains that are folded."""
     if len(part) > 1:
         return _part_box(names, list(itertools.chain(*part)))
     chain = part[0]
@@ -239,7 +240,8 @@ def _part_box(names: Names, ops: Sequence[Operation]) -> Box:
     return Box("part", title, tuple(lines), tuple(op.name for op in ops))
 
 
-def _optimizer_box(names: Names, optimizer: Optimizer) -> Box:
+def optimizer_box(names: Names, optimizer: Optimizer) -> Box:
+    """Returns the box of an optimizer."""
     title = names.called(optimizer)
     ops = [op for op in optimizer.nodes if op.name.startswith(optimizer.name)]
     kinds = {op.type.split("Apply")[-1] for op in optimizer.updates}
@@ -285,7 +287,8 @@ def cut(text: str, letters: int) -> str:
     return text.replace(longest, "…" + longest[-kept:], 1)
 
 
-def _arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
+def arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
+    """Places boxes in rows and columns, and arrows between them. Inputs come before their users."""
     rows = _rows(boxes, edges)
     # An arrow that passes a row gets a place in that row, so that it crosses no box.
     slots: List[List[Any]] = [[] for _ in range(max(rows, default=0) + 1)]

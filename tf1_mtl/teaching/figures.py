@@ -1,8 +1,9 @@
 """Draws a graph, and what one run of it executed."""
 
 import os
+from itertools import cycle
 from textwrap import wrap
-from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 from tf1_mtl.errors import InputError, require
 from tf1_mtl.teaching import style
@@ -24,8 +25,9 @@ _FILL = {
     "part": "#E4E0F2",
     "optimizer": "#BFE5D8",
 }
-#: Of the processes of a cluster, in the order of their names; a box on several of them is white.
-_FILL_OF_PROCESS = ("#CFE7F6", "#FBE3B0", "#BFE5D8")
+#: Of the processes of a cluster, in the order of their names. They repeat from the seventh on, and
+#: each box names its process. A box on several of them is white.
+_FILL_OF_PROCESS = ("#CFE7F6", "#FBE3B0", "#BFE5D8", "#F0D5E4", "#F7D9C7", "#E4E0F2")
 _ROUNDING = {"placeholder": 0.22, "variable": 0.0, "ops": 0.08, "part": 0.08, "optimizer": 0.0}
 _Place = Tuple[float, int]
 _INK, _GREY, _PALE = "#1a1a1a", "#666666", "#f5f5f5"
@@ -33,7 +35,7 @@ _INK, _GREY, _PALE = "#1a1a1a", "#666666", "#f5f5f5"
 
 def draw(
     path: str,
-    graph: AnyGraph,
+    graph: Union[AnyGraph, Diagram],
     only: Optional[Iterable[Any]] = None,
     explanation: Optional[Explanation] = None,
     title: str = "",
@@ -44,7 +46,8 @@ def draw(
 
     Args:
       path: The file. It ends with .png or .svg.
-      graph: Any v1 graph, or a NamedTuple of its handles, whose field names the picture uses.
+      graph: Any v1 graph, or a NamedTuple of its handles, whose field names the picture uses; or
+        the boxes and arrows themselves.
       only: Fetches. Only what they need is drawn. None draws the whole graph.
       explanation: A run of the graph. What it executed is drawn in colour, the rest grey and
         dotted. Variables that it wrote have a thick border, and a line that states it.
@@ -63,7 +66,7 @@ def draw(
 
 
 def paint(
-    graph: AnyGraph,
+    graph: Union[AnyGraph, Diagram],
     only: Optional[Iterable[Any]] = None,
     explanation: Optional[Explanation] = None,
     title: str = "",
@@ -75,7 +78,7 @@ def paint(
     Parts have names (gid), which an SVG file keeps as ids: "box3-shape", "box3-title",
     "box3-line0", "box3-state" (what the run did to it), "edge5". Numbers are those of `diagram`.
     """
-    picture = diagram(graph, only)
+    picture = graph if isinstance(graph, Diagram) else diagram(graph, only)
     if not picture.boxes:
         raise InputError("draw: the graph computes nothing from a variable. Draw another.")
     states = [_State(box, explanation, language, processes) for box in picture.boxes]
@@ -131,7 +134,7 @@ class _State:
             self.processes = {processes[node] for node in box.nodes}
             where = f"on {', '.join(sorted(self.processes))}"
             self.lines += [in_language(line, language) for line in wrap(where, LETTERS)]
-            colours = dict(zip(sorted(set(processes.values())), _FILL_OF_PROCESS))
+            colours = dict(zip(sorted(set(processes.values())), cycle(_FILL_OF_PROCESS)))
             fills = [colours[process] for process in self.processes]
             self.fill = fills[0] if len(fills) == 1 else "white"
 

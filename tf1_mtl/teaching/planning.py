@@ -27,6 +27,9 @@ from tf1_mtl.teaching.explanation import Explanation
 AnyGraph = Any
 Element = Any  # an operation or a tensor
 
+#: A name that the others of the article lead to expect, and the one that it has instead.
+_EXPECTED = {"Joint_op": "Optimiser"}
+
 _VALUE = "/Read/ReadVariableOp"  # after the name of a resource variable: the read that is fetched
 
 
@@ -124,7 +127,7 @@ class Names:
             return self._value(op) if op.type in VARIABLES else element
         except (LookupError, ValueError, TypeError) as error:
             known = self._known()
-            near = difflib.get_close_matches(str(name), known, n=5, cutoff=0.5)
+            near = self._near(str(name), known)
             hint = (
                 f"Near: {', '.join(near)}"
                 if near
@@ -165,12 +168,24 @@ class Names:
         """Returns the name that the article gives to something with a name, or else its own."""
         return self.article.get(one.name, one.name)
 
-    def _known(self) -> List[str]:
-        """Returns all names: of operations that train, then of losses, then of the others."""
+    def main(self) -> List[str]:
+        """Returns the names of what trains, of losses, of fields, placeholders and weights."""
         parts = structure(self.graph)
         trains = map(self.called, parts.optimizers)
+        weights = [op.name for optimizer in parts.optimizers for op in optimizer.trained]
+        others = [*self.fields, *map(self.spoken, parts.placeholders), *weights]
+        return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *others]))
+
+    def _known(self) -> List[str]:
+        """Returns all names, the main ones first."""
         nodes = (op.name for op in self.graph.get_operations())
-        return list(dict.fromkeys([*trains, *map(self.spoken, parts.losses), *self.fields, *nodes]))
+        return list(dict.fromkeys([*self.main(), *nodes]))
+
+    def _near(self, name: str, known: Sequence[str]) -> Sequence[str]:
+        """Returns the known names that are nearest to one that is not known."""
+        expected = [guess for guess, meant in _EXPECTED.items() if meant in self.fields]
+        near = difflib.get_close_matches(name, [*known, *expected], n=5, cutoff=0.5)
+        return list(dict.fromkeys(_EXPECTED.get(guess, guess) for guess in near))
 
     def _value(self, variable: Operation) -> Tensor:
         """Returns what `session.run(variable)` fetches."""
