@@ -265,6 +265,11 @@ class UpdateSearch:
             self._rules[pair] = rules[0] if rules else "", found
         return self._rules[pair]
 
+    def _usual_rate(self, pair: Pair) -> Optional[float]:
+        """Returns the learning rate of a pair in short; None where it changes."""
+        rate = self._rule_of(pair)[1].get("rate")
+        return None if rate is None else float(str(np.float32(rate)))
+
     def _hyper(self, run: ModelRun, index: int, variable: str) -> Dict[str, float]:
         """Returns the hyper-parameters of a step."""
         hyper = run.step(index).hyper(variable).items()
@@ -276,8 +281,7 @@ class UpdateSearch:
         """Returns the explanation of a pair, with what its ratios say about the rate."""
         task, variable = pair
         named: Named = tuple(edit for piece in pieces for edit in piece.edits)
-        rate = self._rule_of(pair)[1].get("rate")
-        rate = None if rate is None else float(str(np.float32(rate)))
+        rate = self._usual_rate(pair)
         decay = decay_of(steps, rate)
         if decay is None:
             return None
@@ -394,7 +398,10 @@ class UpdateSearch:
         free = [
             pair
             for pair, is_right in self.right.items()
-            if is_right and pair not in chosen and self._applies(solution.pieces, pair)
+            if is_right
+            and pair not in chosen
+            and self._applies(solution.pieces, pair)
+            and solution.program.hyper.get("rate", 0.0) != self._usual_rate(pair)
         ]
         if len(explained) < len(self.pairs) - len(free):
             return
