@@ -15,9 +15,18 @@ def nice(value: float, errors: np.ndarray) -> float:
     return value
 
 
-def shortened(value: float) -> List[float]:
-    """Returns a number in more and more digits."""
-    return [float(f"{value:.{digits}g}") for digits in (1, 2, 3, 4, 6)]
+def shortened(value: float, least: float = 0.0) -> List[float]:
+    """Returns a number in more and more digits, after the power of ten that is closest.
+
+    Args:
+      value: The number.
+      least: Up to this size, 0 comes first.
+    """
+    if not value:
+        return [0.0]
+    first = [0.0] if abs(value) <= least else []
+    first.append(float(np.sign(value)) * float(f"1e{round(np.log10(abs(value)))}"))
+    return first + [float(f"{value:.{digits}g}") for digits in (1, 2, 3, 4, 6)]
 
 
 def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[float]:

@@ -35,14 +35,22 @@ from tf1_mtl.baseline.mutations import (
     scaled_feed,
     shifted_feed,
 )
-from tf1_mtl.baseline.node_mutations import is_constant, node_mutations, scalable, scaled
-from tf1_mtl.baseline.places import Places, groups_of, places_of, subsets
+from tf1_mtl.baseline.node_mutations import node_mutations, scalable, scaled
+from tf1_mtl.baseline.places import (
+    Places,
+    addends_of,
+    groups_of,
+    is_constant,
+    places_of,
+    subsets,
+)
 from tf1_mtl.baseline.recorded_graph import node_and_output
 
 #: How far a search goes: one known edit in a task, with a factor of the loss, with a fitted
 #: number, two edits at once.
 ONE, FACTOR, FITTED, PAIRS = 0, 1, 2, 3
 #: A constant is fitted to one loss, so others must bear it out.
+DEPTHS = (1, 2, 3)  # of sums in sums
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
 
 
@@ -189,7 +197,7 @@ class ForwardSearch:
                 return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
 
             root = secant(off, start, sample.tolerance)
-            for value in () if root is None else (0.0, *shortened(root)):
+            for value in () if root is None else shortened(root, 1e-4 * abs(start)):
                 found = edited(value)
                 if self.losses.fits(found, task, samples):
                     yield found
@@ -218,7 +226,7 @@ class ForwardSearch:
         if node.op not in ("Add", "AddV2", "AddN") or len(set(node.data_inputs)) < 2:
             return []
         addends = [node_and_output(x)[0] for x in node.data_inputs]
-        return [] if any(is_constant(case, addend) for addend in addends) else addends
+        return [] if any(is_constant(case.graph, addend) for addend in addends) else addends
 
     def _reporting(self, forward: Forward, kind: str, task: str, value: Any) -> Forward:
         return forward._replace(reports=(*forward.reports, Edit(kind, (task,), value)))
@@ -292,30 +300,57 @@ class ForwardSearch:
                     yield kind, value
 
     def _weighted(self, forward: Forward, task: str, samples: Sequence[Sample]) -> List[Forward]:
-        """Returns the model with weights of the addends of a sum of losses that explain it."""
-        total = self.losses.loss_node(forward, task)
-        addends = self._addends(total, task)
-        if not addends:
+        """Returns the model with weights of the addends of a loss that explain it."""
+        graph, total = self.losses.case(task).graph, self.losses.loss_node(forward, task)
+        divisions = [tuple(addends_of(graph, total, depth)) for depth in DEPTHS]
+        found = (
+            self._with_weights(forward, task, samples, addends)
+            for addends in dict.fromkeys(divisions)
+        )
+        return next((weighted for weighted in found if weighted), [])
+
+    def _with_weights(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        addends: Sequence[Tuple[str, str]],
+    ) -> List[Forward]:
+        """Returns the model with weights of these addends that explain the samples."""
+        if not addends or len(samples) <= len(addends):
             return []
-        rows = [[self.losses.value(forward, x, sample) for x in addends] for sample in samples]
+        right = self.losses.predicted(forward, task, samples)
+        without = [
+            self.losses.predicted(forward.extended(addend_mutation(*addend, 0.0)), task, samples)
+            for addend in addends
+        ]
         tolerance = np.maximum([s.tolerance for s in samples], 1e-300)
-        matrix = np.array(rows) / tolerance[:, None]
-        observed = np.array([s.observed for s in samples]) / tolerance
-        if not (np.isfinite(matrix).all() and len(samples) > len(addends)):
+        parts = np.transpose([right - found for found in without]) / tolerance[:, None]
+        rest = ([s.observed for s in samples] - right) / tolerance
+        if not (np.isfinite(parts).all() and np.isfinite(rest).all()):
             return []
-        weights = np.linalg.lstsq(matrix, observed, rcond=None)[0]
-        values = [nice(float(w), np.array([1e-4])) for w in weights]
+        weights = 1 + np.linalg.lstsq(parts, rest, rcond=None)[0]
+        errors = np.maximum(1e-4, 3 / np.maximum(np.linalg.norm(parts, axis=0), 1e-300))
+        values = [
+            nice(float(w), np.array([1e-4])) if abs(w) > error else 0.0
+            for w, error in zip(weights, errors)
+        ]
+        if 0 in values and self._are_losses([addend for _, addend in addends]):
+            return []  # the task may train on the loss of another one
         mutations = [
             scale_mutation("loss scaled", addend, value)
             if len(set(values)) == 1
-            else addend_mutation(total, addend, value)
-            for addend, value in zip(addends, values)
+            else addend_mutation(parent, addend, value)
+            for (parent, addend), value in zip(addends, values)
             if value != 1
         ]
         weighted = forward.extended(*mutations)
-        if min(map(abs, values)) < 1e-6:
-            return []  # the task trains on a part of its loss
         return [weighted] if mutations and self.losses.fits(weighted, task, samples) else []
+
+    def _are_losses(self, names: Sequence[str]) -> bool:
+        """Returns whether some of these operations give the loss of a task."""
+        losses = (self.losses.case(task).tasks[task].loss for task in self.losses.tasks)
+        return any(node_and_output(loss)[0] in names for loss in losses)
 
     def _variants(
         self, task: str, samples: Sequence[Sample]

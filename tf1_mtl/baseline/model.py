@@ -214,7 +214,8 @@ class ModelRun:
                 for i, x in enumerate(update.node.data_inputs)
             )
             for name, update in updates.items()
-        }
+            if values.keys() >= set(map(canonical, update.node.data_inputs[len(update.cells) :]))
+        }  # without updates in a branch that is not taken
         changed = evaluation.variables
         after = {n: changed[v] for n, v in self.model.case.weights.items() if v in changed}
         return ModelStep(values.get(loss), updates, inputs, after), changed

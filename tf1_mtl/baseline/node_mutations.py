@@ -12,7 +12,8 @@ from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.mutations import Mutation, graph_mutation
-from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
+from tf1_mtl.baseline.places import is_constant
+from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
 
 #: Operations that a port may forget: the input takes the place of the output.
 FORGETTABLE = (
@@ -75,14 +76,8 @@ def _inputs(case: Case, node: Node) -> List[int]:
     return [
         index
         for index, tensor in enumerate(node.data_inputs)
-        if node.data_inputs.count(tensor) == 1 and not is_constant(case, tensor)
+        if node.data_inputs.count(tensor) == 1 and not is_constant(case.graph, tensor)
     ]
-
-
-def is_constant(case: Case, tensor: str) -> bool:
-    """Returns whether a tensor is computed from constants alone."""
-    nodes = needed_nodes(case.graph.nodes, [tensor])
-    return all(node.op == "Const" for node in nodes.values())
 
 
 def _is_activation(node: Node) -> bool:

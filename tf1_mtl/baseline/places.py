@@ -7,7 +7,12 @@ import numpy as np
 
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.recorded_graph import Node, node_and_output
+from tf1_mtl.baseline.recorded_graph import (
+    Node,
+    RecordedGraph,
+    needed_nodes,
+    node_and_output,
+)
 
 
 class Places(NamedTuple):
@@ -49,6 +54,51 @@ def places_of(case: Case, task: str) -> Places:
 def _is_number(node: Node) -> bool:
     value = node.attributes["value"]
     return value.dtype.kind == "f" and value.size == 1
+
+
+def addends_of(graph: RecordedGraph, loss: str, depth: int) -> List[Tuple[str, str]]:
+    """Returns the addends of a loss, each with the operation that adds it.
+
+    A sum may be inside of a mean or a multiple.
+
+    Args:
+      graph: The graph.
+      loss: The operation that gives the loss.
+      depth: At 1 the addends are those of the outermost sum, at 2 theirs if they are sums.
+    """
+    found: List[Tuple[str, str]] = []
+    node = graph.nodes[loss]
+    while True:
+        parts = [name for name in _sources(node) if not is_constant(graph, name)]
+        is_linear = node.op in _ADDING or (node.op in _MULTIPLYING and len(parts) == 1)
+        if not is_linear or not parts:
+            return found
+        if len(set(parts)) > 1:
+            break
+        node = graph.nodes[parts[0]]
+    if node.op in _OF_ONE or len(set(parts)) != len(parts):
+        return found
+    for part in parts:
+        inner = addends_of(graph, part, depth - 1) if depth > 1 else []
+        found += inner or [(node.name, part)]
+    return found
+
+
+_SUMS = ("Add", "AddV2", "AddN", "Sub")
+_OF_ONE = ("Mean", "Sum", "Neg", "Identity", "Reshape", "Squeeze", "ExpandDims")
+_ADDING = (*_SUMS, *_OF_ONE)
+_MULTIPLYING = ("Mul", "RealDiv")
+
+
+def _sources(node: Node) -> List[str]:
+    """Returns the operations whose outputs a node computes with."""
+    inputs = node.data_inputs[:1] if node.op in _OF_ONE else node.data_inputs
+    return [node_and_output(x)[0] for x in inputs]
+
+
+def is_constant(graph: RecordedGraph, name: str) -> bool:
+    """Returns whether a tensor is computed from constants alone."""
+    return all(node.op == "Const" for node in needed_nodes(graph.nodes, [name]).values())
 
 
 def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:

@@ -162,7 +162,7 @@ class Replay:
             gradient = self._changed(program, now, given)
         elif has_zeros:
             gradient = value_of(weight) * 0.0
-        elif program.borrows and variable in self.run.updates_as(program.borrows):
+        elif self._borrows(program, given):
             borrowed = self.run.at(index, self.run.port_run.before[index], program.borrows)
             gradient = borrowed.inputs[variable][borrowed.updates[variable].gradient]
         elif program.late and self.waiting is not None:
@@ -216,6 +216,12 @@ class Replay:
         """Returns the update of the variable in the first task that trains it."""
         updates = map(self.run.updates, self.run.model.case.tasks)
         return next(found[self.variable] for found in updates if self.variable in found)
+
+    def _borrows(self, program: Program, given: ModelStep) -> bool:
+        """Returns whether a run moves the variable by a gradient of another task."""
+        if not program.borrows or self.variable not in self.run.updates_as(program.borrows):
+            return False
+        return self._has_optimizer(given)
 
     def _has_optimizer(self, given: ModelStep) -> bool:
         """Returns whether a run has what an update of the variable takes, such as a rate."""

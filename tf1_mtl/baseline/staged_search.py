@@ -88,6 +88,7 @@ class StagedSearch:
                 if not search.wrong:
                     yield from self._as_reported(forward)
                     yield from self._accepted(forward, [Updates()])
+                    yield from self._accepted(forward, search.everywhere())
             fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
             for forward, search in fewest_first:
                 yield from self._as_reported(forward)
@@ -217,6 +218,7 @@ class StagedSearch:
           right: Tasks whose losses are known to be right.
         """
         for updates in candidates:
+            self.check_time()
             found = (*forward.edits, *updates.edits)
             if (
                 (found or self.is_otherwise)

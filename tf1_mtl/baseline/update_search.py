@@ -121,6 +121,15 @@ class UpdateSearch:
         self._try([()], SCHEDULE)
         yield from self._chosen()
 
+    def everywhere(self) -> Iterator[Updates]:
+        """Yields each known edit in all updates, where these are off by too little to compare."""
+        for piece in (*update_catalogue.USUAL, *update_catalogue.LISTED):
+            named = Solution(piece.edits, program_of((piece,)), (piece,))
+            solutions = {pair: named for pair in self.pairs if self._applies((piece,), pair)}
+            if solutions:
+                edits = merged({pair: named.named for pair in solutions}, self.pairs)
+                yield Updates(solutions, edits)
+
     def fitted(self) -> Iterator[Updates]:
         """Yields what explains all updates by one edit for each, with fitted numbers."""
         self._fit(())
@@ -265,6 +274,11 @@ class UpdateSearch:
             self._rules[pair] = rules[0] if rules else "", found
         return self._rules[pair]
 
+    def _usual_rate(self, pair: Pair) -> Optional[float]:
+        """Returns the learning rate of a pair in short; None where it changes."""
+        rate = self._rule_of(pair)[1].get("rate")
+        return None if rate is None else float(str(np.float32(rate)))
+
     def _hyper(self, run: ModelRun, index: int, variable: str) -> Dict[str, float]:
         """Returns the hyper-parameters of a step."""
         hyper = run.step(index).hyper(variable).items()
@@ -276,8 +290,7 @@ class UpdateSearch:
         """Returns the explanation of a pair, with what its ratios say about the rate."""
         task, variable = pair
         named: Named = tuple(edit for piece in pieces for edit in piece.edits)
-        rate = self._rule_of(pair)[1].get("rate")
-        rate = None if rate is None else float(str(np.float32(rate)))
+        rate = self._usual_rate(pair)
         decay = decay_of(steps, rate)
         if decay is None:
             return None
@@ -345,7 +358,7 @@ class UpdateSearch:
         if len(tasks) > 1:
             states += update_catalogue.sharing(tasks)
         wrong = {task for task, _ in self.wrong}
-        for extra in extras:
+        for extra in extras if wrong else ():
             for group, state in states:
                 found = self._by_state(group, (state, *extra)) if wrong <= {*group} else None
                 if found:
@@ -407,7 +420,10 @@ class UpdateSearch:
         free = [
             pair
             for pair, is_right in self.right.items()
-            if is_right and pair not in chosen and self._applies(solution.pieces, pair)
+            if is_right
+            and pair not in chosen
+            and self._applies(solution.pieces, pair)
+            and solution.program.hyper.get("rate", 0.0) != self._usual_rate(pair)
         ]
         if len(explained) < len(self.pairs) - len(free):
             return
