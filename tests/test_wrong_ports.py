@@ -58,7 +58,7 @@ def test_wrong_ports_fail_and_are_named(entry):
     port = load(entry)
     with np.errstate(all="ignore"):
         report = check(port, SHORT)
-    assert not report.passed, entry.cause
+    assert not report.passed, entry.id
     if entry.id in NOT_NAMED:  # a wrong name would be worse than none
         assert not report.diagnosis.edits, report
     elif report.diagnosis or report.dtypes:
