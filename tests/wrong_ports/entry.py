@@ -44,6 +44,7 @@ KINDS = {
     "clipped by global norm": "limit",
     "gradients accumulate": "",
     "gradients stale": "",
+    "weights stale": "",
     "gradients after an update": "",
     "gradients through moved weights": "",
     "L2 in the gradient": "factor",
@@ -201,7 +202,11 @@ def method(name: str, kind: str, value: Any = None) -> Callable[..., Any]:
     """Make of a function a mistake at given places: it replaces the method of this name."""
 
     def mistake_of(function: Any) -> Callable[[Any], Mistake]:
-        return lambda places: mistake(kind, places, value, **{name: at(places, function)})
+        @functools.wraps(function)
+        def at_places(places: Any) -> Mistake:
+            return mistake(kind, places, value, **{name: at(places, function)})
+
+        return at_places
 
     return mistake_of
 

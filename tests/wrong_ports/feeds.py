@@ -18,7 +18,12 @@ def scaled(places, factor):
 wrong("X-as-pixels", scaled("X", 1 / 255))
 wrong("X-doubled", scaled("X", 2.0))
 wrong("X-times-0.3", scaled("X", 0.3))
+wrong("X-tenth", scaled("X", 0.1))
+wrong("X-times-0.077", scaled("X", 0.077))
+wrong("feeds-tenth", scaled(FEEDS, 0.1))
+wrong("feeds-as-pixels", scaled(FEEDS, 1 / 255))
 wrong("labels-tenth", scaled(LABELS, 0.1))
+wrong("labels-times-0.077", scaled(LABELS, 0.077))
 wrong("label-1-tenth", scaled("Y1", 0.1))
 wrong("label-2-negated", scaled("Y2", -1.0))
 wrong("label-2-times-0.85", scaled("Y2", 0.85))
@@ -38,6 +43,8 @@ def rounded_to_float16(x):
 
 
 wrong("X-rounded-bfloat16", fed("feed rounded", "X", "bfloat16", rounded_to_bfloat16))
+wrong("feeds-rounded-bfloat16", fed("feed rounded", FEEDS, "bfloat16", rounded_to_bfloat16))
+wrong("feeds-rounded-float16", fed("feed rounded", FEEDS, "float16", rounded_to_float16))
 wrong("label-1-rounded-float16", fed("feed rounded", "Y1", "float16", rounded_to_float16))
 # A column of labels is read as int.
 wrong("label-2-integers", fed("feed rounded", "Y2", "integer", np.trunc))
@@ -50,7 +57,7 @@ def in_wrong_order(x):
 
 
 def swapped(self, X, labels):
-    return X, {"Y1": labels["Y2"], "Y2": labels["Y1"]}
+    return Plain.fed(self, X, {"Y1": labels["Y2"], "Y2": labels["Y1"]})
 
 
 SWAPPED = mistake("feeds swapped", LABELS, fed=swapped)

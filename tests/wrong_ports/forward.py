@@ -60,6 +60,9 @@ wrong("tanh-shared", tanh("Relu"))
 wrong("sigmoid-head-2", sigmoid("Relu_2"))
 wrong("sigmoid-heads", sigmoid(HEAD_RELUS))
 wrong("elu-head-1", elu("Relu_1"))
+wrong("elu-shared", elu("Relu"))
+wrong("elu-heads", elu(HEAD_RELUS))
+wrong("elu-everywhere", elu(RELUS))
 wrong("softplus-everywhere", softplus(RELUS))
 wrong("silu-shared", silu("Relu"))
 wrong("relu6-head-1", relu6("Relu_1"))
@@ -67,6 +70,9 @@ wrong("relu6-everywhere", relu6(RELUS))
 wrong("leaky-shared", leaky("Relu", 0.2))
 wrong("leaky-head-2", leaky("Relu_2", 0.01))
 wrong("leaky-everywhere-0.07", leaky(RELUS, 0.07))
+for name, places in (("shared", "Relu"), ("heads", HEAD_RELUS), ("everywhere", RELUS)):
+    for slope in (0.01, 0.0077):
+        wrong(f"leaky-{name}-{slope}", leaky(places, slope))
 wrong("tanh-shared-no-relu-head-1", tanh("Relu"), linear("Relu_1"))
 wrong("absolute-head-2", absolute("Relu_2"), also=[[edit("unlisted", "Relu_2")]])
 
@@ -98,6 +104,7 @@ def at_zero(places, slope):
     return activation("slope at zero", slope, RELU[0], slope_of)(places)
 
 
+wrong("slope-1-at-zero", at_zero(RELUS, 1.0))
 wrong("slope-1-at-zero-heads", at_zero(HEAD_RELUS, 1.0))
 wrong("slope-1-at-zero-head-2", at_zero("Relu_2", 1.0))
 wrong("slope-half-at-zero", at_zero(RELUS, 0.5))  # as jnp.maximum
@@ -109,6 +116,7 @@ straight_through = activation("slope ignored", None, RELU[0], np.ones_like)
 wrong("straight-through-shared", straight_through("Relu"))
 wrong("straight-through-head-1", straight_through("Relu_1"))
 wrong("straight-through-heads", straight_through(HEAD_RELUS))
+wrong("straight-through-everywhere", straight_through(RELUS))
 
 
 def bias(places, initial=0.0):
@@ -130,6 +138,12 @@ def rounded_to_tf32(x):
     return (bits & np.uint32(0xFFFFE000)).view(np.float32)
 
 
+def cut_off_to(bits):
+    """Return a function that cuts off the last bits, in place of rounding them."""
+    mask = np.uint32(0xFFFFFFFF << bits & 0xFFFFFFFF)
+    return lambda x: (np.ascontiguousarray(x, np.float32).view(np.uint32) & mask).view(np.float32)
+
+
 def precision(places, name, rounding):
     """Return the mistake of products whose operands are rounded."""
 
@@ -141,5 +155,7 @@ def precision(places, name, rounding):
 
 wrong("products-tf32", precision(PRODUCTS, "tf32", rounded_to_tf32))
 wrong("products-bfloat16", precision(PRODUCTS, "bfloat16", rounded_to_bfloat16))
+wrong("products-tf32-cut-off", precision(PRODUCTS, "tf32", cut_off_to(13)))
+wrong("products-bfloat16-cut-off", precision(PRODUCTS, "bfloat16", cut_off_to(16)))
 wrong("product-bfloat16-head-1", precision("MatMul_1", "bfloat16", rounded_to_bfloat16))
 wrong("product-float16-shared", precision("MatMul", "float16", rounded_to_float16))

@@ -7,6 +7,7 @@ from .base import Plain
 from .entry import (
     HEAD_WEIGHTS,
     OPTIMIZERS,
+    RELUS,
     WEIGHTS,
     at,
     each,
@@ -52,6 +53,7 @@ def stopped(places, runs, head):
 DETACHED_HEAD_2 = stopped("MatMul_2", ("Y2", "joint"), "Y2")
 
 wrong("detached-from-head-2", DETACHED_HEAD_2)
+wrong("detached-from-head-2-in-joint", stopped("Optimiser/MatMul_2", ("joint",), "Y2"))
 wrong("detached-from-head-1-in-joint", stopped("Optimiser/MatMul_1", ("joint",), "Y1"))
 wrong(
     "halved-into-shared-in-joint",
@@ -63,6 +65,8 @@ for id, places, factor, equal in (
     ("gradient-negated", WEIGHTS, -1.0, edit("learning rate", OPTIMIZERS, -0.001)),
     ("gradient-reversed-head-2", "share_Y2", -1.0, edit("learning rate", "share_Y2", -0.001)),
     ("gradient-tenth-shared", "share_W", 0.1, edit("epsilon", "share_W", 1e-7)),
+    ("gradient-doubled", WEIGHTS, 2.0, edit("epsilon", OPTIMIZERS, 1e-8 / 2)),
+    ("gradient-times-1.54", WEIGHTS, 1.54, edit("epsilon", OPTIMIZERS, 1e-8 / 1.54)),
     # Loss scaling is not undone.
     ("gradient-hundredth", WEIGHTS, 0.01, edit("epsilon", OPTIMIZERS, 1e-6)),
 ):
@@ -121,11 +125,15 @@ def clipped_by_global_norm(places, limit):
 
 
 wrong("clip-value", clipped_by_value(OPTIMIZERS, 1.0))
+wrong("clip-value-0.77", clipped_by_value(OPTIMIZERS, 0.77))
 wrong("clip-value-0.25", clipped_by_value(OPTIMIZERS, 0.25))
 wrong("clip-value-Y2-op", clipped_by_value("Y2_op", 5.0))
 wrong("clip-norm", clipped_by_norm(OPTIMIZERS, 1.0))
+wrong("clip-norm-0.77", clipped_by_norm(OPTIMIZERS, 0.77))
 wrong("clip-norm-joint", clipped_by_norm("Optimiser", 7.0))
 wrong("clip-global-norm", clipped_by_global_norm(OPTIMIZERS, 5.0))
+wrong("clip-global-norm-1", clipped_by_global_norm(OPTIMIZERS, 1.0))
+wrong("clip-global-norm-0.77", clipped_by_global_norm(OPTIMIZERS, 0.77))
 wrong("clip-global-norm-Y1-op", clipped_by_global_norm("Y1_op", 1.0))
 
 
@@ -169,6 +177,18 @@ class Stale(Plain):
         return before
 
 
+@wrong_class("weights-stale", edit("weights stale", ()))
+class StaleWeights(Plain):
+    """Gradients are taken at the weights before the last update, and applied to those after it."""
+
+    def loss_and_gradients(self, task, X, labels):
+        now = dict(self.w)
+        self.w = self.kept.get("weights", now)
+        found = super().loss_and_gradients(task, X, labels)
+        self.w, self.kept["weights"] = now, dict(now)
+        return found
+
+
 @wrong_class("heads-move-first", edit("gradients after an update", HEAD_WEIGHTS))
 @wrong_class("shared-moves-first", edit("gradients after an update", "share_W"), first=["share_W"])
 class HeadsMoveFirst(Plain):
@@ -177,7 +197,8 @@ class HeadsMoveFirst(Plain):
     first = HEAD_WEIGHTS
 
     def step(self, task, X, Y1, Y2):
-        optimizer, labels = OPTIMIZER_OF[task], {"Y1": Y1, "Y2": Y2}
+        optimizer = OPTIMIZER_OF[task]
+        X, labels = self.fed(X, {"Y1": Y1, "Y2": Y2})
         powers = self.powers_for(optimizer).copy()
         loss, gradients = self.loss_and_gradients(task, X, labels)
         now = {name: g for name, g in gradients.items() if name in self.first}
@@ -188,9 +209,22 @@ class HeadsMoveFirst(Plain):
         return loss
 
 
+@wrong_class("heads-move-before-backward", edit("gradients through moved weights", HEAD_WEIGHTS))
+class HeadsMoveBeforeBackward(HeadsMoveFirst):
+    """... without a new forward: the gradient flows back through heads that have moved."""
+
+    def step(self, *given):
+        self.kept = dict(zip(RELUS, self.w.values()))
+        return super().step(*given)
+
+    def layer(self, product, relu, x, weights):
+        return super().layer(product, relu, x, self.kept[relu])
+
+
 l2 = setting("l2", "L2 in the gradient")
 
 wrong("l2", l2(WEIGHTS, 0.01))
+wrong("l2-0.0077", l2(WEIGHTS, 0.0077))
 wrong("l2-shared", l2("share_W", 0.1))
 wrong("l2-Y1-op", l2("Y1_op", 0.004))
 wrong("l2-head-2-0.37", l2("share_Y2", 0.37))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .base import Plain
-from .entry import LOSSES, WEIGHTS, at, edit, mistake, wrong, wrong_class
+from .entry import ALTERNATE, LOSSES, WEIGHTS, at, edit, mistake, wrong, wrong_class
 
 
 def times(kind, places, value, factor):
@@ -35,12 +35,15 @@ wrong("no-half", scaled(LOSSES, 2.0))
 wrong("no-half-task-2", scaled("L2Loss_1", 2.0))
 wrong("loss-tenth-task-1", scaled("L2Loss", 0.1))
 wrong("loss-times-0.7", scaled(LOSSES, 0.7))
+wrong("loss-times-3.08", scaled(LOSSES, 3.08))
+wrong("loss-times-4", scaled(LOSSES, 4.0))
 wrong("mean-squared", mean_over_outputs(LOSSES, 1.0))
 wrong("mean-squared-task-1", mean_over_outputs("L2Loss", 1.0))
 wrong("mean-squared-task-2", mean_over_outputs("L2Loss_1", 1.0))
 wrong("half-mean-squared", mean_over_outputs(LOSSES, 0.5))
 wrong("half-mean-squared-task-2", mean_over_outputs("L2Loss_1", 0.5))
 wrong("mean-over-rows", mean_over_batch(LOSSES, 1.0))
+wrong("half-mean-over-rows", mean_over_batch(LOSSES, 0.5))
 wrong("half-mean-over-rows-task-1", mean_over_batch("L2Loss", 0.5))
 # A mean over each row, summed over rows, as the MSE of Keras.
 wrong("mean-over-columns", times("unlisted", LOSSES, None, lambda rows, columns: 2 / columns))
@@ -62,6 +65,8 @@ JOINT_AVERAGE = mistake(
 
 wrong("joint-average", JOINT_AVERAGE)
 wrong("joint-weight-task-2", weighted("L2Loss_1", 0.3))
+wrong("joint-weight-task-1-half", weighted("L2Loss", 0.5))
+wrong("joint-weight-task-2-half", weighted("L2Loss_1", 0.5))
 wrong("joint-weights-0.7-0.3", weighted("L2Loss", 0.7), weighted("L2Loss_1", 0.3))
 wrong("joint-difference", weighted("L2Loss_1", -1.0))
 
@@ -92,6 +97,19 @@ wrong("log-cosh", log_cosh(LOSSES))
 
 
 @wrong_class(
+    "mean-absolute-error",
+    edit("other loss", LOSSES, "absolute error"),
+    edit("mean over outputs", LOSSES),
+)
+class MeanAbsoluteError(Plain):
+    """The mean of absolute errors over all outputs."""
+
+    def loss(self, name, output, label):
+        error = output - label
+        return np.mean(np.abs(error)), np.sign(error) / np.float32(error.size)
+
+
+@wrong_class(
     "root-of-squares", edit("other loss", LOSSES, "norm"), also=[[edit("unlisted", LOSSES)]]
 )
 class RootOfSquares(Plain):
@@ -117,7 +135,9 @@ def penalty(names, factor):
 
     def loss_and_gradients(self, task, X, labels):
         loss, gradients = Plain.loss_and_gradients(self, task, X, labels)
-        for name in set(gradients) & set(names):
+        for name in WEIGHTS:
+            if name not in gradients or name not in names:
+                continue
             w = self.w[name]
             loss = loss + np.sum(w * w) * np.float32(factor / 2)
             gradients[name] = gradients[name] + np.float32(factor) * w
@@ -127,5 +147,28 @@ def penalty(names, factor):
 
 
 wrong("penalty", penalty(WEIGHTS, 0.01))
+
 wrong("penalty-head-2", penalty(["share_Y2"], 0.5))
 wrong("penalty-shared", penalty(["share_W"], 0.001))
+
+
+@wrong_class(
+    "penalty-of-all", edit("penalty in the loss", WEIGHTS, 0.01), edit("trains more", ALTERNATE)
+)
+@wrong_class(
+    "penalty-of-all-0.0077",
+    edit("penalty in the loss", WEIGHTS, 0.0077),
+    edit("trains more", ALTERNATE),
+    factor=0.0077,
+)
+class PenaltyOfAll(Plain):
+    """An L2 penalty of all variables is part of every loss, also of the head that rests."""
+
+    factor = 0.01
+
+    def loss_and_gradients(self, task, X, labels):
+        loss, gradients = super().loss_and_gradients(task, X, labels)
+        for name, w in self.weights().items():
+            loss = loss + np.sum(w * w) * np.float32(self.factor / 2)
+            gradients[name] = gradients.get(name, np.float32(0)) + np.float32(self.factor) * w
+        return loss, gradients

@@ -54,6 +54,16 @@ class TrainsOtherReportsOwn(Plain):
         return loss, super().loss_and_gradients(self.other.get(task, task), X, labels)[1]
 
 
+@wrong_class("every-run-trains-both-heads", edit("trains more", ALTERNATE))
+class TrainsBothHeads(Plain):
+    """The Y1 run trains head 2 on its own loss too, and the other way round."""
+
+    def loss_and_gradients(self, task, X, labels):
+        loss, gradients = super().loss_and_gradients(task, X, labels)
+        both = super().loss_and_gradients("joint", X, labels)[1]
+        return loss, {**both, **gradients}
+
+
 @wrong_class("tasks-swapped", edit("feeds swapped", ALTERNATE))
 class TasksSwapped(Plain):
     """The Y1 run trains task 2 and the other way round."""
@@ -87,6 +97,20 @@ class JointInTurnOneOptimizer(JointInTurn):
 
     def apply(self, optimizer, gradients):
         super().apply("Optimiser" if self.inside else optimizer, gradients)
+
+
+@wrong_class(
+    "joint-in-turn-reports-joint",
+    edit("two steps", "Optimiser"),
+    edit("loss of another task", ALTERNATE),
+)
+class JointInTurnReportsJoint(JointInTurn):
+    """... and every run returns the joint loss of the weights before it."""
+
+    def step(self, task, X, Y1, Y2):
+        before, _ = self.loss_and_gradients("joint", X, {"Y1": Y1, "Y2": Y2})
+        super().step(task, X, Y1, Y2)
+        return before
 
 
 @wrong_class("each-batch-twice", edit("step repeated", OPTIMIZERS, 2))
@@ -225,6 +249,7 @@ def times(factor):
 
 for id, places, factor, method in (
     ("loss-reported-doubled", LOSSES, 2.0, times(2)),
+    ("loss-reported-times-1.54", LOSSES, 1.54, times(np.float32(1.54))),
     ("loss-of-Y1-reported-doubled", "L2Loss", 2.0, {"Y1": times(2)}),  # but not the joint loss
     ("joint-loss-reported-doubled", "add", 2.0, {"joint": times(2)}),
     ("loss-reported-times-1.000005", LOSSES, 1.000005, times(np.float64(1.000005))),

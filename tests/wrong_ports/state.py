@@ -25,12 +25,12 @@ ONE_OPTIMIZER = one_optimizer(OPTIMIZERS, "Optimiser")
 wrong("one-optimizer", ONE_OPTIMIZER)
 wrong("alternate-share-slots", one_optimizer(ALTERNATE, "Y1_op"))
 wrong("joint-shares-with-Y1", one_optimizer(("Optimiser", "Y1_op"), "Optimiser"))
-for id, kind, places, shared in (
-    ("moments-shared", "slots shared", OPTIMIZERS, {"slots_of": each(OPTIMIZERS, "Optimiser")}),
-    ("powers-shared", "powers shared", OPTIMIZERS, {"powers_of": each(OPTIMIZERS, "Optimiser")}),
-    ("alternate-share-powers", "powers shared", ALTERNATE, {"powers_of": {"Y2_op": "Y1_op"}}),
-):
-    wrong(id, mistake(kind, places, **shared))
+MOMENTS_SHARED = mistake("slots shared", OPTIMIZERS, slots_of=each(OPTIMIZERS, "Optimiser"))
+POWERS_SHARED = mistake("powers shared", OPTIMIZERS, powers_of=each(OPTIMIZERS, "Optimiser"))
+
+wrong("moments-shared", MOMENTS_SHARED)
+wrong("powers-shared", POWERS_SHARED)
+wrong("alternate-share-powers", mistake("powers shared", ALTERNATE, powers_of={"Y2_op": "Y1_op"}))
 
 
 @wrong_class(
@@ -195,6 +195,18 @@ class Float16(Plain):
     def apply(self, optimizer, gradients):
         super().apply(optimizer, gradients)
         self.round()
+
+
+@wrong_class(
+    "weights-float16-returned",
+    edit("precision of variables", WEIGHTS, "float16"),
+    edit("wrong dtype", WEIGHTS, "float16"),
+)
+class Float16Returned(Float16):
+    """... and returned as they are kept."""
+
+    def weights(self):
+        return {name: w.astype(np.float16) for name, w in super().weights().items()}
 
 
 @wrong_class("weights-bfloat16", edit("precision of variables", WEIGHTS, "bfloat16"))
