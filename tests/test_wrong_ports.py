@@ -113,8 +113,7 @@ def test_the_collection_is_large_and_covers_every_kind():
     assert set(ids.values()) == {1} and set(ids) >= SAMPLE
     assert len(WRONG) >= 150 and len(CORRECT) >= 20
     kinds = {e.kind for entry in WRONG for answer in entry.answers for e in answer}
-    # The article clips nothing; the other one is in `test_deviations.py`.
-    assert kinds == set(KINDS) - {"clipping missing", "gradients through moved weights"}
+    assert kinds == set(KINDS) - {"clipping missing"}  # the article clips nothing
     several = [entry for entry in WRONG if min(map(len, entry.answers)) > 1]
     assert len(several) >= 25
     assert sum(entry.framework != "numpy" for entry in WRONG) >= 30
