@@ -138,7 +138,7 @@ def rounded_to_tf32(x):
     return (bits & np.uint32(0xFFFFE000)).view(np.float32)
 
 
-def cut_off_to(bits):
+def cut_off(bits):
     """Return a function that cuts off the last bits, in place of rounding them."""
     mask = np.uint32(0xFFFFFFFF << bits & 0xFFFFFFFF)
     return lambda x: (np.ascontiguousarray(x, np.float32).view(np.uint32) & mask).view(np.float32)
@@ -155,7 +155,7 @@ def precision(places, name, rounding):
 
 wrong("products-tf32", precision(PRODUCTS, "tf32", rounded_to_tf32))
 wrong("products-bfloat16", precision(PRODUCTS, "bfloat16", rounded_to_bfloat16))
-wrong("products-tf32-cut-off", precision(PRODUCTS, "tf32", cut_off_to(13)))
-wrong("products-bfloat16-cut-off", precision(PRODUCTS, "bfloat16", cut_off_to(16)))
+wrong("products-tf32-cut-off", precision(PRODUCTS, "tf32, cut off", cut_off(13)))
+wrong("products-bfloat16-cut-off", precision(PRODUCTS, "bfloat16, cut off", cut_off(16)))
 wrong("product-bfloat16-head-1", precision("MatMul_1", "bfloat16", rounded_to_bfloat16))
 wrong("product-float16-shared", precision("MatMul", "float16", rounded_to_float16))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .base import Plain
-from .entry import ALTERNATE, LOSSES, WEIGHTS, at, edit, mistake, wrong, wrong_class
+from .entry import LOSSES, OPTIMIZERS, WEIGHTS, at, edit, mistake, wrong, wrong_class
 
 
 def times(kind, places, value, factor):
@@ -147,18 +147,17 @@ def penalty(names, factor):
 
 
 wrong("penalty", penalty(WEIGHTS, 0.01))
-
 wrong("penalty-head-2", penalty(["share_Y2"], 0.5))
 wrong("penalty-shared", penalty(["share_W"], 0.001))
 
 
 @wrong_class(
-    "penalty-of-all", edit("penalty in the loss", WEIGHTS, 0.01), edit("trains more", ALTERNATE)
+    "penalty-of-all", edit("penalty in the loss", WEIGHTS, 0.01), edit("trains more", OPTIMIZERS)
 )
 @wrong_class(
     "penalty-of-all-0.0077",
     edit("penalty in the loss", WEIGHTS, 0.0077),
-    edit("trains more", ALTERNATE),
+    edit("trains more", OPTIMIZERS),
     factor=0.0077,
 )
 class PenaltyOfAll(Plain):

@@ -189,7 +189,7 @@ def absolute_second_moment(self, optimizer, name, g):
     return alpha * m / (np.sqrt(v) + np.float32(1e-8))
 
 
-@method("rule", "other optimizer", "adam with |g|, without the root")
+@method("rule", "other optimizer", "adam with |g|, no root")
 def magnitudes_without_root(self, optimizer, name, g):
     """v averages |g| and is not under a root."""
     m, v, alpha = moments(self, optimizer, name, g, size=np.abs)
