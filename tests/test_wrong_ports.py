@@ -10,6 +10,7 @@ from wrong_ports import CORRECT, KINDS, WRONG, edit, named_rightly, names
 from wrong_ports.base import Plain
 
 from tf1_mtl.baseline import check, check_case, golden_names
+from tf1_mtl.baseline.stages import STAGES
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -59,6 +60,7 @@ def test_wrong_ports_fail_and_are_named(entry):
     with np.errstate(all="ignore"):
         report = check(port, SHORT)
     assert not report.passed, entry.id
+    assert report.dtypes or report.first.stage in STAGES, report
     if entry.id in NOT_NAMED:  # a wrong name would be worse than none
         assert not report.diagnosis.edits, report
     elif report.diagnosis or report.dtypes:
