@@ -112,7 +112,7 @@ def test_ports_of_scripts(recorded, entry):
         pytest.skip(f"no {entry.framework}: pip install 'tf1-mtl[ports]'")
     of_loss, of_weights = distance(entry.load(), str(recorded / (entry.script + ".npz")))
     right = of_loss < 1e-5 and of_weights < 1e-3
-    assert right == (not entry.cause), (of_loss, of_weights)
+    assert right == entry.conforms, (of_loss, of_weights)
 
 
 @all_scripts

@@ -30,46 +30,43 @@ TWO_IMAGES = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
     *("truth", "scripts-1.15.5", "two_images.npz"),
 )
-_MEAN_AND_EPSILON = ("mean-over-outputs", "epsilon")
+
+
+def _both(
+    framework: str,
+    module: str,
+    diagnosis: Tuple[str, ...],
+    knob: str,
+    function: str = "",
+    recording: str = "",
+) -> Tuple[PortFile, PortFile]:
+    """Return the ports with the defaults of a framework, and conformant."""
+    return (
+        PortFile(framework, "defaults", module, "Default" + function, diagnosis, "", recording),
+        PortFile(framework, "conformant", module, "Conformant" + function, (), knob, recording),
+    )
+
 
 PORTS = (
-    PortFile("NumPy", "defaults", "numpy_port", "Default", ("weights-float64",)),
-    PortFile("NumPy", "conformant", "numpy_port", "Conformant", (), "weights kept as `np.float32`"),
-    PortFile("TensorFlow 2, eager", "defaults", "tensorflow2", "Default", ("epsilon",)),
-    PortFile(
-        "TensorFlow 2, eager", "conformant", "tensorflow2", "Conformant", (), "`Adam(epsilon=1e-8)`"
-    ),
-    PortFile(
+    *_both("NumPy", "numpy_port", ("weights-float64",), "weights kept as `np.float32`"),
+    *_both("TensorFlow 2, eager", "tensorflow2", ("epsilon",), "`Adam(epsilon=1e-8)`"),
+    *_both(
         "TensorFlow 2, `tf.function`",
-        "defaults",
         "tensorflow2",
-        "DefaultFunction",
         ("epsilon",),
-    ),
-    PortFile(
-        "TensorFlow 2, `tf.function`",
-        "conformant",
-        "tensorflow2",
-        "ConformantFunction",
-        (),
         "`Adam(epsilon=1e-8)`",
+        function="Function",
     ),
-    PortFile("Keras 3, two heads", "defaults", "keras3", "Default", _MEAN_AND_EPSILON),
-    PortFile(
+    *_both(
         "Keras 3, two heads",
-        "conformant",
         "keras3",
-        "Conformant",
-        (),
+        ("mean-over-outputs", "epsilon"),
         'a loss function of sum of squares / 2 for `"mse"`, `Adam(epsilon=1e-8)`',
     ),
-    PortFile("PyTorch", "defaults", "pytorch", "Default", ("epsilon-place",)),
-    PortFile(
+    *_both(
         "PyTorch",
-        "conformant",
         "pytorch",
-        "Conformant",
-        (),
+        ("epsilon-place",),
         "`eps = 1e-8 / sqrt(1 - beta2 ** t)`, set before step t",
     ),
     PortFile("JAX, optax", "defaults", "jax_port", "Default", ("epsilon-place",)),
@@ -81,20 +78,10 @@ PORTS = (
         (),
         "epsilon added to the uncorrected square root",
     ),
-    PortFile(
+    *_both(
         "Keras 3, two images (lesson 11)",
-        "defaults",
         "keras3_two_images",
-        "Default",
         ("loss-weight-in-the-sum", "epsilon"),
-        recording=TWO_IMAGES,
-    ),
-    PortFile(
-        "Keras 3, two images (lesson 11)",
-        "conformant",
-        "keras3_two_images",
-        "Conformant",
-        (),
         "`loss_weights=(1, 1, 0.5)`, `Adam(epsilon=1e-8)`",
         recording=TWO_IMAGES,
     ),

@@ -79,6 +79,8 @@ class NotClipped(Conformant):
 
 
 class SmoothDecay(Conformant):
+    """The rate decays in every step, not every five."""
+
     def rate(self):
         return 0.1 * 0.8 ** (self.steps / 5)
 
@@ -93,16 +95,22 @@ class BiasesDecayToo(Conformant):
 
 
 class Dampened(Conformant):
+    """Momentum averages gradients: 0.9 m + 0.1 g."""
+
     def moment(self, before, g):
         return np.float32(0.9) * before + np.float32(0.1) * g.astype(np.float32)
 
 
 class ReportsEntropy(Conformant):
+    """The loss that is returned lacks the weight decay."""
+
     def reported(self, entropy, decay):
         return entropy
 
 
 class TwoMistakes(Conformant):
+    """The second layer has no bias gradient, and momentum is 0.95."""
+
     momentum = 0.95
 
     def entropy(self, X, labels):

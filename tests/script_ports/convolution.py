@@ -53,16 +53,18 @@ class TorchAdam(Conformant):
 
 
 class DefaultRate(Conformant):
+    """The rate is 0.001 in place of 0.05."""
+
     def build(self):
         return {"train": Adam()}
 
 
 class FrozenFirst(Conformant):
-    def backward(self, loss):
-        super().backward(loss)
-        self.w["filter_1"].grad = None
+    frozen = "filter_1"
 
 
 class SummedLoss(Conformant):
+    """The loss is a sum over the batch, not a mean."""
+
     def loss(self, task, feeds):
         return super().loss(task, feeds) * len(feeds["images"])

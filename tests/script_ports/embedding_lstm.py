@@ -29,6 +29,8 @@ class Conformant(Network):
 
 
 class TorchAdagrad(Conformant):
+    """Sums start at 0 and not at 0.1."""
+
     def build(self):
         return {"train": OfPyTorch(torch.optim.Adagrad, lr=0.3)}
 
@@ -42,21 +44,25 @@ class GatesInOtherOrder(Conformant):
 
 
 class SummedLoss(Conformant):
+    """The loss is a sum over all words, not a mean."""
+
     def loss(self, task, feeds):
         return super().loss(task, feeds) * feeds["tags"].numel()
 
 
 class FrozenEmbedding(Conformant):
-    def backward(self, loss):
-        super().backward(loss)
-        self.w["embedding"].grad = None
+    frozen = "embedding"
 
 
 class LazyRate(Conformant):
+    """The rate is 0.1 in place of 0.3."""
+
     def build(self):
         return {"train": Adagrad(0.1)}
 
 
 class Accumulated(Conformant):
+    """Gradients are never zeroed."""
+
     def backward(self, loss):
         loss.backward()

@@ -96,6 +96,8 @@ class OfPyTorch:
 class Network:
     """A port of a recording: trainable tensors by TensorFlow's names, autograd."""
 
+    frozen = ""  #: a variable that a port does not train
+
     def __init__(self, weights):
         torch.set_num_threads(1)
         self.w = {name: torch.tensor(w, requires_grad=True) for name, w in weights.items()}
@@ -112,6 +114,8 @@ class Network:
         for w in self.w.values():
             w.grad = None
         loss.backward()
+        if self.frozen:
+            self.w[self.frozen].grad = None
 
     def weights(self):
         """Return the arrays by name."""

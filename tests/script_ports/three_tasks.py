@@ -59,20 +59,22 @@ class NotCentered(Conformant):
 
 
 class TorchRMSprop(Conformant):
+    """Mean squares start at 0, and epsilon is not in the root."""
+
     def build(self):
         options = {"lr": 0.01, "alpha": 0.9, "eps": 1e-10, "momentum": 0.5, "centered": True}
         return {**super().build(), "train_class": OfPyTorch(torch.optim.RMSprop, **options)}
 
 
 class DefaultEpsilon(Conformant):
+    """The epsilon of `train_value` is 1e-8 in place of 1e-4."""
+
     def build(self):
         return {**super().build(), "train_value": Adam(0.01, 0.8, 0.99)}
 
 
 class FrozenBias(Conformant):
-    def backward(self, loss):
-        super().backward(loss)
-        self.w["label_b"].grad = None
+    frozen = "label_b"
 
 
 class SummedClasses(Conformant):
@@ -86,5 +88,7 @@ class DetachedLabels(Conformant):
 
 
 class TwoMistakes(ReluShared):
+    """... and the betas of `train_value` are 0.9 and 0.999."""
+
     def build(self):
         return {**super().build(), "train_value": Adam(0.01, epsilon=1e-4)}

@@ -1,8 +1,8 @@
 """Implements the model of the article and its three Adam optimizers in NumPy, to be made wrong.
 
 `Plain` itself conforms. `changed_port` returns a subclass with other attributes: a setting, or a
-function in place of a method. A setting holds everywhere, or by place:
-`epsilon={"Y2_op": 1e-7}`, `rate={"share_W": 0.01}`, `l2={"Optimiser/share_Y1": 0.1}`.
+function in place of a method. Both hold everywhere, or by place: `epsilon={"Y2_op": 1e-7}`,
+`rate={"share_W": 0.01}`, `l2={"Optimiser/share_Y1": 0.1}`, `rule={"Y1_op": amsgrad}`.
 
 Places have the names of the graph of the article on TensorFlow 1.15.5.
 """
@@ -39,9 +39,8 @@ class Plain:
     gradient_factor = 1.0  # of a gradient before the optimizer sees it
     l2 = 0.0  # times the weight, added to its gradient
     decay = 0.0  # times the rate and the weight, subtracted (AdamW)
-    loss_weight = (
-        1.0  # of the loss of a task: {"L2Loss": 0.5}, in one run only {"joint/L2Loss": 0.5}
-    )
+    # of the loss of a task: {"L2Loss": 0.5}, in one run only {"joint/L2Loss": 0.5}
+    loss_weight = 1.0
     frozen = ()  # variables, or "Y1_op/share_W" for a variable in one optimizer
     activations: ClassVar[Dict[str, Any]] = {}  # {"Relu_1": (function, slope)}
     biases: ClassVar[Dict[str, Any]] = {}  # {"Relu_1": initial value of a bias that is trained}
@@ -54,6 +53,7 @@ class Plain:
         for layer, initial in self.biases.items():
             self.w["bias of " + layer] = np.full((1, columns[layer]), initial, np.float32)
         self.done = 0
+        self.kept = {}  # what a wrong port carries from step to step
         self.forget()
 
     def forget(self):
@@ -71,11 +71,15 @@ class Plain:
         gradients = self.changed(OPTIMIZERS[task], gradients)
         self.apply(OPTIMIZERS[task], gradients)
         self.done += 1
-        return self.reported(loss)
+        return self.reported(task, loss)
 
     def fed(self, X, labels):
         """Return what is fed."""
-        return X, labels
+        return self.feed("X", X), {name: self.feed(name, label) for name, label in labels.items()}
+
+    def feed(self, name, x):
+        """Return what is fed to one placeholder."""
+        return x
 
     def trained_heads(self, task):
         """Return the tasks whose losses a run sums."""
@@ -136,7 +140,7 @@ class Plain:
         """Return the gradients as an optimizer gets them."""
         return gradients
 
-    def reported(self, loss):
+    def reported(self, task, loss):
         """Return the loss as the port returns it."""
         return loss
 
@@ -204,5 +208,18 @@ class Plain:
 
 def changed_port(base=Plain, **changes):
     """Return a port class that differs from the base in these attributes."""
-    assert all(hasattr(Plain, name) for name in changes), changes
+    assert all(hasattr(base, name) for name in changes), changes
+    for name, change in changes.items():
+        if callable(getattr(base, name)) and isinstance(change, dict):
+            changes[name] = by_place(getattr(base, name), change)
     return type("Changed", (base,), changes)
+
+
+def by_place(right, others):
+    """Return a method that is another one where a place among its arguments has one."""
+
+    def method(self, *given):
+        places = [x for x in given if isinstance(x, str) and x in others]
+        return (others[places[0]] if places else right)(self, *given)
+
+    return method

@@ -2,14 +2,25 @@
 
 import numpy as np
 
-from .base import HEADS, Plain
+from .base import HEADS, RELU, Plain
 from .base import OPTIMIZERS as OPTIMIZER_OF
-from .entry import RELUS, right
+from .entry import RELUS, each, right, right_class
+
+right("plain")
 
 
 def loss_of(value):
     """Return a `loss` whose value is another formula of half the sum of squares."""
     return lambda self, name, output, label: (value(output - label), output - label)
+
+
+right("einsum-loss", loss=loss_of(lambda e: np.einsum("ij,ij->", e, e) / 2))
+right("dot-loss", loss=loss_of(lambda e: np.vdot(e, e) / 2))
+right("trace-loss", loss=loss_of(lambda e: np.trace(e @ e.T) / 2))
+right("halves-inside", loss=loss_of(lambda e: np.sum(np.float32(0.5) * e**2)))
+right("rows-first", loss=loss_of(lambda e: np.sum(np.sum(e * e, axis=1) / 2)))
+right("double-loss", loss=loss_of(lambda e: np.sum(np.square(e.astype(float))) / 2))
+right("python-float", reported=lambda self, task, loss: float(loss))
 
 
 def mean_times_size(self, name, output, label):
@@ -32,6 +43,11 @@ def label_first(self, name, output, label):
     return np.sum(np.square(error)) / 2, -error
 
 
+right("label-first", loss=label_first)
+right("squared-norm", loss=squared_norm)
+right("mean-times-size", loss=mean_times_size)
+
+
 def double_products(self, name, a, b):
     return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.float32)
 
@@ -43,6 +59,11 @@ def einsum_products(self, name, a, b):
 def sums_in_blocks(self, name, a, b):
     """Add the products of blocks of the inner dimension, as a tiled kernel does."""
     return sum(a[:, k : k + 3] @ b[k : k + 3] for k in range(0, a.shape[1], 3))
+
+
+right("double-products", product=double_products)
+right("einsum-products", product=einsum_products)
+right("sums-in-blocks", product=sums_in_blocks)
 
 
 def textbook(self, optimizer, name, g):
@@ -77,22 +98,20 @@ def python_numbers(self, optimizer, name, g):
     return (alpha * slots["m"] / (np.sqrt(slots["v"]) + 1e-8)).astype(np.float32)
 
 
-def rectified_by_mask(z):
-    return z * (z > 0)
+right("textbook-adam", rule=textbook)
+right("rate-last", rule=rate_last)
+right("python-numbers", rule=python_numbers)
 
 
-def rectified_by_where(z):
-    return np.where(z > 0, z, np.float32(0))
+for id, relu in (
+    ("mask", lambda z: z * (z > 0)),
+    ("where", lambda z: np.where(z > 0, z, np.float32(0))),
+    ("absolute", lambda z: (z + np.abs(z)) / 2),
+):
+    right(id, activations=each(RELUS, (relu, RELU[1])))
 
 
-def rectified_by_absolute(z):
-    return (z + np.abs(z)) / 2
-
-
-def rectifier(function):
-    return dict.fromkeys(RELUS, (function, lambda z: (z > 0).astype(z.dtype)))
-
-
+@right_class("fortran-order")
 class FortranOrder(Plain):
     """Weights are stored column by column."""
 
@@ -104,6 +123,7 @@ class FortranOrder(Plain):
         self.w = {name: np.asfortranarray(w) for name, w in self.w.items()}
 
 
+@right_class("stored-transposed")
 class StoredTransposed(Plain):
     """Weights are stored [outputs, inputs], contiguous, and returned as views."""
 
@@ -122,17 +142,19 @@ class StoredTransposed(Plain):
         return {name: w.T for name, w in self.stored.items()}
 
 
+@right_class("double-inside")
 class DoubleInside(Plain):
     """A step is computed in float64, from weights that are kept in float32."""
 
-    def fed(self, X, labels):
-        return X.astype(float), {name: label.astype(float) for name, label in labels.items()}
+    def feed(self, name, x):
+        return x.astype(float)
 
     def apply(self, optimizer, gradients):
         super().apply(optimizer, gradients)
         self.w = {name: w.astype(np.float32) for name, w in self.w.items()}
 
 
+@right_class("micro-batches")
 class MicroBatches(Plain):
     """A batch is split into rows and the gradients are added before one update."""
 
@@ -146,6 +168,7 @@ class MicroBatches(Plain):
         return loss, total
 
 
+@right_class("two-backwards")
 class TwoBackwards(Plain):
     """The joint gradient is the sum of the gradients of both tasks."""
 
@@ -159,6 +182,7 @@ class TwoBackwards(Plain):
         return loss, total
 
 
+@right_class("one-product")
 class OneProductForBothHeads(Plain):
     """The heads of a joint run are one matrix, split after the product."""
 
@@ -178,6 +202,7 @@ class OneProductForBothHeads(Plain):
         return np.sum(error * error) / 2, gradients
 
 
+@right_class("in-place")
 class InPlace(Plain):
     """Adam writes into arrays of its own."""
 
@@ -199,6 +224,7 @@ class InPlace(Plain):
         powers *= [self.of("beta1", optimizer), self.of("beta2", optimizer)]
 
 
+@right_class("flat-vector")
 class FlatVector(Plain):
     """All variables of an optimizer are one vector to it."""
 
@@ -212,6 +238,7 @@ class FlatVector(Plain):
         super().apply(optimizer, {})
 
 
+@right_class("slots-for-all")
 class SlotsMadeForAll(Plain):
     """Every optimizer has slots for all weights and is given only the gradients that exist."""
 
@@ -220,48 +247,3 @@ class SlotsMadeForAll(Plain):
         for optimizer in OPTIMIZER_OF.values():
             for name, w in self.w.items():
                 self.slots_for(optimizer, name).update(m=np.zeros_like(w), v=np.zeros_like(w))
-
-
-ENTRIES = (
-    right("plain", "the model as it stands"),
-    right("label-first", "the difference is label - output", loss=label_first),
-    right("squared-norm", "loss = norm(e) ** 2 / 2", loss=squared_norm),
-    right("mean-times-size", "loss = mean(e ** 2) * size / 2", loss=mean_times_size),
-    right("einsum-loss", "loss by einsum", loss=loss_of(lambda e: np.einsum("ij,ij->", e, e) / 2)),
-    right("dot-loss", "loss by a dot product", loss=loss_of(lambda e: np.vdot(e, e) / 2)),
-    right("trace-loss", "loss by a trace", loss=loss_of(lambda e: np.trace(e @ e.T) / 2)),
-    right(
-        "halves-inside",
-        "the half is inside of the sum",
-        loss=loss_of(lambda e: np.sum(np.float32(0.5) * e**2)),
-    ),
-    right(
-        "rows-first",
-        "sums of rows first",
-        loss=loss_of(lambda e: np.sum(np.sum(e * e, axis=1) / 2)),
-    ),
-    right(
-        "double-loss",
-        "the loss is summed and returned in float64",
-        loss=loss_of(lambda e: np.sum(np.square(e.astype(float))) / 2),
-    ),
-    right("python-float", "the loss is a Python float", reported=lambda self, loss: float(loss)),
-    right("textbook-adam", "Adam as its paper writes it, epsilon corrected", rule=textbook),
-    right("rate-last", "Adam multiplies by the rate last", rule=rate_last),
-    right("python-numbers", "hyper-parameters in double", rule=python_numbers),
-    right("mask", "ReLU is z * (z > 0)", activations=rectifier(rectified_by_mask)),
-    right("where", "ReLU is where(z > 0, z, 0)", activations=rectifier(rectified_by_where)),
-    right("absolute", "ReLU is (z + |z|) / 2", activations=rectifier(rectified_by_absolute)),
-    right("fortran-order", "weights column by column", base=FortranOrder),
-    right("stored-transposed", "weights stored as [outputs, inputs]", base=StoredTransposed),
-    right("double-inside", "a step in float64, cast back", base=DoubleInside),
-    right("double-products", "products in float64, cast back", product=double_products),
-    right("einsum-products", "products by einsum", product=einsum_products),
-    right("sums-in-blocks", "products in blocks", product=sums_in_blocks),
-    right("micro-batches", "gradients summed row by row", base=MicroBatches),
-    right("two-backwards", "joint gradient as a sum of two", base=TwoBackwards),
-    right("one-product", "both heads in one product", base=OneProductForBothHeads),
-    right("in-place", "Adam in place", base=InPlace),
-    right("flat-vector", "one flat vector an optimizer", base=FlatVector),
-    right("slots-for-all", "slots for every weight in every optimizer", base=SlotsMadeForAll),
-)

@@ -1,9 +1,11 @@
-"""An entry of the collection: a port, what is wrong with it, and what a diagnosis should name."""
+"""Enters ports in the collection: what is wrong with each, and what a diagnosis should name."""
 
+import functools
 import importlib
+import itertools
 import math
 import re
-from typing import Any, Callable, Dict, FrozenSet, Iterable, NamedTuple, Sequence, Tuple
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, NamedTuple, Sequence, Tuple
 
 from .base import Plain, changed_port
 
@@ -42,6 +44,7 @@ KINDS = {
     "clipped by global norm": "limit",
     "gradients accumulate": "",
     "gradients stale": "",
+    "weights stale": "",
     "gradients after an update": "",
     "gradients through moved weights": "",
     "L2 in the gradient": "factor",
@@ -118,6 +121,7 @@ LOSSES = ("L2Loss", "L2Loss_1")
 WEIGHTS = ("share_W", "share_Y1", "share_Y2")
 HEAD_WEIGHTS = WEIGHTS[1:]
 OPTIMIZERS = ("Optimiser", "Y1_op", "Y2_op")
+ALTERNATE = OPTIMIZERS[1:]
 TRAINED = {"Optimiser": WEIGHTS, "Y1_op": WEIGHTS[:2], "Y2_op": WEIGHTS[::2]}
 
 
@@ -132,14 +136,22 @@ class Edit(NamedTuple):
     value: Any = None  #: None: not compared
 
 
+Answer = FrozenSet[Edit]
+
+
+class Mistake(NamedTuple):
+    """What a port does wrong."""
+
+    answers: Tuple[Answer, ...]  #: what a right diagnosis names: one of these sets of edits
+    changes: Dict[str, Any]  #: the attributes of `Plain` that make it
+
+
 class Entry(NamedTuple):
     """One port and what a check should say."""
 
     id: str
-    cause: str  #: in plain words
     load: Callable[[], Any]  #: returns the port, imports its framework
-    #: What a right diagnosis names: one of these sets of edits. Empty for a port that conforms.
-    answers: Tuple[FrozenSet[Edit], ...]
+    answers: Tuple[Answer, ...]  #: as those of a mistake; empty for a port that conforms
     framework: str = "numpy"  #: or the module of this package that holds it
 
     @property
@@ -152,6 +164,10 @@ class Entry(NamedTuple):
         return any(edit.kind == "unlisted" for answer in self.answers for edit in answer)
 
 
+#: All that was entered, in the order of the modules.
+ENTRIES: List[Entry] = []
+
+
 def edit(kind: str, places: Any, value: Any = None) -> Edit:
     """Return an edit at one place or several."""
     places = frozenset([places] if isinstance(places, str) else places)
@@ -160,36 +176,109 @@ def edit(kind: str, places: Any, value: Any = None) -> Edit:
     return Edit(kind, places, value)
 
 
-def wrong(
-    id: str, cause: str, *edits: Edit, base: Any = Plain, also: Iterable[Any] = (), **changes: Any
-) -> Entry:
-    """Return an entry for a port that differs from `base` in these attributes.
+def mistake(kind: str, places: Any, value: Any = None, also: Any = (), **changes: Any) -> Mistake:
+    """Return a mistake that an edit names.
+
+    Args:
+      kind, places, value: The edit.
+      also: Other right answers, each a list of edits, which no case distinguishes.
+      changes: Attributes of `Plain`. The places of a dict of several mistakes are put together.
+    """
+    return Mistake(_answers([edit(kind, places, value)], also), changes)
+
+
+def each(places: Any, value: Any) -> Dict[str, Any]:
+    """Return the value for one place or several."""
+    return dict.fromkeys([places] if isinstance(places, str) else places, value)
+
+
+def at(places: Any, change: Any) -> Any:
+    """Return a setting or a method for these places. For all places it needs no dict."""
+    everywhere = FEEDS, PRODUCTS, LOSSES, WEIGHTS, OPTIMIZERS
+    return change if places in everywhere else each(places, change)
+
+
+def method(name: str, kind: str, value: Any = None) -> Callable[..., Any]:
+    """Make of a function a mistake at given places: it replaces the method of this name."""
+
+    def mistake_of(function: Any) -> Callable[[Any], Mistake]:
+        @functools.wraps(function)
+        def at_places(places: Any) -> Mistake:
+            return mistake(kind, places, value, **{name: at(places, function)})
+
+        return at_places
+
+    return mistake_of
+
+
+def setting(name: str, kind: str) -> Callable[[Any, Any], Mistake]:
+    """Return the mistake of a wrong setting, as a function of its places and value."""
+    return lambda places, value: mistake(kind, places, value, **{name: at(places, value)})
+
+
+def wrong(id: str, *mistakes: Any, base: Any = Plain, also: Any = (), **changes: Any) -> None:
+    """Enter a port with mistakes.
 
     Args:
       id: Short and unique.
-      cause: What is wrong, in plain words.
-      edits: What a right diagnosis names, all of it.
+      mistakes: All that is wrong. An edit stands for a mistake of the base.
       base: The class that is changed.
       also: Other right answers, each a list of edits, which no case distinguishes.
-      changes: Attributes of `Plain`. Without any, `base` is taken unchanged.
+      changes: Attributes of the base, beside those of the mistakes.
     """
-    answers = (frozenset(edits), *(frozenset(other) for other in also))
-    return Entry(id, cause, lambda: changed_port(base, **changes), answers)
+    for one in mistakes:
+        if isinstance(one, Mistake):
+            changes = _both(changes, one.changes)
+    load = functools.partial(changed_port, base, **changes)
+    ENTRIES.append(Entry(id, load, _answers(mistakes, also)))
 
 
-def right(id: str, cause: str, base: Any = Plain, **changes: Any) -> Entry:
-    """Return an entry for a port that conforms."""
-    return Entry(id, cause, lambda: changed_port(base, **changes), ())
+def wrong_class(id: str, *edits: Edit, also: Any = (), **changes: Any) -> Callable[[Any], Any]:
+    """Enter the class that follows, changed in these attributes, as a wrong port."""
+
+    def entered(port: Any) -> Any:
+        wrong(id, *edits, base=port, also=also, **changes)
+        return port
+
+    return entered
 
 
-def real(module: str, name: str, cause: str, *edits: Edit, also: Iterable[Any] = ()) -> Entry:
-    """Return an entry for a port written in a framework. Without edits it conforms."""
-    answers = (frozenset(edits), *(frozenset(other) for other in also)) if edits else ()
+def right(id: str, base: Any = Plain, **changes: Any) -> None:
+    """Enter a port that conforms."""
+    ENTRIES.append(Entry(id, functools.partial(changed_port, base, **changes), ()))
+
+
+def right_class(id: str) -> Callable[[Any], Any]:
+    """Enter the class that follows as a port that conforms."""
+
+    def entered(port: Any) -> Any:
+        right(id, port)
+        return port
+
+    return entered
+
+
+def real(module: str, name: str, *mistakes: Any, also: Any = ()) -> None:
+    """Enter a port written in a framework. Without mistakes it conforms."""
 
     def load() -> Any:
         return getattr(importlib.import_module(f".{module}", __package__), name)
 
-    return Entry(f"{module}-{name}", cause, load, answers, module)
+    answers = _answers(mistakes, also) if mistakes else ()
+    ENTRIES.append(Entry(f"{module}-{name}", load, answers, module))
+
+
+def _answers(mistakes: Iterable[Any], also: Iterable[Any]) -> Tuple[Answer, ...]:
+    """Return the answers that are right for mistakes together, and others."""
+    each = [one.answers if isinstance(one, Mistake) else ({one},) for one in mistakes]
+    together = [frozenset().union(*answers) for answers in itertools.product(*each)]
+    return (*together, *map(frozenset, also))
+
+
+def _both(changes: Dict[str, Any], others: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the changes of two mistakes. Two of one attribute are at different places."""
+    twice = set(changes) & set(others)
+    return {**changes, **others, **{name: {**changes[name], **others[name]} for name in twice}}
 
 
 def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:

@@ -2,66 +2,82 @@
 
 import numpy as np
 
-from .base import LINEAR, Plain
-from .entry import HEAD_RELUS, PRODUCTS, RELUS, edit, wrong
+from .base import LINEAR, RELU, Plain
+from .entry import HEAD_RELUS, PRODUCTS, RELUS, at, each, edit, mistake, wrong, wrong_class
 from .feeds import rounded_to_bfloat16, rounded_to_float16
 
-TANH = (np.tanh, lambda z: 1 - np.tanh(z) ** 2)
+
+def activation(kind, value, function, slope):
+    """Return the mistake of another activation, as a function of its places."""
+    return lambda places: mistake(kind, places, value, activations=each(places, (function, slope)))
 
 
-def sigmoid(z):
+linear = activation("activation missing", None, *LINEAR)
+
+wrong("no-relu-shared", linear("Relu"))
+wrong("no-relu-head-1", linear("Relu_1"))
+wrong("no-relu-head-2", linear("Relu_2"))
+wrong("no-relu-heads", linear(HEAD_RELUS))
+wrong("no-relu-at-all", linear(RELUS))
+wrong("no-relu-shared-and-head-1", linear(("Relu", "Relu_1")))
+
+
+def sigmoid_of(z):
     return 1 / (1 + np.exp(-z))
 
 
-SIGMOID = (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z)))
-RELU6 = (lambda z: np.clip(z, 0, 6), lambda z: ((z > 0) & (z < 6)).astype(z.dtype))
-ELU = (
+def other(name, function, slope):
+    return activation("other activation", name, function, slope)
+
+
+tanh = other("tanh", np.tanh, lambda z: 1 - np.tanh(z) ** 2)
+sigmoid = other("sigmoid", sigmoid_of, lambda z: sigmoid_of(z) * (1 - sigmoid_of(z)))
+relu6 = other("relu6", lambda z: np.clip(z, 0, 6), lambda z: ((z > 0) & (z < 6)).astype(z.dtype))
+elu = other(
+    "elu",
     lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))),
     lambda z: np.where(z > 0, np.float32(1), np.exp(np.minimum(z, 0))),
 )
-SOFTPLUS = (lambda z: np.logaddexp(z, np.float32(0)), sigmoid)
-SILU = (lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1 + z * (1 - sigmoid(z))))
-ABSOLUTE = (np.abs, np.sign)
+softplus = other("softplus", lambda z: np.logaddexp(z, np.float32(0)), sigmoid_of)
+silu = other(  # also called swish
+    "silu",
+    lambda z: z * sigmoid_of(z),
+    lambda z: sigmoid_of(z) * (1 + z * (1 - sigmoid_of(z))),
+)
+absolute = other("abs", np.abs, np.sign)
 
 
-def leaky(slope):
+def leaky(places, slope):
     slope = np.float32(slope)
-    return (
+    return other(
+        "leaky relu",
         lambda z: np.where(z > 0, z, slope * z),
         lambda z: np.where(z > 0, np.float32(1), slope),
-    )
+    )(places)
 
 
-def at_zero(slope):
-    """Return the ReLU with another gradient at exactly zero."""
-    return (
-        lambda z: np.maximum(z, 0),
-        lambda z: np.where(z == 0, np.float32(slope), (z > 0).astype(z.dtype)),
-    )
+wrong("tanh-shared", tanh("Relu"))
+wrong("sigmoid-head-2", sigmoid("Relu_2"))
+wrong("sigmoid-heads", sigmoid(HEAD_RELUS))
+wrong("elu-head-1", elu("Relu_1"))
+wrong("elu-shared", elu("Relu"))
+wrong("elu-heads", elu(HEAD_RELUS))
+wrong("elu-everywhere", elu(RELUS))
+wrong("softplus-everywhere", softplus(RELUS))
+wrong("silu-shared", silu("Relu"))
+wrong("relu6-head-1", relu6("Relu_1"))
+wrong("relu6-everywhere", relu6(RELUS))
+wrong("leaky-shared", leaky("Relu", 0.2))
+wrong("leaky-head-2", leaky("Relu_2", 0.01))
+wrong("leaky-everywhere-0.07", leaky(RELUS, 0.07))
+for name, places in (("shared", "Relu"), ("heads", HEAD_RELUS), ("everywhere", RELUS)):
+    for slope in (0.01, 0.0077):
+        wrong(f"leaky-{name}-{slope}", leaky(places, slope))
+wrong("tanh-shared-no-relu-head-1", tanh("Relu"), linear("Relu_1"))
+wrong("absolute-head-2", absolute("Relu_2"), also=[[edit("unlisted", "Relu_2")]])
 
 
-STRAIGHT_THROUGH = (lambda z: np.maximum(z, 0), np.ones_like)
-
-
-def everywhere(activation):
-    return dict.fromkeys(RELUS, activation)
-
-
-def rounded_to_tf32(x):
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
-    bits = bits + np.uint32(0x0FFF) + ((bits >> np.uint32(13)) & np.uint32(1))
-    return (bits & np.uint32(0xFFFFE000)).view(np.float32)
-
-
-def products(rounding, places=PRODUCTS):
-    """Return a `product` that rounds its operands at these places."""
-
-    def product(self, name, a, b):
-        return rounding(a) @ rounding(b) if name in places else a @ b
-
-    return product
-
-
+@wrong_class("softmax-after-head-1", edit("unlisted", "Relu_1"))
 class SoftmaxOnHead1(Plain):
     """Softmax over the outputs of head 1, after its ReLU, as in a classifier."""
 
@@ -79,229 +95,67 @@ class SoftmaxOnHead1(Plain):
         return super().slope(relu, z, from_above)
 
 
-ENTRIES = (
-    wrong(
-        "no-relu-shared",
-        "the shared layer has no ReLU",
-        edit("activation missing", "Relu"),
-        activations={"Relu": LINEAR},
-    ),
-    wrong(
-        "no-relu-head-1",
-        "head 1 has no ReLU",
-        edit("activation missing", "Relu_1"),
-        activations={"Relu_1": LINEAR},
-    ),
-    wrong(
-        "no-relu-head-2",
-        "head 2 has no ReLU",
-        edit("activation missing", "Relu_2"),
-        activations={"Relu_2": LINEAR},
-    ),
-    wrong(
-        "no-relu-heads",
-        "neither head has a ReLU",
-        edit("activation missing", HEAD_RELUS),
-        activations=dict.fromkeys(HEAD_RELUS, LINEAR),
-    ),
-    wrong(
-        "no-relu-at-all",
-        "no layer has a ReLU",
-        edit("activation missing", RELUS),
-        activations=everywhere(LINEAR),
-    ),
-    wrong(
-        "no-relu-shared-and-head-1",
-        "the shared layer and head 1 have no ReLU",
-        edit("activation missing", ("Relu", "Relu_1")),
-        activations={"Relu": LINEAR, "Relu_1": LINEAR},
-    ),
-    wrong(
-        "tanh-shared",
-        "the shared layer has tanh",
-        edit("other activation", "Relu", "tanh"),
-        activations={"Relu": TANH},
-    ),
-    wrong(
-        "sigmoid-head-2",
-        "head 2 has a sigmoid",
-        edit("other activation", "Relu_2", "sigmoid"),
-        activations={"Relu_2": SIGMOID},
-    ),
-    wrong(
-        "sigmoid-heads",
-        "both heads have a sigmoid",
-        edit("other activation", HEAD_RELUS, "sigmoid"),
-        activations=dict.fromkeys(HEAD_RELUS, SIGMOID),
-    ),
-    wrong(
-        "elu-head-1",
-        "head 1 has ELU",
-        edit("other activation", "Relu_1", "elu"),
-        activations={"Relu_1": ELU},
-    ),
-    wrong(
-        "softplus-everywhere",
-        "every layer has softplus",
-        edit("other activation", RELUS, "softplus"),
-        activations=everywhere(SOFTPLUS),
-    ),
-    wrong(
-        "silu-shared",
-        "the shared layer has SiLU (swish)",
-        edit("other activation", "Relu", "silu"),
-        activations={"Relu": SILU},
-    ),
-    wrong(
-        "relu6-head-1",
-        "head 1 has ReLU6",
-        edit("other activation", "Relu_1", "relu6"),
-        activations={"Relu_1": RELU6},
-    ),
-    wrong(
-        "relu6-everywhere",
-        "every layer has ReLU6",
-        edit("other activation", RELUS, "relu6"),
-        activations=everywhere(RELU6),
-    ),
-    wrong(
-        "leaky-shared",
-        "the shared layer has a leaky ReLU of slope 0.2",
-        edit("other activation", "Relu", "leaky relu"),
-        activations={"Relu": leaky(0.2)},
-    ),
-    wrong(
-        "leaky-head-2",
-        "head 2 has a leaky ReLU of slope 0.01",
-        edit("other activation", "Relu_2", "leaky relu"),
-        activations={"Relu_2": leaky(0.01)},
-    ),
-    wrong(
-        "leaky-everywhere-0.07",
-        "every layer has a leaky ReLU of slope 0.07",
-        edit("other activation", RELUS, "leaky relu"),
-        activations=everywhere(leaky(0.07)),
-    ),
-    wrong(
-        "tanh-shared-no-relu-head-1",
-        "the shared layer has tanh, head 1 has no ReLU",
-        edit("other activation", "Relu", "tanh"),
-        edit("activation missing", "Relu_1"),
-        activations={"Relu": TANH, "Relu_1": LINEAR},
-    ),
-    wrong(
-        "absolute-head-2",
-        "head 2 takes the absolute value",
-        edit("other activation", "Relu_2", "abs"),
-        also=[[edit("unlisted", "Relu_2")]],
-        activations={"Relu_2": ABSOLUTE},
-    ),
-    wrong(
-        "softmax-after-head-1",
-        "a softmax follows the ReLU of head 1",
-        edit("unlisted", "Relu_1"),
-        base=SoftmaxOnHead1,
-    ),
-    wrong(
-        "slope-1-at-zero-heads",
-        "the gradient of both head ReLUs at exactly 0 is 1",
-        edit("slope at zero", HEAD_RELUS, 1.0),
-        activations=dict.fromkeys(HEAD_RELUS, at_zero(1)),
-    ),
-    wrong(
-        "slope-1-at-zero-head-2",
-        "the gradient of the ReLU of head 2 at exactly 0 is 1",
-        edit("slope at zero", "Relu_2", 1.0),
-        activations={"Relu_2": at_zero(1)},
-    ),
-    wrong(
-        "slope-half-at-zero",
-        "the gradient of every ReLU at exactly 0 is 0.5 (jnp.maximum)",
-        edit("slope at zero", RELUS, 0.5),
-        activations=everywhere(at_zero(0.5)),
-    ),
-    wrong(
-        "slope-half-at-zero-shared",
-        "the gradient of the shared ReLU at exactly 0 is 0.5",
-        edit("slope at zero", "Relu", 0.5),
-        activations={"Relu": at_zero(0.5)},
-    ),
-    wrong(
-        "straight-through-shared",
-        "the backward pass forgets the ReLU of the shared layer",
-        edit("slope ignored", "Relu"),
-        activations={"Relu": STRAIGHT_THROUGH},
-    ),
-    wrong(
-        "straight-through-head-1",
-        "the backward pass forgets the ReLU of head 1",
-        edit("slope ignored", "Relu_1"),
-        activations={"Relu_1": STRAIGHT_THROUGH},
-    ),
-    wrong(
-        "straight-through-heads",
-        "the backward pass forgets the ReLU of both heads",
-        edit("slope ignored", HEAD_RELUS),
-        activations=dict.fromkeys(HEAD_RELUS, STRAIGHT_THROUGH),
-    ),
-    wrong(
-        "bias-everywhere",
-        "every layer has a bias that starts at 0 and is trained",
-        edit("bias added", RELUS),
-        biases=dict.fromkeys(RELUS, 0.0),
-    ),
-    wrong(
-        "bias-shared",
-        "the shared layer has a bias that starts at 0 and is trained",
-        edit("bias added", "Relu"),
-        biases={"Relu": 0.0},
-    ),
-    wrong(
-        "bias-head-1",
-        "head 1 has a bias that starts at 0 and is trained",
-        edit("bias added", "Relu_1"),
-        biases={"Relu_1": 0.0},
-    ),
-    wrong(
-        "bias-heads",
-        "both heads have a bias that starts at 0 and is trained",
-        edit("bias added", HEAD_RELUS),
-        biases=dict.fromkeys(HEAD_RELUS, 0.0),
-    ),
-    wrong(
-        "bias-tenth-head-2",
-        "head 2 has a bias that starts at 0.1 and is trained",
-        edit("bias added", "Relu_2"),
-        biases={"Relu_2": 0.1},
-    ),
-    wrong(
-        "bias-tenth-everywhere",
-        "every layer has a bias that starts at 0.1 and is trained",
-        edit("bias added", RELUS),
-        biases=dict.fromkeys(RELUS, 0.1),
-    ),
-    wrong(
-        "products-tf32",
-        "every product is multiplied in TF32",
-        edit("precision of products", PRODUCTS, "tf32"),
-        product=products(rounded_to_tf32),
-    ),
-    wrong(
-        "products-bfloat16",
-        "every product is multiplied in bfloat16",
-        edit("precision of products", PRODUCTS, "bfloat16"),
-        product=products(rounded_to_bfloat16),
-    ),
-    wrong(
-        "product-bfloat16-head-1",
-        "the products of head 1 are multiplied in bfloat16",
-        edit("precision of products", "MatMul_1", "bfloat16"),
-        product=products(rounded_to_bfloat16, ("MatMul_1",)),
-    ),
-    wrong(
-        "product-float16-shared",
-        "the products of the shared layer are multiplied in float16",
-        edit("precision of products", "MatMul", "float16"),
-        product=products(rounded_to_float16, ("MatMul",)),
-    ),
-)
+def at_zero(places, slope):
+    """Return the mistake of another gradient at exactly zero."""
+
+    def slope_of(z):
+        return np.where(z == 0, np.float32(slope), (z > 0).astype(z.dtype))
+
+    return activation("slope at zero", slope, RELU[0], slope_of)(places)
+
+
+wrong("slope-1-at-zero", at_zero(RELUS, 1.0))
+wrong("slope-1-at-zero-heads", at_zero(HEAD_RELUS, 1.0))
+wrong("slope-1-at-zero-head-2", at_zero("Relu_2", 1.0))
+wrong("slope-half-at-zero", at_zero(RELUS, 0.5))  # as jnp.maximum
+wrong("slope-half-at-zero-shared", at_zero("Relu", 0.5))
+
+#: The backward pass forgets the ReLU.
+straight_through = activation("slope ignored", None, RELU[0], np.ones_like)
+
+wrong("straight-through-shared", straight_through("Relu"))
+wrong("straight-through-head-1", straight_through("Relu_1"))
+wrong("straight-through-heads", straight_through(HEAD_RELUS))
+wrong("straight-through-everywhere", straight_through(RELUS))
+
+
+def bias(places, initial=0.0):
+    """Return the mistake of a bias that is trained."""
+    return mistake("bias added", places, biases=each(places, initial))
+
+
+wrong("bias-everywhere", bias(RELUS))
+wrong("bias-shared", bias("Relu"))
+wrong("bias-head-1", bias("Relu_1"))
+wrong("bias-heads", bias(HEAD_RELUS))
+wrong("bias-tenth-head-2", bias("Relu_2", 0.1))
+wrong("bias-tenth-everywhere", bias(RELUS, 0.1))
+
+
+def rounded_to_tf32(x):
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    bits = bits + np.uint32(0x0FFF) + ((bits >> np.uint32(13)) & np.uint32(1))
+    return (bits & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def cut_off(bits):
+    """Return a function that cuts off the last bits, in place of rounding them."""
+    mask = np.uint32(0xFFFFFFFF << bits & 0xFFFFFFFF)
+    return lambda x: (np.ascontiguousarray(x, np.float32).view(np.uint32) & mask).view(np.float32)
+
+
+def precision(places, name, rounding):
+    """Return the mistake of products whose operands are rounded."""
+
+    def product(self, place, a, b):
+        return rounding(a) @ rounding(b)
+
+    return mistake("precision of products", places, name, product=at(places, product))
+
+
+wrong("products-tf32", precision(PRODUCTS, "tf32", rounded_to_tf32))
+wrong("products-bfloat16", precision(PRODUCTS, "bfloat16", rounded_to_bfloat16))
+wrong("products-tf32-cut-off", precision(PRODUCTS, "tf32, cut off", cut_off(13)))
+wrong("products-bfloat16-cut-off", precision(PRODUCTS, "bfloat16, cut off", cut_off(16)))
+wrong("product-bfloat16-head-1", precision("MatMul_1", "bfloat16", rounded_to_bfloat16))
+wrong("product-float16-shared", precision("MatMul", "float16", rounded_to_float16))

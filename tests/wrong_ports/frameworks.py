@@ -1,6 +1,9 @@
-"""The ports in frameworks: what is wrong with each. Their modules are imported when one is used."""
+"""Enters the ports in frameworks. Their modules are imported when one is used."""
+
+import functools
 
 from .entry import (
+    ALTERNATE,
     HEAD_RELUS,
     HEAD_WEIGHTS,
     LOSSES,
@@ -11,527 +14,161 @@ from .entry import (
     edit,
     real,
 )
+from .gradients import frozen
+from .losses import JOINT_AVERAGE
 
 AFTER = edit("epsilon place", OPTIMIZERS, "after the correction")
-KERAS_EPSILON = edit("epsilon", OPTIMIZERS, 1e-7)
-MEAN_SQUARED = edit("mean over outputs", LOSSES, 1.0)
-HALF_MEAN_SQUARED = edit("mean over outputs", LOSSES, 0.5)
 BIASES = edit("bias added", RELUS)
-SHARED_SLOTS = edit("slots shared", OPTIMIZERS)
-SHARED_POWERS = edit("powers shared", OPTIMIZERS)
+DECAY = edit("weight decay", WEIGHTS, 0.01)
+HALF_AT_ZERO = edit("slope at zero", RELUS, 0.5)
+KERAS_EPSILON = edit("epsilon", OPTIMIZERS, 1e-7)
+LINEAR_HEADS = edit("activation missing", HEAD_RELUS)
+LOSS_AFTER = edit("loss after the update", OPTIMIZERS)
+MEAN_SQUARED = edit("mean over outputs", LOSSES, 1.0)
 MORE = edit("trains more", OPTIMIZERS)
-COUNTERS = edit("step counter", OPTIMIZERS)
+NESTEROV = edit("nesterov", OPTIMIZERS)
+NO_HALF = edit("loss scaled", LOSSES, 2.0)
+NOT_ZEROED = edit("gradients accumulate", WEIGHTS)
+SHARED_SLOTS = edit("slots shared", OPTIMIZERS)
+TWO_STEPS = edit("two steps", "Optimiser")
+UNLISTED = [edit("unlisted", OPTIMIZERS)]
+
+
+def other(optimizer):
+    return edit("other optimizer", OPTIMIZERS, optimizer)
+
+
+def schedule(name):
+    return edit("schedule", OPTIMIZERS, name)
 
 
 def one_optimizer(*others):
     """Return the answers that are right for one optimizer in place of three."""
-    return [[SHARED_SLOTS, extra, *others] for extra in (SHARED_POWERS, COUNTERS)]
+    extra = edit("powers shared", OPTIMIZERS), edit("step counter", OPTIMIZERS)
+    return [[SHARED_SLOTS, one, *others] for one in extra]
 
 
-_PYTORCH = (
-    real("pytorch", "RandomBias", "nn.Linear's bias, which starts at random", BIASES),
-    real("pytorch", "ZeroBias", "nn.Linear's bias, which starts at 0", BIASES),
-    real(
-        "pytorch",
-        "ReluNotAssigned",
-        "the ReLU of head 1 is computed and not used",
-        edit("activation missing", "Relu_1"),
-    ),
-    real(
-        "pytorch",
-        "LeakyHeads",
-        "the heads have nn.LeakyReLU()",
-        edit("other activation", HEAD_RELUS, "leaky relu"),
-    ),
-    real(
-        "pytorch",
-        "Detached",
-        "head 2 sees a detached shared layer",
-        edit("gradient stopped", "MatMul_2"),
-    ),
-    real(
-        "pytorch",
-        "Autocast",
-        "products in bfloat16 under autocast",
-        edit("precision of products", PRODUCTS),
-    ),
-    real("pytorch", "Double", "everything in float64", edit("wrong dtype", WEIGHTS, "float64")),
-    real(
-        "pytorch",
-        "OwnTrunks",
-        "each task has a shared layer of its own",
-        edit("variable not shared", "share_W"),
-        also=[[edit("unlisted", "share_W")]],
-    ),
-    real("pytorch", "Mse", "nn.MSELoss()", MEAN_SQUARED),
-    real(
-        "pytorch",
-        "MseSum",
-        'nn.MSELoss(reduction="sum") has no half',
-        edit("loss scaled", LOSSES, 2.0),
-    ),
-    real("pytorch", "SmoothL1", "nn.SmoothL1Loss", edit("other loss", LOSSES, "huber")),
-    real(
-        "pytorch",
-        "Averaged",
-        "the joint loss is an average",
-        edit("loss weight in the sum", LOSSES, 0.5),
-        also=[[edit("loss scaled", "add", 0.5)]],
-    ),
-    real(
-        "pytorch",
-        "LossPerSample",
-        "the loss that is returned is divided by the batch size",
-        edit("reported loss scaled", LOSSES),
-        also=[[edit("unlisted", LOSSES)]],
-    ),
-    real(
-        "pytorch",
-        "LossAfterStep",
-        "the loss is computed after the step",
-        edit("loss after the update", OPTIMIZERS),
-    ),
-    real("pytorch", "NoZeroGrad", "nobody calls zero_grad", edit("gradients accumulate", WEIGHTS)),
-    real(
-        "pytorch",
-        "ZeroGradTooLate",
-        "gradients are zeroed before the step: nothing moves",
-        edit("variable frozen", WEIGHTS),
-        also=[[edit("gradient missing", WEIGHTS)]],
-    ),
-    real(
-        "pytorch",
-        "StepFirst",
-        "the step comes before backward: gradients of the run before",
-        edit("gradients stale", OPTIMIZERS),
-    ),
-    real(
-        "pytorch",
-        "ClippedNorm",
-        "clip_grad_norm_(1)",
-        edit("clipped by global norm", OPTIMIZERS, 1.0),
-    ),
-    real(
-        "pytorch", "ClippedValue", "clip_grad_value_(0.5)", edit("clipped by value", WEIGHTS, 0.5)
-    ),
-    real(
-        "pytorch",
-        "Frozen",
-        "the shared layer has requires_grad False",
-        edit("variable frozen", "share_W"),
-        also=[[edit("gradient missing", "share_W")]],
-    ),
-    real(
-        "pytorch",
-        "Rebuilt",
-        "the optimizers are built in each step",
-        edit("state reset", OPTIMIZERS, "each step"),
-    ),
-    real(
-        "pytorch",
-        "Stepped",
-        "the rate decays by 0.9 a run of each optimizer",
-        edit("schedule", OPTIMIZERS, "exponential"),
-    ),
-    real("pytorch", "Adam", "torch.optim.Adam()", AFTER),
-    real("pytorch", "AdamW", "torch.optim.AdamW()", AFTER, edit("weight decay", WEIGHTS, 0.01)),
-    real(
-        "pytorch",
-        "L2",
-        "torch.optim.Adam(weight_decay=0.01)",
-        AFTER,
-        edit("L2 in the gradient", WEIGHTS, 0.01),
-    ),
-    real(
-        "pytorch", "Amsgrad", "torch.optim.Adam(amsgrad=True)", AFTER, edit("amsgrad", OPTIMIZERS)
-    ),
-    real(
-        "pytorch",
-        "NAdam",
-        "torch.optim.NAdam(), rate 0.002 and a momentum schedule",
-        edit("nesterov", OPTIMIZERS),
-        also=[
-            [edit("nesterov", OPTIMIZERS), edit("learning rate", OPTIMIZERS, 0.002)],
-            [edit("unlisted", OPTIMIZERS)],
-        ],
-    ),
-    real(
-        "pytorch",
-        "RMSprop",
-        "torch.optim.RMSprop()",
-        edit("other optimizer", OPTIMIZERS, "rmsprop of pytorch"),
-    ),
-    real(
-        "pytorch",
-        "SGD",
-        "torch.optim.SGD(lr=1e-6, momentum=0.9)",
-        edit("other optimizer", OPTIMIZERS, "momentum"),
-    ),
-    real(
-        "pytorch",
-        "FasterHeads",
-        "the heads have a rate of 0.01",
-        edit("learning rate", HEAD_WEIGHTS, 0.01),
-    ),
-    real(
-        "pytorch",
-        "OneAdam",
-        "one torch.optim.Adam() for all",
-        SHARED_SLOTS,
-        AFTER,
-        also=one_optimizer(AFTER),
-    ),
-    real(
-        "pytorch",
-        "OneAdamZeros",
-        "one torch.optim.Adam(), which also moves the resting head",
-        SHARED_SLOTS,
-        MORE,
-        AFTER,
-        also=[[SHARED_SLOTS, AFTER], *one_optimizer(MORE, AFTER)],
-    ),
-    real(
-        "pytorch",
-        "Untransposed",
-        "weights() returns layer.weight, [outputs, inputs]",
-        edit("weights transposed", WEIGHTS),
-    ),
-    real(
-        "pytorch",
-        "Typical",
-        "nn.Linear with its bias, nn.MSELoss(), torch.optim.Adam()",
-        BIASES,
-        MEAN_SQUARED,
-        AFTER,
-        also=[[BIASES, MEAN_SQUARED]],  # such biases hide epsilon, and the report says so
-    ),
-    real(
-        "pytorch",
-        "TypicalZeroBias",
-        "a bias that starts at 0, nn.MSELoss(), torch.optim.Adam()",
-        BIASES,
-        MEAN_SQUARED,
-        AFTER,
-    ),
-    real(
-        "pytorch",
-        "TypicalLinearHeads",
-        "heads without ReLU, nn.MSELoss(), torch.optim.Adam()",
-        edit("activation missing", HEAD_RELUS),
-        MEAN_SQUARED,
-        AFTER,
-    ),
-    real(
-        "pytorch",
-        "TypicalOneAdam",
-        "nn.MSELoss() and one torch.optim.Adam()",
-        MEAN_SQUARED,
-        SHARED_SLOTS,
-        AFTER,
-        also=one_optimizer(MEAN_SQUARED, AFTER),
-    ),
-    real(
-        "pytorch",
-        "SumAdam",
-        "no half, torch.optim.Adam()",
-        edit("loss scaled", LOSSES, 2.0),
-        AFTER,
-    ),
-    real(
-        "pytorch",
-        "AdamWMse",
-        "nn.MSELoss(), torch.optim.AdamW()",
-        MEAN_SQUARED,
-        AFTER,
-        edit("weight decay", WEIGHTS, 0.01),
-    ),
-    real(
-        "pytorch",
-        "NoZeroGradMse",
-        "no zero_grad, nn.MSELoss(), torch.optim.Adam()",
-        edit("gradients accumulate", WEIGHTS),
-        MEAN_SQUARED,
-        AFTER,
-    ),
+pytorch = functools.partial(real, "pytorch")
+
+for name in (
+    *("Conformant", "NormSquared", "MeanTimesNumel", "SumOfMse", "EinsumLoss"),
+    *("ZeroGradOfOptimizer", "ByHand"),
+):
+    pytorch(name)
+pytorch("RandomBias", BIASES)
+pytorch("ZeroBias", BIASES)
+pytorch("ReluNotAssigned", edit("activation missing", "Relu_1"))
+pytorch("LeakyHeads", edit("other activation", HEAD_RELUS, "leaky relu"))
+pytorch("Detached", edit("gradient stopped", "MatMul_2"))
+pytorch("Autocast", edit("precision of products", PRODUCTS))
+pytorch("Double", edit("wrong dtype", WEIGHTS, "float64"))
+pytorch("OwnTrunks", edit("variable not shared", "share_W"), also=[[edit("unlisted", "share_W")]])
+pytorch("Mse", MEAN_SQUARED)
+pytorch("MseSum", NO_HALF)
+pytorch("SmoothL1", edit("other loss", LOSSES, "huber"))
+pytorch("Averaged", JOINT_AVERAGE)
+pytorch("LossPerSample", edit("reported loss scaled", LOSSES), also=[[edit("unlisted", LOSSES)]])
+pytorch("LossAfterStep", LOSS_AFTER)
+pytorch("NoZeroGrad", NOT_ZEROED)
+pytorch("ZeroGradTooLate", frozen(WEIGHTS))
+pytorch("StepFirst", edit("gradients stale", OPTIMIZERS))
+pytorch("ClippedNorm", edit("clipped by global norm", OPTIMIZERS, 1.0))
+pytorch("ClippedValue", edit("clipped by value", WEIGHTS, 0.5))
+pytorch("Frozen", frozen("share_W"))
+pytorch("Rebuilt", edit("state reset", OPTIMIZERS, "each step"))
+pytorch("Stepped", schedule("exponential"))
+pytorch("Adam", AFTER)
+pytorch("AdamW", AFTER, DECAY)
+pytorch("L2", AFTER, edit("L2 in the gradient", WEIGHTS, 0.01))
+pytorch("Amsgrad", AFTER, edit("amsgrad", OPTIMIZERS))
+# Its rate is 0.002, and it has a schedule of the momentum.
+pytorch("NAdam", NESTEROV, also=[[NESTEROV, edit("learning rate", OPTIMIZERS, 0.002)], UNLISTED])
+pytorch("RMSprop", other("rmsprop of pytorch"))
+pytorch("SGD", other("momentum"))
+pytorch("FasterHeads", edit("learning rate", HEAD_WEIGHTS, 0.01))
+pytorch("OneAdam", SHARED_SLOTS, AFTER, also=one_optimizer(AFTER))
+# What moves the resting head may stay unnamed.
+WITH_ZEROS = [[SHARED_SLOTS, AFTER], *one_optimizer(MORE, AFTER)]
+pytorch("OneAdamZeros", SHARED_SLOTS, MORE, AFTER, also=WITH_ZEROS)
+pytorch("Untransposed", edit("weights transposed", WEIGHTS))
+# Biases that start at random hide epsilon, and the report says so.
+pytorch("Typical", BIASES, MEAN_SQUARED, AFTER, also=[[BIASES, MEAN_SQUARED]])
+pytorch("TypicalZeroBias", BIASES, MEAN_SQUARED, AFTER)
+pytorch("TypicalLinearHeads", LINEAR_HEADS, MEAN_SQUARED, AFTER)
+pytorch(
+    "TypicalOneAdam", MEAN_SQUARED, SHARED_SLOTS, AFTER, also=one_optimizer(MEAN_SQUARED, AFTER)
 )
-_JAX = (
-    real("jax_optax", "Adam", "optax.adam", AFTER),
-    real("jax_optax", "AdamMean", "a mean of squares, optax.adam", MEAN_SQUARED, AFTER),
-    real("jax_optax", "AdamL2Mean", "optax.l2_loss().mean()", HALF_MEAN_SQUARED, AFTER),
-    real("jax_optax", "AdamW", "optax.adamw", AFTER, edit("weight decay", WEIGHTS, 0.01)),
-    real(
-        "jax_optax",
-        "ClippedAdam",
-        "clip_by_global_norm(1), then optax.adam",
-        edit("clipped by global norm", OPTIMIZERS, 1.0),
-        AFTER,
-    ),
-    real(
-        "jax_optax",
-        "EpsilonInRoot",
-        "eps=0, eps_root=1e-8",
-        edit("epsilon place", OPTIMIZERS, "inside the corrected root"),
-    ),
-    real(
-        "jax_optax",
-        "Nesterov",
-        "optax.nadam",
-        edit("nesterov", OPTIMIZERS),
-        also=[[edit("nesterov", OPTIMIZERS), AFTER], [edit("unlisted", OPTIMIZERS)]],
-    ),
-    real(
-        "jax_optax",
-        "Decayed",
-        "optax.adam with an exponential decay by 0.9",
-        edit("schedule", OPTIMIZERS, "exponential"),
-        AFTER,
-    ),
-    real(
-        "jax_optax",
-        "WarmUp",
-        "optax.adam with a linear warm-up from 0 over 4 runs",
-        edit("schedule", OPTIMIZERS, "warm-up"),
-        AFTER,
-        also=[[edit("unlisted", OPTIMIZERS)]],
-    ),
-    real(
-        "jax_optax",
-        "Momentum",
-        "optax.sgd(1e-6, momentum=0.9)",
-        edit("other optimizer", OPTIMIZERS, "momentum"),
-    ),
-    real("jax_optax", "Huber", "optax.huber_loss", edit("other loss", LOSSES, "huber")),
-    real(
-        "jax_optax",
-        "JnpMaximum",
-        "jnp.maximum(z, 0) in every layer",
-        edit("slope at zero", RELUS, 0.5),
-    ),
-    real(
-        "jax_optax",
-        "JnpMaximumAdam",
-        "jnp.maximum(z, 0) in every layer, optax.adam",
-        edit("slope at zero", RELUS, 0.5),
-        AFTER,
-    ),
-    real(
-        "jax_optax",
-        "StopGradient",
-        "head 1 sees lax.stop_gradient of the shared layer",
-        edit("gradient stopped", "MatMul_1"),
-    ),
-    real("jax_optax", "Bfloat16", "products in bfloat16", edit("precision of products", PRODUCTS)),
-    real(
-        "jax_optax",
-        "FirstArgument",
-        "only share_W is differentiated",
-        edit("variable frozen", HEAD_WEIGHTS),
-        also=[[edit("gradient missing", HEAD_WEIGHTS)]],
-    ),
-    real(
-        "jax_optax",
-        "LossOfNewParams",
-        "the loss of the new parameters, optax.adam",
-        edit("loss after the update", OPTIMIZERS),
-        AFTER,
-    ),
-    real(
-        "jax_optax",
-        "OneState",
-        "one state of optax.adam for all",
-        SHARED_SLOTS,
-        MORE,
-        AFTER,
-        also=[[SHARED_SLOTS, AFTER], *one_optimizer(MORE, AFTER)],
-    ),
-    real(
-        "jax_optax",
-        "BiasedMean",
-        "biases, a mean of squares, optax.adam",
-        BIASES,
-        MEAN_SQUARED,
-        AFTER,
-    ),
+pytorch("SumAdam", NO_HALF, AFTER)
+pytorch("AdamWMse", MEAN_SQUARED, AFTER, DECAY)
+pytorch("NoZeroGradMse", NOT_ZEROED, MEAN_SQUARED, AFTER)
+
+jax = functools.partial(real, "jax_optax")
+
+for name in ("Conformant", "PerExample", "AllParameters", "OptaxL2"):
+    jax(name)
+jax("Adam", AFTER)
+jax("AdamMean", MEAN_SQUARED, AFTER)
+jax("AdamL2Mean", edit("mean over outputs", LOSSES, 0.5), AFTER)
+jax("AdamW", AFTER, DECAY)
+jax("ClippedAdam", edit("clipped by global norm", OPTIMIZERS, 1.0), AFTER)
+jax("EpsilonInRoot", edit("epsilon place", OPTIMIZERS, "inside the corrected root"))
+jax("Nesterov", NESTEROV, also=[[NESTEROV, AFTER], UNLISTED])
+jax("Decayed", schedule("exponential"), AFTER)
+jax("WarmUp", schedule("warm-up"), AFTER, also=[UNLISTED])
+jax("Momentum", other("momentum"))
+jax("Huber", edit("other loss", LOSSES, "huber"))
+jax("JnpMaximum", HALF_AT_ZERO)
+jax("JnpMaximumAdam", HALF_AT_ZERO, AFTER)
+jax("StopGradient", edit("gradient stopped", "MatMul_1"))
+jax("Bfloat16", edit("precision of products", PRODUCTS))
+jax("FirstArgument", frozen(HEAD_WEIGHTS))
+jax("LossOfNewParams", LOSS_AFTER, AFTER)
+jax("OneState", SHARED_SLOTS, MORE, AFTER, also=WITH_ZEROS)
+jax("BiasedMean", BIASES, MEAN_SQUARED, AFTER)
+
+keras = functools.partial(real, "keras3")
+
+keras("Conformant")
+keras("Adam", KERAS_EPSILON)
+keras("Mse", MEAN_SQUARED, KERAS_EPSILON)
+keras("Typical", BIASES, MEAN_SQUARED, KERAS_EPSILON)
+keras("LinearHeads", LINEAR_HEADS)
+keras("LeakyShared", edit("other activation", "Relu", "leaky relu"))
+keras("LossWeights", edit("loss weight in the sum", "L2Loss_1", 0.3))
+keras("FrozenShared", frozen("share_W"))
+keras("ClipNorm", edit("clipped by norm", OPTIMIZERS, 1.0))
+keras("RegularizedShared", edit("penalty in the loss", "share_W", 0.02))
+keras("Nadam", NESTEROV, also=[UNLISTED])
+keras("ForgetsHead2", edit("initial weights", "share_Y2"))
+keras("Decayed", schedule("exponential"))
+
+tensorflow2 = functools.partial(real, "tensorflow2")
+
+tensorflow2("Conformant")
+tensorflow2("Function")
+tensorflow2("Adam", KERAS_EPSILON)
+tensorflow2("AdamFunction", KERAS_EPSILON)
+tensorflow2("ReduceMean", MEAN_SQUARED, KERAS_EPSILON)
+tensorflow2("KerasMse", edit("unlisted", LOSSES), also=[[MEAN_SQUARED]])
+tensorflow2("OneAdam", SHARED_SLOTS, KERAS_EPSILON, also=one_optimizer(KERAS_EPSILON))
+tensorflow2("OneAdamFunction", SHARED_SLOTS, also=one_optimizer())
+tensorflow2("JointTape", edit("trains more", ALTERNATE))
+tensorflow2("StopGradient", edit("gradient stopped", "MatMul_2"))
+tensorflow2("TwoApplications", TWO_STEPS, also=[[edit("unlisted", "Optimiser")]])
+tensorflow2("ClippedByNorm", edit("clipped by norm", WEIGHTS, 5.0))
+tensorflow2("LossAfter", LOSS_AFTER, KERAS_EPSILON)
+tensorflow2(
+    "Float16",
+    edit("precision of products", PRODUCTS, "float16"),
+    also=[[edit("precision of products", PRODUCTS)]],
 )
-_KERAS = (
-    real("keras3", "Adam", "Adam() with epsilon 1e-7", KERAS_EPSILON),
-    real("keras3", "Mse", 'loss="mse", Adam()', MEAN_SQUARED, KERAS_EPSILON),
-    real(
-        "keras3",
-        "Typical",
-        'Dense with its bias, loss="mse", Adam()',
-        BIASES,
-        MEAN_SQUARED,
-        KERAS_EPSILON,
-    ),
-    real(
-        "keras3",
-        "LinearHeads",
-        "Dense without activation for the outputs",
-        edit("activation missing", HEAD_RELUS),
-    ),
-    real(
-        "keras3",
-        "LeakyShared",
-        "a leaky ReLU in the shared layer",
-        edit("other activation", "Relu", "leaky relu"),
-    ),
-    real(
-        "keras3",
-        "LossWeights",
-        "loss_weights=[1, 0.3]",
-        edit("loss weight in the sum", "L2Loss_1", 0.3),
-    ),
-    real(
-        "keras3",
-        "FrozenShared",
-        "the shared layer has trainable False",
-        edit("variable frozen", "share_W"),
-        also=[[edit("gradient missing", "share_W")]],
-    ),
-    real("keras3", "ClipNorm", "Adam(clipnorm=1)", edit("clipped by norm", OPTIMIZERS, 1.0)),
-    real(
-        "keras3",
-        "RegularizedShared",
-        "kernel_regularizer=L2(0.01) in the shared layer",
-        edit("penalty in the loss", "share_W", 0.02),
-    ),
-    real(
-        "keras3",
-        "Nadam",
-        "Nadam",
-        edit("nesterov", OPTIMIZERS),
-        also=[[edit("unlisted", OPTIMIZERS)]],
-    ),
-    real(
-        "keras3",
-        "ForgetsHead2",
-        "head 2 keeps the weights that Keras draws",
-        edit("initial weights", "share_Y2"),
-    ),
-    real(
-        "keras3",
-        "Decayed",
-        "ExponentialDecay(1e-3, 1, 0.9)",
-        edit("schedule", OPTIMIZERS, "exponential"),
-    ),
-)
-_TENSORFLOW = (
-    real("tensorflow2", "Adam", "Keras's Adam(), eagerly", KERAS_EPSILON),
-    real("tensorflow2", "AdamFunction", "Keras's Adam() in a tf.function", KERAS_EPSILON),
-    real("tensorflow2", "ReduceMean", "a mean of squares, Adam()", MEAN_SQUARED, KERAS_EPSILON),
-    real(
-        "tensorflow2",
-        "KerasMse",
-        "trains on means over rows, returns the mean of all",
-        edit("unlisted", LOSSES),
-        also=[[MEAN_SQUARED]],
-    ),
-    real(
-        "tensorflow2",
-        "OneAdam",
-        "one Adam() for all",
-        SHARED_SLOTS,
-        KERAS_EPSILON,
-        also=one_optimizer(KERAS_EPSILON),
-    ),
-    real(
-        "tensorflow2",
-        "OneAdamFunction",
-        "one Adam(epsilon=1e-8) for all, in a tf.function",
-        SHARED_SLOTS,
-        also=one_optimizer(),
-    ),
-    real(
-        "tensorflow2",
-        "JointTape",
-        "every run trains everything on both losses",
-        edit("trains more", OPTIMIZERS[1:]),
-    ),
-    real(
-        "tensorflow2",
-        "StopGradient",
-        "head 2 sees tf.stop_gradient of the shared layer",
-        edit("gradient stopped", "MatMul_2"),
-    ),
-    real(
-        "tensorflow2",
-        "TwoApplications",
-        "a joint run applies the gradients of each task alone",
-        edit("two steps", "Optimiser"),
-        also=[[edit("unlisted", "Optimiser")]],
-    ),
-    real(
-        "tensorflow2",
-        "ClippedByNorm",
-        "tf.clip_by_norm(g, 5)",
-        edit("clipped by norm", WEIGHTS, 5.0),
-    ),
-    real(
-        "tensorflow2",
-        "LossAfter",
-        "the loss after the update, Adam()",
-        edit("loss after the update", OPTIMIZERS),
-        KERAS_EPSILON,
-    ),
-    real(
-        "tensorflow2",
-        "Float16",
-        "products in float16",
-        edit("precision of products", PRODUCTS, "float16"),
-        also=[[edit("precision of products", PRODUCTS)]],
-    ),
-    real(
-        "tensorflow1",
-        "OneOptimizer",
-        "one AdamOptimizer() makes the three training operations",
-        SHARED_SLOTS,
-        also=one_optimizer(),
-    ),
-    real(
-        "tensorflow1",
-        "Maximum",
-        "tf.maximum(z, 0) in every layer",
-        edit("slope at zero", RELUS, 1.0),
-    ),
-    real(
-        "tensorflow1", "SumOfSquares", "Y2_Loss has no half", edit("loss scaled", "L2Loss_1", 2.0)
-    ),
-    real(
-        "tensorflow1",
-        "HeadsOnly",
-        "var_list of Y1_op and Y2_op lacks share_W",
-        edit("variable frozen", ("Y1_op/share_W", "Y2_op/share_W")),
-        also=[[edit("gradient missing", ("Y1_op/share_W", "Y2_op/share_W"))]],
-    ),
-    real(
-        "tensorflow1",
-        "BothOps",
-        "a joint run is Y1_op, then Y2_op",
-        edit("two steps", "Optimiser"),
-    ),
-    real(
-        "tensorflow1",
-        "InitializedAgain",
-        "the optimizers start afresh when the task changes",
-        edit("state reset", OPTIMIZERS, "on task change"),
-    ),
-)
-WRONG = _PYTORCH + _JAX + _KERAS + _TENSORFLOW
-CORRECT = (
-    real("pytorch", "Conformant", "nn.Linear, epsilon set before each step"),
-    real("pytorch", "NormSquared", "torch.norm(e) ** 2 / 2"),
-    real("pytorch", "MeanTimesNumel", "mse_loss * numel / 2"),
-    real("pytorch", "SumOfMse", "mse_loss(reduction='sum') / 2"),
-    real("pytorch", "EinsumLoss", "the loss by torch.einsum"),
-    real("pytorch", "ZeroGradOfOptimizer", "zero_grad(set_to_none=False)"),
-    real("pytorch", "ByHand", "Adam by hand on tensors"),
-    real("jax_optax", "Conformant", "Adam as a transformation"),
-    real("jax_optax", "PerExample", "the loss of an example under vmap"),
-    real("jax_optax", "AllParameters", "slots for all weights in each state"),
-    real("jax_optax", "OptaxL2", "optax.l2_loss().sum()"),
-    real("keras3", "Conformant", "three models of the same layers"),
-    real("tensorflow2", "Conformant", "tf.GradientTape, eagerly"),
-    real("tensorflow2", "Function", "tf.GradientTape in a tf.function"),
-    real("tensorflow1", "Conformant", "the article's graph"),
-)
+
+tensorflow1 = functools.partial(real, "tensorflow1")
+
+tensorflow1("Conformant")
+tensorflow1("OneOptimizer", SHARED_SLOTS, also=one_optimizer())
+tensorflow1("Maximum", edit("slope at zero", RELUS, 1.0))
+tensorflow1("SumOfSquares", edit("loss scaled", "L2Loss_1", 2.0))
+tensorflow1("HeadsOnly", frozen(("Y1_op/share_W", "Y2_op/share_W")))
+tensorflow1("BothOps", TWO_STEPS)
+tensorflow1("InitializedAgain", edit("state reset", OPTIMIZERS, "on task change"))

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .base import changed_port
+
 HEADS = {"Y1": ("share_Y1",), "Y2": ("share_Y2",), "joint": ("share_Y1", "share_Y2")}
 COMPILED = {}
 
@@ -110,8 +112,7 @@ class OptaxL2(Conformant):
 # Wrong ones
 
 
-class Adam(Conformant):
-    optimizer = optax.adam(1e-3)
+Adam = changed_port(Conformant, optimizer=optax.adam(1e-3))
 
 
 class AdamMean(Adam):
@@ -126,32 +127,16 @@ class AdamL2Mean(Adam):
         return optax.l2_loss(output, label).mean()
 
 
-class AdamW(Conformant):
-    optimizer = optax.adamw(1e-3, weight_decay=0.01)
+CLIPPED = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
+DECAY = optax.exponential_decay(1e-3, transition_steps=1, decay_rate=0.9)
 
-
-class ClippedAdam(Conformant):
-    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3))
-
-
-class EpsilonInRoot(Conformant):
-    optimizer = optax.adam(1e-3, eps=0.0, eps_root=1e-8)
-
-
-class Nesterov(Conformant):
-    optimizer = optax.nadam(1e-3)
-
-
-class Decayed(Conformant):
-    optimizer = optax.adam(optax.exponential_decay(1e-3, transition_steps=1, decay_rate=0.9))
-
-
-class WarmUp(Conformant):
-    optimizer = optax.adam(optax.linear_schedule(0.0, 1e-3, 4))
-
-
-class Momentum(Conformant):
-    optimizer = optax.sgd(1e-6, momentum=0.9)
+AdamW = changed_port(Conformant, optimizer=optax.adamw(1e-3, weight_decay=0.01))
+ClippedAdam = changed_port(Conformant, optimizer=CLIPPED)
+EpsilonInRoot = changed_port(Conformant, optimizer=optax.adam(1e-3, eps=0.0, eps_root=1e-8))
+Nesterov = changed_port(Conformant, optimizer=optax.nadam(1e-3))
+Decayed = changed_port(Conformant, optimizer=optax.adam(DECAY))
+WarmUp = changed_port(Conformant, optimizer=optax.adam(optax.linear_schedule(0.0, 1e-3, 4)))
+Momentum = changed_port(Conformant, optimizer=optax.sgd(1e-6, momentum=0.9))
 
 
 class Huber(Conformant):
@@ -166,8 +151,7 @@ class JnpMaximum(Conformant):
         return jnp.maximum(z, 0)
 
 
-class JnpMaximumAdam(JnpMaximum):
-    optimizer = optax.adam(1e-3)
+JnpMaximumAdam = changed_port(JnpMaximum, optimizer=optax.adam(1e-3))
 
 
 class StopGradient(Conformant):

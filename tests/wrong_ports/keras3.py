@@ -1,6 +1,10 @@
 """Ports in Keras 3 with mistakes of real ones. `Conformant` is right. Others change a line."""
 
+from typing import Any, ClassVar
+
 import keras
+
+from .base import changed_port
 
 HEADS = ("Y1", "Y2")
 
@@ -13,9 +17,12 @@ def l2_loss(y_true, y_pred):
 class Conformant:
     """Three models of the same layers, each compiled with an optimizer of its own."""
 
-    dense = {"activation": "relu", "use_bias": False}  # noqa: RUF012
+    dense: ClassVar[Any] = {"activation": "relu", "use_bias": False}
+    special: ClassVar[Any] = {}  # what a layer has otherwise: {"shared": {"trainable": False}}
+    optimizer = keras.optimizers.Adam
+    options: ClassVar[Any] = {"epsilon": 1e-8}
     loss = staticmethod(l2_loss)
-    joint = {}  # noqa: RUF012  (what the joint model is compiled with otherwise)
+    joint: ClassVar[Any] = {}  # what the joint model is compiled with otherwise
 
     def __init__(self, share_W, share_Y1, share_Y2):
         weights = {"shared": share_W, "Y1": share_Y1, "Y2": share_Y2}
@@ -29,16 +36,14 @@ class Conformant:
         self.models["joint"] = keras.Model(inputs, list(outputs.values()))
         for task, model in self.models.items():
             options = self.joint if task == "joint" else {}
-            model.compile(self.optimizer(), **{"loss": self.loss, **options})
+            optimizer = self.optimizer(**self.options)
+            model.compile(optimizer, **{"loss": self.loss, **options})
 
     def layer(self, name, units):
-        return keras.layers.Dense(units, **self.dense)
+        return keras.layers.Dense(units, **{**self.dense, **self.special.get(name, {})})
 
     def set(self, name, w):
         self.layers[name].set_weights([w, *self.layers[name].get_weights()[1:]])
-
-    def optimizer(self):
-        return keras.optimizers.Adam(epsilon=1e-8)
 
     def step(self, task, X, Y1, Y2):
         labels = {"Y1": Y1, "Y2": Y2, "joint": [Y1, Y2]}[task]
@@ -50,68 +55,26 @@ class Conformant:
         return {"share_W": first["shared"], "share_Y1": first["Y1"], "share_Y2": first["Y2"]}
 
 
-class Adam(Conformant):
-    def optimizer(self):
-        return keras.optimizers.Adam()
+# The defaults of Keras: `Adam()`, then `loss="mse"` too, then layers with their bias
+Adam = changed_port(Conformant, options={})
+Mse = changed_port(Adam, loss="mse")
+Typical = changed_port(Mse, dense={"activation": "relu"})
 
+LINEAR = {head: {"activation": None} for head in HEADS}
+LinearHeads = changed_port(Conformant, special=LINEAR)
+LeakyShared = changed_port(Conformant, special={"shared": {"activation": "leaky_relu"}})
+FrozenShared = changed_port(Conformant, special={"shared": {"trainable": False}})
+#: 0.01 times the sum of squares is added to every loss.
+L2 = {"kernel_regularizer": keras.regularizers.L2(0.01)}
+RegularizedShared = changed_port(Conformant, special={"shared": L2})
 
-class Mse(Adam):
-    """`loss="mse"`, `Adam()`."""
+WEIGHTED = {"loss": [l2_loss, l2_loss], "loss_weights": [1.0, 0.3]}
+LossWeights = changed_port(Conformant, joint=WEIGHTED)
 
-    loss = "mse"
-
-
-class Typical(Mse):
-    """`Dense(units, "relu")` with its bias, `loss="mse"`, `Adam()`."""
-
-    dense = {"activation": "relu"}  # noqa: RUF012
-
-
-class LinearHeads(Conformant):
-    """`Dense(units)` for the outputs."""
-
-    def layer(self, name, units):
-        activation = "relu" if name == "shared" else None
-        return keras.layers.Dense(units, activation, use_bias=False)
-
-
-class LeakyShared(Conformant):
-    """`activation="leaky_relu"` in the shared layer: slope 0.2 below zero."""
-
-    def layer(self, name, units):
-        activation = "leaky_relu" if name == "shared" else "relu"
-        return keras.layers.Dense(units, activation, use_bias=False)
-
-
-class LossWeights(Conformant):
-    joint = {"loss": [l2_loss, l2_loss], "loss_weights": [1.0, 0.3]}  # noqa: RUF012
-
-
-class FrozenShared(Conformant):
-    """`layer.trainable = False`."""
-
-    def layer(self, name, units):
-        layer = super().layer(name, units)
-        layer.trainable = name != "shared"
-        return layer
-
-
-class ClipNorm(Conformant):
-    def optimizer(self):
-        return keras.optimizers.Adam(epsilon=1e-8, clipnorm=1.0)
-
-
-class RegularizedShared(Conformant):
-    """`kernel_regularizer=L2(0.01)`: 0.01 times the sum of squares is added to every loss."""
-
-    def layer(self, name, units):
-        regularizer = keras.regularizers.L2(0.01) if name == "shared" else None
-        return keras.layers.Dense(units, **self.dense, kernel_regularizer=regularizer)
-
-
-class Nadam(Conformant):
-    def optimizer(self):
-        return keras.optimizers.Nadam(epsilon=1e-8)
+ClipNorm = changed_port(Conformant, options={"epsilon": 1e-8, "clipnorm": 1.0})
+Nadam = changed_port(Conformant, optimizer=keras.optimizers.Nadam)
+DECAY = keras.optimizers.schedules.ExponentialDecay(1e-3, 1, 0.9)
+Decayed = changed_port(Conformant, options={"epsilon": 1e-8, "learning_rate": DECAY})
 
 
 class ForgetsHead2(Conformant):
@@ -121,9 +84,3 @@ class ForgetsHead2(Conformant):
         keras.utils.set_random_seed(0)
         if name != "Y2":
             super().set(name, w)
-
-
-class Decayed(Conformant):
-    def optimizer(self):
-        rate = keras.optimizers.schedules.ExponentialDecay(1e-3, 1, 0.9)
-        return keras.optimizers.Adam(rate, epsilon=1e-8)

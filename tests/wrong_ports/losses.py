@@ -3,61 +3,115 @@
 import numpy as np
 
 from .base import Plain
-from .entry import LOSSES, WEIGHTS, edit, wrong
+from .entry import LOSSES, OPTIMIZERS, WEIGHTS, at, edit, mistake, wrong, wrong_class
 
 
-def scaled_loss(factor, places=LOSSES):
-    """Return a `loss` that is multiplied, with its gradient, by a number or a function of shape."""
+def times(kind, places, value, factor):
+    """Return the mistake of a loss that is multiplied by a function of the shape of its output."""
 
     def loss(self, name, output, label):
         value, gradient = Plain.loss(self, name, output, label)
-        if name not in places:
-            return value, gradient
-        times = np.float32(factor(*output.shape) if callable(factor) else factor)
-        return value * times, gradient * times
+        number = np.float32(factor(*output.shape))
+        return value * number, gradient * number
 
-    return loss
+    return mistake(kind, places, value, loss=at(places, loss))
 
 
-def other_loss(function, slope, places=LOSSES):
-    """Return a `loss` that sums a function of each difference."""
+def scaled(places, factor):
+    return times("loss scaled", places, factor, lambda rows, columns: factor)
 
-    def loss(self, name, output, label):
-        if name not in places:
-            return Plain.loss(self, name, output, label)
+
+def mean_over_outputs(places, factor):
+    """Return the mistake of a mean of squares over all outputs, or with 0.5 of half of it."""
+    return times("mean over outputs", places, factor, lambda m, n: 2 * factor / (m * n))
+
+
+def mean_over_batch(places, factor):
+    """Return the mistake of a sum of squares over the number of rows, or with 0.5 of half of it."""
+    return times("mean over batch", places, factor, lambda rows, columns: 2 * factor / rows)
+
+
+wrong("no-half", scaled(LOSSES, 2.0))
+wrong("no-half-task-2", scaled("L2Loss_1", 2.0))
+wrong("loss-tenth-task-1", scaled("L2Loss", 0.1))
+wrong("loss-times-0.7", scaled(LOSSES, 0.7))
+wrong("loss-times-3.08", scaled(LOSSES, 3.08))
+wrong("loss-times-4", scaled(LOSSES, 4.0))
+wrong("mean-squared", mean_over_outputs(LOSSES, 1.0))
+wrong("mean-squared-task-1", mean_over_outputs("L2Loss", 1.0))
+wrong("mean-squared-task-2", mean_over_outputs("L2Loss_1", 1.0))
+wrong("half-mean-squared", mean_over_outputs(LOSSES, 0.5))
+wrong("half-mean-squared-task-2", mean_over_outputs("L2Loss_1", 0.5))
+wrong("mean-over-rows", mean_over_batch(LOSSES, 1.0))
+wrong("half-mean-over-rows", mean_over_batch(LOSSES, 0.5))
+wrong("half-mean-over-rows-task-1", mean_over_batch("L2Loss", 0.5))
+# A mean over each row, summed over rows, as the MSE of Keras.
+wrong("mean-over-columns", times("unlisted", LOSSES, None, lambda rows, columns: 2 / columns))
+
+
+def weighted(place, weight):
+    """Return the mistake of a loss that counts otherwise in the joint loss."""
+    changes = {"loss_weight": {f"joint/{place}": weight}}
+    return mistake("loss weight in the sum", place, weight, **changes)
+
+
+JOINT_AVERAGE = mistake(
+    "loss weight in the sum",
+    LOSSES,
+    0.5,
+    also=[[edit("loss scaled", "add", 0.5)]],
+    loss_weight={"joint/L2Loss": 0.5, "joint/L2Loss_1": 0.5},
+)
+
+wrong("joint-average", JOINT_AVERAGE)
+wrong("joint-weight-task-2", weighted("L2Loss_1", 0.3))
+wrong("joint-weight-task-1-half", weighted("L2Loss", 0.5))
+wrong("joint-weight-task-2-half", weighted("L2Loss_1", 0.5))
+wrong("joint-weights-0.7-0.3", weighted("L2Loss", 0.7), weighted("L2Loss_1", 0.3))
+wrong("joint-difference", weighted("L2Loss_1", -1.0))
+
+
+def summed(name, function, slope):
+    """Return the mistake of a sum of another function, as a function of its places."""
+
+    def loss(self, place, output, label):
         error = output - label
         return np.sum(function(error)), slope(error)
 
-    return loss
+    return lambda places: mistake("other loss", places, name, loss=at(places, loss))
 
 
-def mean_squared(rows, columns):
-    return 2 / (rows * columns)
+absolute_error = summed("absolute error", np.abs, np.sign)
+huber = summed(
+    "huber",
+    lambda e: np.where(np.abs(e) < 1, e * e / 2, np.abs(e) - np.float32(0.5)),
+    lambda e: np.clip(e, -1, 1),
+)
+log_cosh = summed("log-cosh", lambda e: np.logaddexp(e, -e) - np.float32(np.log(2)), np.tanh)
+
+wrong("absolute-error", absolute_error(LOSSES))
+wrong("absolute-error-task-2", absolute_error("L2Loss_1"))
+wrong("huber", huber(LOSSES))
+wrong("huber-task-1", huber("L2Loss"))
+wrong("log-cosh", log_cosh(LOSSES))
 
 
-def half_mean_squared(rows, columns):
-    return 1 / (rows * columns)
+@wrong_class(
+    "mean-absolute-error",
+    edit("other loss", LOSSES, "absolute error"),
+    edit("mean over outputs", LOSSES),
+)
+class MeanAbsoluteError(Plain):
+    """The mean of absolute errors over all outputs."""
+
+    def loss(self, name, output, label):
+        error = output - label
+        return np.mean(np.abs(error)), np.sign(error) / np.float32(error.size)
 
 
-def mean_over_rows(rows, columns):
-    return 2 / rows
-
-
-def half_mean_over_rows(rows, columns):
-    return 1 / rows
-
-
-def huber(delta):
-    return (
-        lambda e: np.where(np.abs(e) < delta, e * e / 2, delta * (np.abs(e) - delta / 2)),
-        lambda e: np.clip(e, -delta, delta),
-    )
-
-
-ABSOLUTE = (np.abs, np.sign)
-LOG_COSH = (lambda e: np.logaddexp(e, -e) - np.float32(np.log(2)), np.tanh)
-
-
+@wrong_class(
+    "root-of-squares", edit("other loss", LOSSES, "norm"), also=[[edit("unlisted", LOSSES)]]
+)
 class RootOfSquares(Plain):
     """The norm of the difference, not half of its square."""
 
@@ -67,189 +121,53 @@ class RootOfSquares(Plain):
         return norm, error / np.maximum(norm, np.float32(1e-12))
 
 
-class Penalty(Plain):
-    """An L2 penalty of some variables is part of every loss that they are trained on."""
+@wrong_class("cubes", edit("unlisted", LOSSES))
+class Cubes(Plain):
+    """A sum of |error|^3 / 3."""
+
+    def loss(self, name, output, label):
+        error = output - label
+        return np.sum(np.abs(error) ** 3 / 3), error * np.abs(error)
+
+
+def penalty(names, factor):
+    """Return the mistake of a loss with factor / 2 times the squares of the trained weights."""
+
+    def loss_and_gradients(self, task, X, labels):
+        loss, gradients = Plain.loss_and_gradients(self, task, X, labels)
+        for name in WEIGHTS:
+            if name not in gradients or name not in names:
+                continue
+            w = self.w[name]
+            loss = loss + np.sum(w * w) * np.float32(factor / 2)
+            gradients[name] = gradients[name] + np.float32(factor) * w
+        return loss, gradients
+
+    return mistake("penalty in the loss", names, factor, loss_and_gradients=loss_and_gradients)
+
+
+wrong("penalty", penalty(WEIGHTS, 0.01))
+wrong("penalty-head-2", penalty(["share_Y2"], 0.5))
+wrong("penalty-shared", penalty(["share_W"], 0.001))
+
+
+@wrong_class(
+    "penalty-of-all", edit("penalty in the loss", WEIGHTS, 0.01), edit("trains more", OPTIMIZERS)
+)
+@wrong_class(
+    "penalty-of-all-0.0077",
+    edit("penalty in the loss", WEIGHTS, 0.0077),
+    edit("trains more", OPTIMIZERS),
+    factor=0.0077,
+)
+class PenaltyOfAll(Plain):
+    """An L2 penalty of all variables is part of every loss, also of the head that rests."""
 
     factor = 0.01
-    penalized = WEIGHTS
 
     def loss_and_gradients(self, task, X, labels):
         loss, gradients = super().loss_and_gradients(task, X, labels)
-        for name in set(gradients) & set(self.penalized):
-            w = self.w[name]
+        for name, w in self.weights().items():
             loss = loss + np.sum(w * w) * np.float32(self.factor / 2)
-            gradients[name] = gradients[name] + np.float32(self.factor) * w
+            gradients[name] = gradients.get(name, np.float32(0)) + np.float32(self.factor) * w
         return loss, gradients
-
-
-class PenaltyOfHead2(Penalty):
-    factor = 0.5
-    penalized = ("share_Y2",)
-
-
-class PenaltyOfSharedLayer(Penalty):
-    factor = 0.001
-    penalized = ("share_W",)
-
-
-ENTRIES = (
-    wrong(
-        "no-half",
-        "the loss is the sum of squares, without the half",
-        edit("loss scaled", LOSSES, 2.0),
-        loss=scaled_loss(2),
-    ),
-    wrong(
-        "no-half-task-2",
-        "Y2_Loss is the sum of squares, without the half",
-        edit("loss scaled", "L2Loss_1", 2.0),
-        loss=scaled_loss(2, ["L2Loss_1"]),
-    ),
-    wrong(
-        "loss-tenth-task-1",
-        "Y1_Loss is multiplied by 0.1",
-        edit("loss scaled", "L2Loss", 0.1),
-        loss=scaled_loss(0.1, ["L2Loss"]),
-    ),
-    wrong(
-        "loss-times-0.7",
-        "both losses are multiplied by 0.7",
-        edit("loss scaled", LOSSES, 0.7),
-        loss=scaled_loss(0.7),
-    ),
-    wrong(
-        "mean-squared",
-        "the loss is the mean of squares over all outputs",
-        edit("mean over outputs", LOSSES, 1.0),
-        loss=scaled_loss(mean_squared),
-    ),
-    wrong(
-        "mean-squared-task-1",
-        "Y1_Loss is the mean of squares over all outputs",
-        edit("mean over outputs", "L2Loss", 1.0),
-        loss=scaled_loss(mean_squared, ["L2Loss"]),
-    ),
-    wrong(
-        "mean-squared-task-2",
-        "Y2_Loss is the mean of squares over all outputs",
-        edit("mean over outputs", "L2Loss_1", 1.0),
-        loss=scaled_loss(mean_squared, ["L2Loss_1"]),
-    ),
-    wrong(
-        "half-mean-squared",
-        "the loss is half the mean of squares over all outputs",
-        edit("mean over outputs", LOSSES, 0.5),
-        loss=scaled_loss(half_mean_squared),
-    ),
-    wrong(
-        "half-mean-squared-task-2",
-        "Y2_Loss is half the mean of squares over all outputs",
-        edit("mean over outputs", "L2Loss_1", 0.5),
-        loss=scaled_loss(half_mean_squared, ["L2Loss_1"]),
-    ),
-    wrong(
-        "mean-over-rows",
-        "the loss is the sum of squares over the number of rows",
-        edit("mean over batch", LOSSES, 1.0),
-        loss=scaled_loss(mean_over_rows),
-    ),
-    wrong(
-        "half-mean-over-rows-task-1",
-        "Y1_Loss is l2_loss over the number of rows",
-        edit("mean over batch", "L2Loss", 0.5),
-        loss=scaled_loss(half_mean_over_rows, ["L2Loss"]),
-    ),
-    wrong(
-        "mean-over-columns",
-        "the loss is a mean over each row, summed over rows (keras MSE)",
-        edit("unlisted", LOSSES),
-        loss=scaled_loss(lambda rows, columns: 2 / columns),
-    ),
-    wrong(
-        "joint-average",
-        "Joint_Loss is the average of the two",
-        edit("loss weight in the sum", LOSSES, 0.5),
-        also=[[edit("loss scaled", "add", 0.5)]],
-        loss_weight={"joint/L2Loss": 0.5, "joint/L2Loss_1": 0.5},
-    ),
-    wrong(
-        "joint-weight-task-2",
-        "Y2_Loss counts 0.3 in Joint_Loss",
-        edit("loss weight in the sum", "L2Loss_1", 0.3),
-        loss_weight={"joint/L2Loss_1": 0.3},
-    ),
-    wrong(
-        "joint-weights-0.7-0.3",
-        "Joint_Loss is 0.7 Y1_Loss + 0.3 Y2_Loss",
-        edit("loss weight in the sum", "L2Loss", 0.7),
-        edit("loss weight in the sum", "L2Loss_1", 0.3),
-        loss_weight={"joint/L2Loss": 0.7, "joint/L2Loss_1": 0.3},
-    ),
-    wrong(
-        "joint-difference",
-        "Joint_Loss is Y1_Loss - Y2_Loss",
-        edit("loss weight in the sum", "L2Loss_1", -1.0),
-        loss_weight={"joint/L2Loss_1": -1.0},
-    ),
-    wrong(
-        "absolute-error",
-        "the loss is the sum of absolute errors",
-        edit("other loss", LOSSES, "absolute error"),
-        loss=other_loss(*ABSOLUTE),
-    ),
-    wrong(
-        "absolute-error-task-2",
-        "Y2_Loss is the sum of absolute errors",
-        edit("other loss", "L2Loss_1", "absolute error"),
-        loss=other_loss(*ABSOLUTE, places=["L2Loss_1"]),
-    ),
-    wrong(
-        "huber",
-        "the loss is the sum of the Huber loss",
-        edit("other loss", LOSSES, "huber"),
-        loss=other_loss(*huber(np.float32(1))),
-    ),
-    wrong(
-        "huber-task-1",
-        "Y1_Loss is the sum of the Huber loss",
-        edit("other loss", "L2Loss", "huber"),
-        loss=other_loss(*huber(np.float32(1)), places=["L2Loss"]),
-    ),
-    wrong(
-        "log-cosh",
-        "the loss is the sum of log-cosh",
-        edit("other loss", LOSSES, "log-cosh"),
-        loss=other_loss(*LOG_COSH),
-    ),
-    wrong(
-        "root-of-squares",
-        "the loss is the norm of the difference",
-        edit("other loss", LOSSES, "norm"),
-        also=[[edit("unlisted", LOSSES)]],
-        base=RootOfSquares,
-    ),
-    wrong(
-        "cubes",
-        "the loss is the sum of |error|^3 / 3",
-        edit("unlisted", LOSSES),
-        loss=other_loss(lambda e: np.abs(e) ** 3 / 3, lambda e: e * np.abs(e)),
-    ),
-    wrong(
-        "penalty",
-        "an L2 penalty, 0.01 / 2 times the squares of the trained weights, is added",
-        edit("penalty in the loss", WEIGHTS, 0.01),
-        base=Penalty,
-    ),
-    wrong(
-        "penalty-head-2",
-        "an L2 penalty of share_Y2 (0.5 / 2 times its squares) is added",
-        edit("penalty in the loss", "share_Y2", 0.5),
-        base=PenaltyOfHead2,
-    ),
-    wrong(
-        "penalty-shared",
-        "an L2 penalty of share_W (0.001 / 2 times its squares) is added",
-        edit("penalty in the loss", "share_W", 0.001),
-        base=PenaltyOfSharedLayer,
-    ),
-)

@@ -1,8 +1,12 @@
 """Ports in PyTorch with mistakes of real ones. `Conformant` is right. Others change a line."""
 
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from torch import nn
+
+from .base import changed_port
 
 torch.set_num_threads(1)  # products this small gain nothing from threads
 HEADS = {"Y1": ["Y1"], "Y2": ["Y2"], "joint": ["Y1", "Y2"]}
@@ -23,7 +27,7 @@ class Conformant:
 
     bias = False
     optimizer = HatAdam
-    options = {}  # noqa: RUF012
+    options: ClassVar[Any] = {}
 
     def __init__(self, share_W, share_Y1, share_Y2):
         torch.manual_seed(0)
@@ -55,7 +59,10 @@ class Conformant:
 
     def forward(self, task, X):
         hidden = torch.relu(self.layers["W"](X))
-        return {head: torch.relu(self.layers[head](hidden)) for head in HEADS[task]}
+        return {head: self.output(head, hidden) for head in HEADS[task]}
+
+    def output(self, head, hidden):
+        return torch.relu(self.layers[head](hidden))
 
     def criterion(self, output, label):
         return (output - label).square().sum() / 2
@@ -64,9 +71,16 @@ class Conformant:
         return sum(losses)
 
     def train(self, optimizer, loss):
-        self.layers.zero_grad()
+        self.zero_grad(optimizer)
         loss.backward()
+        self.change_gradients()
         optimizer.step()
+
+    def zero_grad(self, optimizer):
+        self.layers.zero_grad()
+
+    def change_gradients(self):
+        pass
 
     def weights(self):
         return {f"share_{k}": layer.weight.detach().numpy().T for k, layer in self.layers.items()}
@@ -86,9 +100,8 @@ class MeanTimesNumel(Conformant):
 
 
 class SumOfMse(Conformant):
-    criterion = staticmethod(
-        lambda output, label: nn.functional.mse_loss(output, label, reduction="sum") / 2
-    )
+    def criterion(self, output, label):
+        return nn.functional.mse_loss(output, label, reduction="sum") / 2
 
 
 class EinsumLoss(Conformant):
@@ -100,10 +113,8 @@ class EinsumLoss(Conformant):
 class ZeroGradOfOptimizer(Conformant):
     """`optimizer.zero_grad()` clears the parameters of this task only, which is enough."""
 
-    def train(self, optimizer, loss):
+    def zero_grad(self, optimizer):
         optimizer.zero_grad(set_to_none=False)
-        loss.backward()
-        optimizer.step()
 
 
 class ByHand(Conformant):
@@ -130,8 +141,7 @@ class ByHand(Conformant):
 # Wrong ones: layers
 
 
-class RandomBias(Conformant):
-    bias = True
+RandomBias = changed_port(Conformant, bias=True)
 
 
 class ZeroBias(Conformant):
@@ -158,19 +168,15 @@ class ReluNotAssigned(Conformant):
 class LeakyHeads(Conformant):
     """`nn.LeakyReLU()` on the heads."""
 
-    def forward(self, task, X):
-        hidden = torch.relu(self.layers["W"](X))
-        leaky = nn.LeakyReLU()
-        return {head: leaky(self.layers[head](hidden)) for head in HEADS[task]}
+    def output(self, head, hidden):
+        return nn.LeakyReLU()(self.layers[head](hidden))
 
 
 class Detached(Conformant):
     """Head 2 sees `hidden.detach()`."""
 
-    def forward(self, task, X):
-        hidden = torch.relu(self.layers["W"](X))
-        given = {"Y1": hidden, "Y2": hidden.detach()}
-        return {head: torch.relu(self.layers[head](given[head])) for head in HEADS[task]}
+    def output(self, head, hidden):
+        return super().output(head, hidden.detach() if head == "Y2" else hidden)
 
 
 class Autocast(Conformant):
@@ -205,20 +211,9 @@ class OwnTrunks(Conformant):
 # Losses
 
 
-class Mse(Conformant):
-    """`nn.MSELoss()`."""
-
-    criterion = staticmethod(nn.MSELoss())
-
-
-class MseSum(Conformant):
-    """`nn.MSELoss(reduction="sum")`."""
-
-    criterion = staticmethod(nn.MSELoss(reduction="sum"))
-
-
-class SmoothL1(Conformant):
-    criterion = staticmethod(nn.SmoothL1Loss(reduction="sum"))
+Mse = changed_port(Conformant, criterion=staticmethod(nn.MSELoss()))
+MseSum = changed_port(Conformant, criterion=staticmethod(nn.MSELoss(reduction="sum")))
+SmoothL1 = changed_port(Conformant, criterion=staticmethod(nn.SmoothL1Loss(reduction="sum")))
 
 
 class Averaged(Conformant):
@@ -248,18 +243,15 @@ class LossAfterStep(Conformant):
 
 
 class NoZeroGrad(Conformant):
-    def train(self, optimizer, loss):
-        loss.backward()
-        optimizer.step()
+    def zero_grad(self, optimizer):
+        pass
 
 
 class ZeroGradTooLate(Conformant):
     """`zero_grad()` stands between `backward()` and `step()`."""
 
-    def train(self, optimizer, loss):
-        loss.backward()
-        optimizer.zero_grad()
-        optimizer.step()
+    def change_gradients(self):
+        self.layers.zero_grad()
 
 
 class StepFirst(Conformant):
@@ -275,19 +267,13 @@ class StepFirst(Conformant):
 
 
 class ClippedNorm(Conformant):
-    def train(self, optimizer, loss):
-        self.layers.zero_grad()
-        loss.backward()
+    def change_gradients(self):
         nn.utils.clip_grad_norm_(self.layers.parameters(), 1.0)
-        optimizer.step()
 
 
 class ClippedValue(Conformant):
-    def train(self, optimizer, loss):
-        self.layers.zero_grad()
-        loss.backward()
+    def change_gradients(self):
         nn.utils.clip_grad_value_(self.layers.parameters(), 0.5)
-        optimizer.step()
 
 
 class Frozen(Conformant):
@@ -319,35 +305,13 @@ class Stepped(Conformant):
 # Optimizers
 
 
-class Adam(Conformant):
-    optimizer = torch.optim.Adam
-
-
-class AdamW(Conformant):
-    optimizer = torch.optim.AdamW
-
-
-class L2(Conformant):
-    optimizer = torch.optim.Adam
-    options = {"weight_decay": 0.01}  # noqa: RUF012
-
-
-class Amsgrad(Conformant):
-    optimizer = torch.optim.Adam
-    options = {"amsgrad": True}  # noqa: RUF012
-
-
-class NAdam(Conformant):
-    optimizer = torch.optim.NAdam
-
-
-class RMSprop(Conformant):
-    optimizer = torch.optim.RMSprop
-
-
-class SGD(Conformant):
-    optimizer = torch.optim.SGD
-    options = {"lr": 1e-6, "momentum": 0.9}  # noqa: RUF012
+Adam = changed_port(Conformant, optimizer=torch.optim.Adam)
+AdamW = changed_port(Conformant, optimizer=torch.optim.AdamW)
+L2 = changed_port(Adam, options={"weight_decay": 0.01})
+Amsgrad = changed_port(Adam, options={"amsgrad": True})
+NAdam = changed_port(Conformant, optimizer=torch.optim.NAdam)
+RMSprop = changed_port(Conformant, optimizer=torch.optim.RMSprop)
+SGD = changed_port(Conformant, optimizer=torch.optim.SGD, options={"lr": 1e-6, "momentum": 0.9})
 
 
 class FasterHeads(Conformant):
@@ -355,15 +319,9 @@ class FasterHeads(Conformant):
 
     def build(self):
         super().build()
-        self.optimizers = {
-            task: HatAdam(
-                [
-                    {"params": self.parameters("W")},
-                    {"params": self.parameters(*heads), "lr": 0.01},
-                ]
-            )
-            for task, heads in HEADS.items()
-        }
+        for task, heads in HEADS.items():
+            faster = {"params": self.parameters(*heads), "lr": 0.01}
+            self.optimizers[task] = HatAdam([{"params": self.parameters("W")}, faster])
 
 
 class OneAdam(Conformant):
@@ -374,13 +332,8 @@ class OneAdam(Conformant):
         self.optimizers = dict.fromkeys(HEADS, one)
 
 
-class OneAdamZeros(OneAdam):
+class OneAdamZeros(OneAdam, ZeroGradOfOptimizer):
     """... and with gradients set to zero, not to None, the resting head moves on."""
-
-    def train(self, optimizer, loss):
-        optimizer.zero_grad(set_to_none=False)
-        loss.backward()
-        optimizer.step()
 
 
 # Returns
@@ -396,11 +349,10 @@ class Untransposed(Conformant):
 # Several
 
 
-class Typical(Mse):
-    """`nn.Linear`, `nn.MSELoss()`, `torch.optim.Adam()`."""
-
-    bias = True
-    optimizer = torch.optim.Adam
+#: `nn.Linear`, `nn.MSELoss()`, `torch.optim.Adam()`.
+Typical = changed_port(Mse, bias=True, optimizer=torch.optim.Adam)
+SumAdam = changed_port(MseSum, optimizer=torch.optim.Adam)
+AdamWMse = changed_port(Mse, optimizer=torch.optim.AdamW)
 
 
 class TypicalZeroBias(ZeroBias, Mse):
@@ -412,21 +364,12 @@ class TypicalLinearHeads(Mse):
 
     optimizer = torch.optim.Adam
 
-    def forward(self, task, X):
-        hidden = torch.relu(self.layers["W"](X))
-        return {head: self.layers[head](hidden) for head in HEADS[task]}
+    def output(self, head, hidden):
+        return self.layers[head](hidden)
 
 
 class TypicalOneAdam(OneAdam, Mse):
     """`nn.MSELoss()` and one `torch.optim.Adam()`."""
-
-
-class SumAdam(MseSum):
-    optimizer = torch.optim.Adam
-
-
-class AdamWMse(Mse):
-    optimizer = torch.optim.AdamW
 
 
 class NoZeroGradMse(NoZeroGrad, Mse):

@@ -1,356 +1,153 @@
 """Ports with two, three or four mistakes at once, as first ports have them."""
 
-import numpy as np
-
-from .base import LINEAR, Plain
-from .entry import HEAD_RELUS, LABELS, LOSSES, OPTIMIZERS, PRODUCTS, RELUS, WEIGHTS, edit, wrong
-from .feeds import feed, scaled, swapped
-from .forward import TANH, everywhere, leaky, products, rounded_to_tf32
-from .gradients import Accumulated, by_global_norm, changed, stopped
-from .losses import (
-    ABSOLUTE,
-    Penalty,
-    half_mean_over_rows,
-    half_mean_squared,
-    mean_squared,
-    other_loss,
-    scaled_loss,
+from .correct import DoubleInside
+from .entry import (
+    ALTERNATE,
+    HEAD_RELUS,
+    LOSSES,
+    OPTIMIZERS,
+    PRODUCTS,
+    RELUS,
+    WEIGHTS,
+    edit,
+    wrong,
+    wrong_class,
 )
-from .optimizers import after_correction, amsgrad, no_correction, only_in, schedule, sgd
-from .runs import JointInTurn, LossAfter, TrainsJoint
-from .state import ONE_OPTIMIZER, ResetEachStep, RoundedBfloat16
-
-# Edits that many of these share
-AFTER = edit("epsilon place", OPTIMIZERS, "after the correction")
-KERAS_EPSILON = edit("epsilon", OPTIMIZERS, 1e-7)
-MEAN_SQUARED = edit("mean over outputs", LOSSES, 1.0)
-BIASES = edit("bias added", RELUS)
-SHARED_SLOTS = edit("slots shared", OPTIMIZERS)
-ZERO_BIASES = dict.fromkeys(RELUS, 0.0)
-
-
-ENTRIES = (
-    # Pairs
-    wrong(
-        "mean-and-keras-epsilon",
-        "a mean of squares; epsilon 1e-7 (Keras)",
-        MEAN_SQUARED,
-        KERAS_EPSILON,
-        loss=scaled_loss(mean_squared),
-        epsilon=1e-7,
-    ),
-    wrong(
-        "mean-task-1-epsilon-Y2-op",
-        "Y1_Loss is a mean of squares; epsilon of Y2_op is 1e-7",
-        edit("mean over outputs", "L2Loss", 1.0),
-        edit("epsilon", "Y2_op", 1e-7),
-        loss=scaled_loss(mean_squared, ["L2Loss"]),
-        epsilon={"Y2_op": 1e-7},
-    ),
-    wrong(
-        "no-relu-heads-epsilon-after",
-        "heads without ReLU; epsilon after the correction",
-        edit("activation missing", HEAD_RELUS),
-        AFTER,
-        activations=dict.fromkeys(HEAD_RELUS, LINEAR),
-        denominator=after_correction,
-    ),
-    wrong(
-        "swapped-labels-rate",
-        "labels swapped; rate 0.01",
-        edit("feeds swapped", LABELS),
-        edit("learning rate", OPTIMIZERS, 0.01),
-        fed=swapped,
-        rate=0.01,
-    ),
-    wrong(
-        "frozen-head-2-mean-task-1",
-        "share_Y2 frozen; Y1_Loss is half a mean of squares",
-        edit("variable frozen", "share_Y2"),
-        edit("mean over outputs", "L2Loss", 0.5),
-        also=[
-            [edit("gradient missing", "share_Y2"), edit("mean over outputs", "L2Loss", 0.5)],
-        ],
-        frozen=("share_Y2",),
-        loss=scaled_loss(half_mean_squared, ["L2Loss"]),
-    ),
-    wrong(
-        "slots-shared-epsilon-after",
-        "one optimizer; epsilon after the correction",
-        SHARED_SLOTS,
-        AFTER,
-        also=[[SHARED_SLOTS, edit("powers shared", OPTIMIZERS), AFTER]],
-        slots_of=ONE_OPTIMIZER,
-        powers_of=ONE_OPTIMIZER,
-        denominator=after_correction,
-    ),
-    wrong(
-        "biases-epsilon",
-        "every layer has a bias; epsilon 1e-7",
-        BIASES,
-        KERAS_EPSILON,
-        biases=ZERO_BIASES,
-        epsilon=1e-7,
-    ),
-    wrong(
-        "leaky-head-1-decay",
-        "a leaky ReLU on head 1; AdamW",
-        edit("other activation", "Relu_1", "leaky relu"),
-        edit("weight decay", WEIGHTS, 0.01),
-        activations={"Relu_1": leaky(0.1)},
-        decay=0.01,
-    ),
-    wrong(
-        "X-scaled-no-relu-head-2",
-        "X divided by 255; head 2 without ReLU",
-        edit("feed scaled", "X", 1 / 255),
-        edit("activation missing", "Relu_2"),
-        fed=feed("X", scaled(1 / 255)),
-        activations={"Relu_2": LINEAR},
-    ),
-    wrong(
-        "clip-mean",
-        "clipped to a global norm of 1; l2_loss over the rows",
-        edit("clipped by global norm", OPTIMIZERS, 1.0),
-        edit("mean over batch", LOSSES, 0.5),
-        changed=changed(by_global_norm(1.0)),
-        loss=scaled_loss(half_mean_over_rows),
-    ),
-    wrong(
-        "detached-head-2-beta1",
-        "task 2 detached from the shared layer; beta1 of Y1_op is 0.8",
-        edit("gradient stopped", "MatMul_2"),
-        edit("beta1", "Y1_op", 0.8),
-        into_shared=stopped(("Y2", "joint"), "Y2"),
-        beta1={"Y1_op": 0.8},
-    ),
-    wrong(
-        "accumulated-epsilon-after",
-        "gradients never zeroed; epsilon after the correction",
-        edit("gradients accumulate", WEIGHTS),
-        AFTER,
-        base=Accumulated,
-        denominator=after_correction,
-    ),
-    wrong(
-        "loss-after-no-half",
-        "the sum of squares without the half; returned after the update",
-        edit("loss scaled", LOSSES, 2.0),
-        edit("loss after the update", OPTIMIZERS),
-        base=LossAfter,
-        loss=scaled_loss(2),
-    ),
-    wrong(
-        "in-turn-epsilon",
-        "joint runs in two steps; epsilon 1e-7",
-        edit("two steps", "Optimiser"),
-        KERAS_EPSILON,
-        base=JointInTurn,
-        epsilon=1e-7,
-    ),
-    wrong(
-        "two-optimizers-wrong",
-        "Y1_op is gradient descent; Optimiser is AMSGrad",
-        edit("other optimizer", "Y1_op", "sgd"),
-        edit("amsgrad", "Optimiser"),
-        rule=lambda self, optimizer, name, g: {
-            "Y1_op": sgd(1e-5),
-            "Optimiser": amsgrad,
-            "Y2_op": Plain.rule,
-        }[optimizer](self, optimizer, name, g),
-    ),
-    wrong(
-        "two-rates",
-        "the rates of Y1_op and Y2_op are 0.002 and 0.0005",
-        edit("learning rate", "Y1_op", 0.002),
-        edit("learning rate", "Y2_op", 0.0005),
-        rate={"Y1_op": 0.002, "Y2_op": 0.0005},
-    ),
-    wrong(
-        "two-activations",
-        "the shared layer has tanh; head 2 has no ReLU",
-        edit("other activation", "Relu", "tanh"),
-        edit("activation missing", "Relu_2"),
-        activations={"Relu": TANH, "Relu_2": LINEAR},
-    ),
-    wrong(
-        "bfloat16-rate",
-        "weights kept in bfloat16; rate 0.01",
-        edit("precision of variables", WEIGHTS, "bfloat16"),
-        edit("learning rate", OPTIMIZERS, 0.01),
-        base=RoundedBfloat16,
-        rate=0.01,
-    ),
-    # Triples
-    wrong(
-        "no-relu-head-2-mean-epsilon",
-        "head 2 without ReLU; a mean of squares; epsilon 1e-7",
-        edit("activation missing", "Relu_2"),
-        MEAN_SQUARED,
-        KERAS_EPSILON,
-        activations={"Relu_2": LINEAR},
-        loss=scaled_loss(mean_squared),
-        epsilon=1e-7,
-    ),
-    wrong(
-        "biases-mean-epsilon-after",
-        "biases; a mean of squares; epsilon after the correction (nn.Linear, MSELoss, Adam)",
-        BIASES,
-        MEAN_SQUARED,
-        AFTER,
-        biases=ZERO_BIASES,
-        loss=scaled_loss(mean_squared),
-        denominator=after_correction,
-    ),
-    wrong(
-        "linear-heads-mean-epsilon-after",
-        "heads without ReLU; a mean of squares; epsilon after the correction",
-        edit("activation missing", HEAD_RELUS),
-        MEAN_SQUARED,
-        AFTER,
-        activations=dict.fromkeys(HEAD_RELUS, LINEAR),
-        loss=scaled_loss(mean_squared),
-        denominator=after_correction,
-    ),
-    wrong(
-        "one-optimizer-mean-epsilon",
-        "one optimizer; a mean of squares; epsilon 1e-7",
-        SHARED_SLOTS,
-        MEAN_SQUARED,
-        KERAS_EPSILON,
-        also=[
-            [SHARED_SLOTS, edit("powers shared", OPTIMIZERS), MEAN_SQUARED, KERAS_EPSILON],
-        ],
-        slots_of=ONE_OPTIMIZER,
-        powers_of=ONE_OPTIMIZER,
-        loss=scaled_loss(mean_squared),
-        epsilon=1e-7,
-    ),
-    wrong(
-        "bias-heads-average-decay",
-        "biases on the heads; Joint_Loss averaged; AdamW",
-        edit("bias added", HEAD_RELUS),
-        edit("loss weight in the sum", LOSSES, 0.5),
-        edit("weight decay", WEIGHTS, 0.01),
-        also=[
-            [
-                edit("bias added", HEAD_RELUS),
-                edit("loss scaled", "add", 0.5),
-                edit("weight decay", WEIGHTS, 0.01),
-            ],
-        ],
-        biases=dict.fromkeys(HEAD_RELUS, 0.0),
-        decay=0.01,
-        loss_weight={"joint/L2Loss": 0.5, "joint/L2Loss_1": 0.5},
-    ),
-    wrong(
-        "label-1-scaled-leaky-rate",
-        "Y1 over 10; every ReLU leaky; rate 0.01",
-        edit("feed scaled", "Y1", 0.1),
-        edit("other activation", RELUS, "leaky relu"),
-        edit("learning rate", OPTIMIZERS, 0.01),
-        fed=feed(["Y1"], scaled(0.1)),
-        activations=everywhere(leaky(0.01)),
-        rate=0.01,
-    ),
-    wrong(
-        "tf32-no-half-epsilon-after",
-        "products in TF32; no half; epsilon after the correction",
-        edit("precision of products", PRODUCTS, "tf32"),
-        edit("loss scaled", LOSSES, 2.0),
-        AFTER,
-        product=products(rounded_to_tf32),
-        loss=scaled_loss(2),
-        denominator=after_correction,
-    ),
-    wrong(
-        "no-relu-shared-frozen-head-1-beta2",
-        "shared layer linear; share_Y1 frozen; beta2 0.99",
-        edit("activation missing", "Relu"),
-        edit("variable frozen", "share_Y1"),
-        edit("beta2", OPTIMIZERS, 0.99),
-        also=[
-            [
-                edit("activation missing", "Relu"),
-                edit("gradient missing", "share_Y1"),
-                edit("beta2", OPTIMIZERS, 0.99),
-            ],
-        ],
-        activations={"Relu": LINEAR},
-        frozen=("share_Y1",),
-        beta2=0.99,
-    ),
-    wrong(
-        "mean-decay-schedule",
-        "a mean of squares; AdamW; the rate decays exponentially",
-        MEAN_SQUARED,
-        edit("weight decay", WEIGHTS, 0.01),
-        edit("schedule", OPTIMIZERS, "exponential"),
-        loss=scaled_loss(mean_squared),
-        decay=0.01,
-        correction=schedule(lambda t: 0.95**t),
-    ),
-    wrong(
-        "trains-both-no-half-rate",
-        "every run trains both; no half; rate 3e-4",
-        edit("trains more", ("Y1_op", "Y2_op")),
-        edit("loss scaled", LOSSES, 2.0),
-        edit("learning rate", OPTIMIZERS, 3e-4),
-        base=TrainsJoint,
-        loss=scaled_loss(2),
-        rate=3e-4,
-    ),
-    wrong(
-        "reset-mean-epsilon",
-        "optimizers built in each step; a mean of squares; epsilon 1e-7",
-        edit("state reset", OPTIMIZERS, "each step"),
-        MEAN_SQUARED,
-        KERAS_EPSILON,
-        base=ResetEachStep,
-        loss=scaled_loss(mean_squared),
-        epsilon=1e-7,
-    ),
-    wrong(
-        "absolute-task-2-no-correction-Y1-bias-shared",
-        "Y2_Loss absolute; no bias correction in Y1_op; a bias in the shared layer",
-        edit("other loss", "L2Loss_1", "absolute error"),
-        edit("bias correction", "Y1_op", "none"),
-        edit("bias added", "Relu"),
-        loss=other_loss(*ABSOLUTE, places=["L2Loss_1"]),
-        correction=only_in(["Y1_op"], no_correction, "correction"),
-        biases={"Relu": 0.0},
-    ),
-    wrong(
-        "penalty-leaky-epsilon",
-        "a penalty in the loss; leaky head 2; epsilon of Y1_op 1e-6",
-        edit("penalty in the loss", WEIGHTS, 0.01),
-        edit("other activation", "Relu_2", "leaky relu"),
-        edit("epsilon", "Y1_op", 1e-6),
-        base=Penalty,
-        activations={"Relu_2": leaky(0.2)},
-        epsilon={"Y1_op": 1e-6},
-    ),
-    wrong(
-        "rounded-loss-rate-head-scaled-label",
-        "loss rounded; rate of share_Y1 0.002; Y2 halved",
-        edit("loss rounded", OPTIMIZERS),
-        edit("learning rate", "share_Y1", 0.002),
-        edit("feed scaled", "Y2", 0.5),
-        reported=lambda self, loss: np.round(loss, 1),
-        rate={"share_Y1": 0.002},
-        fed=feed(["Y2"], scaled(0.5)),
-    ),
-    # Four
-    wrong(
-        "four-at-once",
-        "a bias on head 1; no ReLU on head 2; a mean of squares; epsilon after the correction",
-        edit("bias added", "Relu_1"),
-        edit("activation missing", "Relu_2"),
-        MEAN_SQUARED,
-        AFTER,
-        biases={"Relu_1": 0.0},
-        activations={"Relu_2": LINEAR},
-        loss=scaled_loss(mean_squared),
-        denominator=after_correction,
-    ),
+from .feeds import SWAPPED, scaled
+from .forward import bias, leaky, linear, precision, rounded_to_tf32, tanh
+from .gradients import DETACHED_HEAD_2, Accumulated, HeadsMoveFirst, clipped_by_global_norm, frozen
+from .losses import JOINT_AVERAGE, absolute_error, mean_over_batch, mean_over_outputs, penalty
+from .losses import scaled as loss_scaled
+from .optimizers import (
+    after_correction,
+    amsgrad,
+    beta1,
+    beta2,
+    decay,
+    epsilon,
+    no_correction,
+    rate,
+    schedule,
+    sgd,
 )
+from .runs import JointInTurn, LossAfter, TasksSwapped, TrainsOther, rounded
+from .state import ONE_OPTIMIZER, POWERS_SHARED, Bfloat16, Reset
+
+# Mistakes that many of these share
+AFTER = after_correction(OPTIMIZERS)
+BIASES = bias(RELUS)
+KERAS_EPSILON = epsilon(OPTIMIZERS, 1e-7)
+MEAN_SQUARED = mean_over_outputs(LOSSES, 1.0)
+NO_HALF = loss_scaled(LOSSES, 2.0)
+
+# Pairs
+wrong("mean-and-keras-epsilon", MEAN_SQUARED, KERAS_EPSILON)
+wrong("mean-task-1-epsilon-Y2-op", mean_over_outputs("L2Loss", 1.0), epsilon("Y2_op", 1e-7))
+wrong("no-relu-heads-epsilon-after", linear(HEAD_RELUS), AFTER)
+wrong("swapped-labels-rate", SWAPPED, rate(OPTIMIZERS, 0.01))
+wrong("swapped-labels-decay", SWAPPED, decay(WEIGHTS, 0.01))
+wrong("frozen-head-2-mean-task-1", frozen("share_Y2"), mean_over_outputs("L2Loss", 0.5))
+wrong("slots-shared-epsilon-after", ONE_OPTIMIZER, AFTER)
+wrong("slots-shared-beta1", ONE_OPTIMIZER, beta1(OPTIMIZERS, 0.85))
+wrong("biases-epsilon", BIASES, KERAS_EPSILON)
+wrong("leaky-head-1-decay", leaky("Relu_1", 0.1), decay(WEIGHTS, 0.01))
+wrong("X-scaled-no-relu-head-2", scaled("X", 1 / 255), linear("Relu_2"))
+wrong("clip-mean", clipped_by_global_norm(OPTIMIZERS, 1.0), mean_over_batch(LOSSES, 0.5))
+wrong("detached-head-2-beta1", DETACHED_HEAD_2, beta1("Y1_op", 0.8))
+wrong("accumulated-epsilon-after", edit("gradients accumulate", WEIGHTS), AFTER, base=Accumulated)
+wrong("loss-after-no-half", NO_HALF, edit("loss after the update", OPTIMIZERS), base=LossAfter)
+wrong("in-turn-epsilon", edit("two steps", "Optimiser"), KERAS_EPSILON, base=JointInTurn)
+wrong("two-optimizers-wrong", sgd("Y1_op", 1e-5), amsgrad("Optimiser"))
+wrong("two-rates", rate("Y1_op", 0.002), rate("Y2_op", 0.0005))
+wrong("rate-0.0007-epsilon-3e-6", rate(OPTIMIZERS, 0.0007), epsilon(OPTIMIZERS, 3e-6))
+wrong("two-activations", tanh("Relu"), linear("Relu_2"))
+wrong(
+    "bfloat16-rate",
+    edit("precision of variables", WEIGHTS, "bfloat16"),
+    rate(OPTIMIZERS, 0.01),
+    base=Bfloat16,
+)
+
+# Triples
+wrong("no-relu-head-2-mean-epsilon", linear("Relu_2"), MEAN_SQUARED, KERAS_EPSILON)
+wrong("biases-mean-epsilon-after", BIASES, MEAN_SQUARED, AFTER)  # nn.Linear, MSELoss, Adam
+wrong("linear-heads-mean-epsilon-after", linear(HEAD_RELUS), MEAN_SQUARED, AFTER)
+wrong("one-optimizer-mean-epsilon", ONE_OPTIMIZER, MEAN_SQUARED, KERAS_EPSILON)
+wrong("bias-heads-average-decay", bias(HEAD_RELUS), JOINT_AVERAGE, decay(WEIGHTS, 0.01))
+wrong("label-1-scaled-leaky-rate", scaled("Y1", 0.1), leaky(RELUS, 0.01), rate(OPTIMIZERS, 0.01))
+wrong("tf32-no-half-epsilon-after", precision(PRODUCTS, "tf32", rounded_to_tf32), NO_HALF, AFTER)
+wrong(
+    "no-relu-shared-frozen-head-1-beta2",
+    linear("Relu"),
+    frozen("share_Y1"),
+    beta2(OPTIMIZERS, 0.99),
+)
+wrong(
+    "mean-decay-schedule",
+    MEAN_SQUARED,
+    decay(WEIGHTS, 0.01),
+    schedule(OPTIMIZERS, "exponential", lambda t: 0.95**t),
+)
+wrong(
+    "trains-both-no-half-rate",
+    edit("trains more", ALTERNATE),
+    NO_HALF,
+    rate(OPTIMIZERS, 3e-4),
+    base=TrainsOther,
+)
+wrong(
+    "reset-mean-epsilon",
+    edit("state reset", OPTIMIZERS, "each step"),
+    MEAN_SQUARED,
+    KERAS_EPSILON,
+    base=Reset,
+)
+wrong(
+    "absolute-task-2-no-correction-Y1-bias-shared",
+    absolute_error("L2Loss_1"),
+    no_correction("Y1_op"),
+    bias("Relu"),
+)
+wrong("penalty-leaky-epsilon", penalty(WEIGHTS, 0.01), leaky("Relu_2", 0.2), epsilon("Y1_op", 1e-6))
+wrong("rounded-loss-rate-head-scaled-label", rounded(1), rate("share_Y1", 0.002), scaled("Y2", 0.5))
+
+# Four
+wrong("four-at-once", bias("Relu_1"), linear("Relu_2"), MEAN_SQUARED, AFTER)
+
+# A mistake beside a step in float64, which is cast back and right
+for id, one in (
+    ("labels-swapped", SWAPPED),
+    ("shared-frozen", frozen("share_W")),
+    ("no-relu-shared", linear("Relu")),
+    ("no-relu-heads", linear(HEAD_RELUS)),
+    ("no-relu-at-all", linear(RELUS)),
+    ("no-half", NO_HALF),
+    ("joint-average", JOINT_AVERAGE),
+    ("epsilon-1e-7", KERAS_EPSILON),
+    ("epsilon-after-correction", AFTER),
+    ("powers-shared", POWERS_SHARED),
+):
+    wrong(f"{id}-in-double", one, base=DoubleInside)
+wrong(
+    "betas-swapped-in-double", beta1(OPTIMIZERS, 0.999), beta2(OPTIMIZERS, 0.9), base=DoubleInside
+)
+
+
+@wrong_class("tasks-swapped-in-double", edit("feeds swapped", ALTERNATE))
+class TasksSwappedInDouble(TasksSwapped, DoubleInside):
+    pass
+
+
+@wrong_class("loss-after-in-double", edit("loss after the update", OPTIMIZERS))
+class LossAfterInDouble(LossAfter, DoubleInside):
+    pass
+
+
+@wrong_class("accumulated-in-double", edit("gradients accumulate", WEIGHTS))
+class AccumulatedInDouble(Accumulated, DoubleInside):
+    pass
+
+
+@wrong_class("shared-moves-first-in-double", edit("gradients after an update", "share_W"))
+class SharedMovesFirstInDouble(HeadsMoveFirst, DoubleInside):
+    first = ("share_W",)

@@ -3,31 +3,86 @@
 import numpy as np
 
 from .base import OPTIMIZERS as OPTIMIZER_OF
-from .base import WEIGHTS as ALL_WEIGHTS
 from .base import Plain
-from .entry import OPTIMIZERS, WEIGHTS, edit, wrong
+from .entry import ALTERNATE, OPTIMIZERS, WEIGHTS, each, edit, mistake, wrong, wrong_class
 from .feeds import rounded_to_bfloat16, rounded_to_float16
 
-ONE_OPTIMIZER = dict.fromkeys(OPTIMIZERS, "Optimiser")
+UNLISTED = [[edit("unlisted", OPTIMIZERS)]]
 
 
-class ResetEachStep(Plain):
-    """A new optimizer is built in every step."""
+# State that optimizers share
+
+
+def one_optimizer(places, owner):
+    """Return the mistake of optimizers that are one. Their beta powers need not be named."""
+    both = [edit("slots shared", places), edit("powers shared", places)]
+    shared = {"slots_of": each(places, owner), "powers_of": each(places, owner)}
+    return mistake("slots shared", places, also=[both], **shared)
+
+
+ONE_OPTIMIZER = one_optimizer(OPTIMIZERS, "Optimiser")
+
+wrong("one-optimizer", ONE_OPTIMIZER)
+wrong("alternate-share-slots", one_optimizer(ALTERNATE, "Y1_op"))
+wrong("joint-shares-with-Y1", one_optimizer(("Optimiser", "Y1_op"), "Optimiser"))
+MOMENTS_SHARED = mistake("slots shared", OPTIMIZERS, slots_of=each(OPTIMIZERS, "Optimiser"))
+POWERS_SHARED = mistake("powers shared", OPTIMIZERS, powers_of=each(OPTIMIZERS, "Optimiser"))
+
+wrong("moments-shared", MOMENTS_SHARED)
+wrong("powers-shared", POWERS_SHARED)
+wrong("alternate-share-powers", mistake("powers shared", ALTERNATE, powers_of={"Y2_op": "Y1_op"}))
+
+
+@wrong_class(
+    "one-optimizer-with-zeros",
+    ONE_OPTIMIZER,
+    edit("trains more", OPTIMIZERS),
+    also=[[edit("slots shared", OPTIMIZERS)]],
+)
+class OneOptimizerMovesAll(Plain):
+    """One Adam of all weights, given zeros for the head that a run does not train."""
+
+    def changed(self, optimizer, gradients):
+        zeros = {name: np.zeros_like(w) for name, w in self.weights().items()}
+        return {**zeros, **gradients}
+
+
+@wrong_class(
+    "one-optimizer-by-variable",
+    edit("slots shared", OPTIMIZERS),
+    also=[
+        [edit("slots shared", OPTIMIZERS), edit("powers shared", OPTIMIZERS)],
+        [edit("slots shared", OPTIMIZERS), edit("step counter", OPTIMIZERS)],
+    ],
+)
+class SharedByVariable(Plain):
+    """One Adam of all weights that counts the steps of each variable (PyTorch)."""
+
+    def slots_for(self, optimizer, name):
+        return super().slots_for("Optimiser", name)
+
+    def apply(self, optimizer, gradients):
+        for name, g in gradients.items():
+            super().apply(name, {name: g})
+
+
+# State that is lost
+
+
+@wrong_class("reset-each-step", edit("state reset", OPTIMIZERS, "each step"))
+@wrong_class("reset-every-4", edit("state reset", OPTIMIZERS, "every 4"), every=4)
+class Reset(Plain):
+    """New optimizers are built in every step, or after some, as in each epoch."""
+
+    every = 1
 
     def step(self, *given):
-        self.forget()
-        return super().step(*given)
-
-
-class ResetEvery4(Plain):
-    """Optimizers are built anew every 4 runs (an epoch)."""
-
-    def step(self, *given):
-        if self.done % 4 == 0:
+        if self.done % self.every == 0:
             self.forget()
         return super().step(*given)
 
 
+@wrong_class("reset-on-task-change", edit("state reset", OPTIMIZERS, "on task change"))
 class ResetOnTaskChange(Plain):
     """Optimizers are built anew when another task is trained than in the run before."""
 
@@ -40,6 +95,7 @@ class ResetOnTaskChange(Plain):
         return super().step(task, *given)
 
 
+@wrong_class("reset-Y2-each-step", edit("state reset", "Y2_op", "each step"))
 class ResetY2EachStep(Plain):
     """Only the optimizer of Y2 is built in every step."""
 
@@ -50,6 +106,11 @@ class ResetY2EachStep(Plain):
         return super().step(task, *given)
 
 
+@wrong_class(
+    "slots-reset-powers-kept",
+    edit("state reset", OPTIMIZERS, "slots each step"),
+    also=[[edit("state reset", OPTIMIZERS)], [edit("beta1", OPTIMIZERS, 0.0)]],
+)
 class SlotsResetPowersKept(Plain):
     """m and v are zeroed in every step, the step counter goes on."""
 
@@ -58,6 +119,14 @@ class SlotsResetPowersKept(Plain):
         return super().step(*given)
 
 
+# Step counters
+
+
+@wrong_class(
+    "global-counter",
+    edit("powers shared", OPTIMIZERS),
+    also=[[edit("step counter", OPTIMIZERS)]],
+)
 class GlobalCounter(Plain):
     """t counts the runs of all tasks, in a variable shared by the three optimizers."""
 
@@ -68,27 +137,27 @@ class GlobalCounter(Plain):
         return kept
 
 
-class CounterPerBatchOfTwo(Plain):
-    """t advances on every second run of an optimizer only."""
+@wrong_class("counter-stands-still", edit("step counter", OPTIMIZERS, "stays at 1"))
+@wrong_class(
+    "counter-half-speed",
+    edit("step counter", OPTIMIZERS, "every second run"),
+    also=UNLISTED,
+    every=2,
+)
+class CounterTooSlow(Plain):
+    """t stays at 1, or advances on every second run of an optimizer only."""
+
+    every = np.inf
 
     def apply(self, optimizer, gradients):
-        runs = self.__dict__.setdefault("runs", {})
-        runs[optimizer] = runs.get(optimizer, 0) + 1
+        self.kept[optimizer] = self.kept.get(optimizer, 0) + 1
         powers = self.powers_for(optimizer).copy()
         super().apply(optimizer, gradients)
-        if runs[optimizer] % 2:
+        if self.kept[optimizer] % self.every:
             self.powers_for(optimizer)[:] = powers
 
 
-class CounterStandsStill(Plain):
-    """t stays at 1."""
-
-    def apply(self, optimizer, gradients):
-        powers = self.powers_for(optimizer).copy()
-        super().apply(optimizer, gradients)
-        self.powers_for(optimizer)[:] = powers
-
-
+@wrong_class("counter-per-variable", edit("step counter", OPTIMIZERS, "once a variable"))
 class CounterPerVariable(Plain):
     """t advances once a variable, not once a run: three times in a joint run."""
 
@@ -99,64 +168,57 @@ class CounterPerVariable(Plain):
         return step
 
     def apply(self, optimizer, gradients):
-        beta1, beta2 = self.of("beta1", optimizer), self.of("beta2", optimizer)
         super().apply(optimizer, gradients)
         powers = self.powers_for(optimizer)
-        powers[:] = powers / [beta1, beta2]
+        powers[:] = powers / [self.of("beta1", optimizer), self.of("beta2", optimizer)]
 
 
-class OneOptimizerMovesAll(Plain):
-    """One Adam of all weights, given zeros for the head that a run does not train."""
-
-    slots_of = powers_of = ONE_OPTIMIZER
-
-    def changed(self, optimizer, gradients):
-        zeros = {name: np.zeros_like(self.w[name]) for name in ALL_WEIGHTS}
-        return {**zeros, **gradients}
+# How variables are kept
 
 
-class SharedByVariable(Plain):
-    """One Adam of all weights that counts the steps of each variable (PyTorch)."""
+@wrong_class("weights-float16", edit("precision of variables", WEIGHTS, "float16"))
+@wrong_class(
+    "head-2-float16", edit("precision of variables", "share_Y2", "float16"), names=["share_Y2"]
+)
+class Float16(Plain):
+    """Weights are kept in half precision between steps."""
 
-    def slots_for(self, optimizer, name):
-        return super().slots_for("Optimiser", name)
-
-    def apply(self, optimizer, gradients):
-        for name, g in gradients.items():
-            super().apply(name, {name: g})
-
-    def of(self, setting, optimizer, variable=""):
-        return np.float32(getattr(self, setting))
-
-
-class Rounded(Plain):
-    """Weights are kept in another precision between steps."""
-
-    rounding = staticmethod(rounded_to_float16)
-    rounded = WEIGHTS
+    rounded, names = staticmethod(rounded_to_float16), WEIGHTS
 
     def __init__(self, *weights):
         super().__init__(*weights)
         self.round()
 
     def round(self):
-        self.w.update({name: self.rounding(self.w[name]) for name in self.rounded})
+        self.w.update({name: self.rounded(self.w[name]) for name in self.names})
 
     def apply(self, optimizer, gradients):
         super().apply(optimizer, gradients)
         self.round()
 
 
-class RoundedBfloat16(Rounded):
-    rounding = staticmethod(rounded_to_bfloat16)
+@wrong_class(
+    "weights-float16-returned",
+    edit("precision of variables", WEIGHTS, "float16"),
+    edit("wrong dtype", WEIGHTS, "float16"),
+)
+class Float16Returned(Float16):
+    """... and returned as they are kept."""
+
+    def weights(self):
+        return {name: w.astype(np.float16) for name, w in super().weights().items()}
 
 
-class RoundedHead2(Rounded):
-    rounded = ("share_Y2",)
+@wrong_class("weights-bfloat16", edit("precision of variables", WEIGHTS, "bfloat16"))
+class Bfloat16(Float16):
+    """Weights are kept in bfloat16 between steps."""
+
+    rounded = staticmethod(rounded_to_bfloat16)
 
 
-class SlotsInFloat16(Plain):
-    """m is kept in half precision."""
+@wrong_class("m-bfloat16", edit("unlisted", OPTIMIZERS))
+class SlotsInBfloat16(Plain):
+    """m is kept in bfloat16."""
 
     def average(self, optimizer, name, slot, new, beta):
         moved = super().average(optimizer, name, slot, new, beta)
@@ -165,6 +227,7 @@ class SlotsInFloat16(Plain):
         return moved
 
 
+@wrong_class("float64", edit("wrong dtype", WEIGHTS, "float64"))
 class Float64(Plain):
     """Weights are created and returned in float64."""
 
@@ -172,6 +235,7 @@ class Float64(Plain):
         super().__init__(*(np.array(w, np.float64) for w in weights))
 
 
+@wrong_class("float64-head-1", edit("wrong dtype", "share_Y1", "float64"))
 class Float64Head1(Plain):
     """Only share_Y1 is returned in float64."""
 
@@ -179,25 +243,25 @@ class Float64Head1(Plain):
         return {**super().weights(), "share_Y1": self.w["share_Y1"].astype(np.float64)}
 
 
+@wrong_class("updated-late", edit("variable updated late", WEIGHTS))
+@wrong_class("shared-updated-late", edit("variable updated late", "share_W"), late=["share_W"])
 class UpdatedLate(Plain):
     """The updates of some variables take effect one run later."""
 
     late = WEIGHTS
 
     def apply(self, optimizer, gradients):
-        waiting = self.__dict__.setdefault("waiting", {})
         before = dict(self.w)
         super().apply(optimizer, gradients)
         for name in self.late:
             step = self.w[name] - before[name]
-            self.w[name] = before[name] + waiting.get(name, np.float32(0))
-            waiting[name] = step
+            self.w[name] = before[name] + self.kept.get(name, np.float32(0))
+            self.kept[name] = step
 
 
-class SharedUpdatedLate(UpdatedLate):
-    late = ("share_W",)
-
-
+@wrong_class(
+    "own-trunks", edit("variable not shared", "share_W"), also=[[edit("unlisted", "share_W")]]
+)
 class OwnTrunks(Plain):
     """Each of the three runs has a shared layer of its own. That of the joint run is returned."""
 
@@ -213,6 +277,7 @@ class OwnTrunks(Plain):
         return loss
 
 
+@wrong_class("heads-start-alike", edit("initial weights", "share_Y2"))
 class HeadsTied(Plain):
     """An initializer is used twice: if the sizes allow it, head 2 starts as a copy of head 1."""
 
@@ -221,211 +286,10 @@ class HeadsTied(Plain):
         super().__init__(share_W, share_Y1, share_Y2)
 
 
+@wrong_class("own-initial-weights", edit("initial weights", "share_W"))
 class OwnInitialWeights(Plain):
     """The port draws its own initial share_W."""
 
     def __init__(self, share_W, *heads):
         drawn = np.random.RandomState(0).normal(0, 0.1, share_W.shape).astype(np.float32)
         super().__init__(drawn, *heads)
-
-
-ENTRIES = (
-    wrong(
-        "one-optimizer",
-        "the three runs share slots and beta powers",
-        edit("slots shared", OPTIMIZERS),
-        also=[[edit("slots shared", OPTIMIZERS), edit("powers shared", OPTIMIZERS)]],
-        slots_of=ONE_OPTIMIZER,
-        powers_of=ONE_OPTIMIZER,
-    ),
-    wrong(
-        "moments-shared",
-        "the three runs share m and v, their beta powers are their own",
-        edit("slots shared", OPTIMIZERS),
-        slots_of=ONE_OPTIMIZER,
-    ),
-    wrong(
-        "powers-shared",
-        "the three runs share their beta powers, m and v are their own",
-        edit("powers shared", OPTIMIZERS),
-        powers_of=ONE_OPTIMIZER,
-    ),
-    wrong(
-        "alternate-share-slots",
-        "Y1_op and Y2_op share slots and beta powers",
-        edit("slots shared", ("Y1_op", "Y2_op")),
-        also=[
-            [edit("slots shared", ("Y1_op", "Y2_op")), edit("powers shared", ("Y1_op", "Y2_op"))]
-        ],
-        slots_of={"Y2_op": "Y1_op"},
-        powers_of={"Y2_op": "Y1_op"},
-    ),
-    wrong(
-        "alternate-share-powers",
-        "Y1_op and Y2_op share their beta powers",
-        edit("powers shared", ("Y1_op", "Y2_op")),
-        powers_of={"Y2_op": "Y1_op"},
-    ),
-    wrong(
-        "joint-shares-with-Y1",
-        "Optimiser and Y1_op are one optimizer",
-        edit("slots shared", ("Optimiser", "Y1_op")),
-        also=[
-            [
-                edit("slots shared", ("Optimiser", "Y1_op")),
-                edit("powers shared", ("Optimiser", "Y1_op")),
-            ]
-        ],
-        slots_of={"Y1_op": "Optimiser"},
-        powers_of={"Y1_op": "Optimiser"},
-    ),
-    wrong(
-        "one-optimizer-with-zeros",
-        "one optimizer, whose momentum also moves the resting head",
-        edit("slots shared", OPTIMIZERS),
-        edit("trains more", OPTIMIZERS),
-        also=[
-            [edit("slots shared", OPTIMIZERS)],
-            [
-                edit("slots shared", OPTIMIZERS),
-                edit("powers shared", OPTIMIZERS),
-                edit("trains more", OPTIMIZERS),
-            ],
-        ],
-        base=OneOptimizerMovesAll,
-    ),
-    wrong(
-        "one-optimizer-by-variable",
-        "one optimizer that counts the steps of each variable",
-        edit("slots shared", OPTIMIZERS),
-        also=[
-            [edit("slots shared", OPTIMIZERS), edit("powers shared", OPTIMIZERS)],
-            [edit("slots shared", OPTIMIZERS), edit("step counter", OPTIMIZERS)],
-        ],
-        base=SharedByVariable,
-    ),
-    wrong(
-        "reset-each-step",
-        "the optimizers start afresh in each run",
-        edit("state reset", OPTIMIZERS, "each step"),
-        base=ResetEachStep,
-    ),
-    wrong(
-        "reset-every-4",
-        "the optimizers start afresh every 4 runs",
-        edit("state reset", OPTIMIZERS, "every 4"),
-        base=ResetEvery4,
-    ),
-    wrong(
-        "reset-on-task-change",
-        "the optimizers start afresh when the task changes",
-        edit("state reset", OPTIMIZERS, "on task change"),
-        base=ResetOnTaskChange,
-    ),
-    wrong(
-        "reset-Y2-each-step",
-        "Y2_op starts afresh in each run",
-        edit("state reset", "Y2_op", "each step"),
-        base=ResetY2EachStep,
-    ),
-    wrong(
-        "slots-reset-powers-kept",
-        "m and v start afresh in each run, t goes on",
-        edit("state reset", OPTIMIZERS, "slots each step"),
-        also=[[edit("state reset", OPTIMIZERS)], [edit("beta1", OPTIMIZERS, 0.0)]],
-        base=SlotsResetPowersKept,
-    ),
-    wrong(
-        "global-counter",
-        "t counts the runs of all three optimizers",
-        edit("powers shared", OPTIMIZERS),
-        also=[[edit("step counter", OPTIMIZERS)]],
-        base=GlobalCounter,
-    ),
-    wrong(
-        "counter-half-speed",
-        "t advances on every second run only",
-        edit("step counter", OPTIMIZERS, "every second run"),
-        also=[[edit("unlisted", OPTIMIZERS)]],
-        base=CounterPerBatchOfTwo,
-    ),
-    wrong(
-        "counter-stands-still",
-        "t stays at 1",
-        edit("step counter", OPTIMIZERS, "stays at 1"),
-        base=CounterStandsStill,
-    ),
-    wrong(
-        "counter-per-variable",
-        "t advances once a variable",
-        edit("step counter", OPTIMIZERS, "once a variable"),
-        base=CounterPerVariable,
-    ),
-    wrong(
-        "weights-float16",
-        "weights are kept in float16",
-        edit("precision of variables", WEIGHTS, "float16"),
-        base=Rounded,
-    ),
-    wrong(
-        "weights-bfloat16",
-        "weights are kept in bfloat16",
-        edit("precision of variables", WEIGHTS, "bfloat16"),
-        base=RoundedBfloat16,
-    ),
-    wrong(
-        "head-2-float16",
-        "share_Y2 is kept in float16",
-        edit("precision of variables", "share_Y2", "float16"),
-        base=RoundedHead2,
-    ),
-    wrong(
-        "m-bfloat16",
-        "the first moment is kept in bfloat16",
-        edit("unlisted", OPTIMIZERS),
-        base=SlotsInFloat16,
-    ),
-    wrong(
-        "float64",
-        "weights are returned in float64",
-        edit("wrong dtype", WEIGHTS, "float64"),
-        base=Float64,
-    ),
-    wrong(
-        "float64-head-1",
-        "share_Y1 is returned in float64",
-        edit("wrong dtype", "share_Y1", "float64"),
-        base=Float64Head1,
-    ),
-    wrong(
-        "updated-late",
-        "every update takes effect one run later",
-        edit("variable updated late", WEIGHTS),
-        base=UpdatedLate,
-    ),
-    wrong(
-        "shared-updated-late",
-        "the update of share_W takes effect one run later",
-        edit("variable updated late", "share_W"),
-        base=SharedUpdatedLate,
-    ),
-    wrong(
-        "own-trunks",
-        "each run has a shared layer of its own",
-        edit("variable not shared", "share_W"),
-        also=[[edit("unlisted", "share_W")]],
-        base=OwnTrunks,
-    ),
-    wrong(
-        "heads-start-alike",
-        "share_Y2 starts as a copy of share_Y1",
-        edit("initial weights", "share_Y2"),
-        base=HeadsTied,
-    ),
-    wrong(
-        "own-initial-weights",
-        "the port draws its own initial share_W",
-        edit("initial weights", "share_W"),
-        base=OwnInitialWeights,
-    ),
-)
