@@ -195,11 +195,17 @@ def nearest(value: np.ndarray, precision: Precision) -> np.ndarray:
     return np.ldexp(np.round(mantissa * 2.0**precision.bits), exponent - precision.bits)
 
 
-def structural(function: Function, x: Operand) -> Any:
-    """Applies a function that only moves elements to values and errors alike."""
-    if isinstance(x, ErrorBounded):
-        return ErrorBounded(function(x.value), function(x.error), x.precision)
-    return function(np.asarray(x))
+def structural(function: Callable[..., Any], x: Operand) -> Any:
+    """Applies a function that only moves elements to values and errors alike.
+
+    It may return a tuple of arrays, the parts of the one that it takes.
+    """
+    if not isinstance(x, ErrorBounded):
+        return function(np.asarray(x))
+    value, error = function(x.value), function(x.error)
+    if isinstance(value, tuple):
+        return tuple(ErrorBounded(*pair, x.precision) for pair in zip(value, error))
+    return ErrorBounded(value, error, x.precision)
 
 
 def joined(function: Function, parts: Any) -> Any:

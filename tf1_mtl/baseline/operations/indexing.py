@@ -172,11 +172,10 @@ def dynamic_stitch(node: Node, *inputs: Any) -> Any:
     return eb.joined(stitch, inputs[half:])
 
 
-@gives("DynamicPartition")
-def dynamic_partition(node: Node, x: Any, parts: Any) -> Any:
+@moves("DynamicPartition")
+def dynamic_partition(node: Node, a: np.ndarray, parts: Any) -> Any:
     at = np.asarray(decided(parts))
-    count = node.attributes["num_partitions"]
-    return tuple(eb.structural(lambda a, i=i: a[at == i], x) for i in range(count))
+    return tuple(a[at == i] for i in range(node.attributes["num_partitions"]))
 
 
 @gives("Unique", "UniqueWithCounts")

@@ -18,11 +18,10 @@ def pack(node: Node, *x: Any) -> Any:
     return eb.joined(lambda parts: np.stack(parts, node.attributes.get("axis", 0)), x)
 
 
-@gives("Unpack")
-def unpack(node: Node, x: Any) -> Any:
+@moves("Unpack")
+def unpack(node: Node, a: np.ndarray) -> Any:
     axis = node.attributes.get("axis", 0)
-    count = shape_of(x)[axis]
-    return tuple(eb.structural(lambda a, i=i: np.take(a, i, axis), x) for i in range(count))
+    return tuple(np.take(a, i, axis) for i in range(a.shape[axis]))
 
 
 gives("Concat")(lambda node, axis, *x: _concatenated(axis, x))
@@ -50,11 +49,7 @@ def split(x: Any, lengths: Any, axis: Any) -> Any:
     at, sizes = integer(axis), ints(lengths)
     rest = shape_of(x)[at] - sum(n for n in sizes if n >= 0)
     ends = np.cumsum([n if n >= 0 else rest for n in sizes])[:-1]
-    values = np.split(eb.value_of(x), ends, at)
-    if not isinstance(x, eb.ErrorBounded):
-        return tuple(values)
-    errors = np.split(x.error, ends, at)
-    return tuple(eb.ErrorBounded(*pair, x.precision) for pair in zip(values, errors))
+    return eb.structural(lambda a: tuple(np.split(a, ends, at)), x)
 
 
 gives("SplitV")(lambda node, x, lengths, axis: split(x, lengths, axis))
