@@ -142,84 +142,64 @@ def _filter_matrices(weights: np.ndarray, groups: int) -> np.ndarray:
     return weights.reshape(rows, groups, -1).transpose(1, 0, 2)
 
 
-def _product(x: Any, weights: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the convolution of images with a filter [*windows, channels of a group, outputs]."""
+def _filter(node: Node, weights: Any) -> Any:
+    """Returns a filter [*windows, channels of a group, outputs]; a depthwise one has many groups.
+
+    TensorFlow keeps a depthwise filter as [*windows, channels, multiples].
+    """
+    if not node.op.startswith("Depthwise"):
+        return weights
+    sizes = shape_of(weights)
+    return eb.structural(lambda a: a.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]]), weights)
+
+
+def _groups(channels: int, channels_of_a_group: int) -> int:
+    return channels // max(channels_of_a_group, 1)
+
+
+@gives("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+def convolution(node: Node, x: Any, weights: Any) -> Any:
+    image, weights = _last(node, x), _filter(node, weights)
+    *sizes, channels, _ = shape_of(weights)
+    axes = _axes(node, shape_of(image)[1:-1], sizes)
+    groups = _groups(shape_of(image)[-1], channels)
 
     def product(a: np.ndarray, w: np.ndarray) -> np.ndarray:
         result = _window_matrices(a, axes, groups) @ _filter_matrices(w, groups)
         return result.transpose(1, 0, 2).reshape([len(a), *(x.steps for x in axes), w.shape[-1]])
 
-    return eb.bilinear(product, x, weights, int(np.prod(shape_of(weights)[:-1])))
+    return _back(node, eb.bilinear(product, image, weights, int(np.prod([*sizes, channels]))))
 
 
-def _input_gradient(weights: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the gradient of the images."""
-    steps, windows = [x.steps for x in axes], [x.window for x in axes]
+@gives("Conv2DBackpropInput", "Conv3DBackpropInputV2", "DepthwiseConv2dNativeBackpropInput")
+def convolution_input_gradient(node: Node, shape: Any, weights: Any, gradient: Any) -> Any:
+    lengths, weights = ints(shape), _filter(node, weights)
+    *sizes, channels, outputs = shape_of(weights)
+    axes = _axes(node, _spatial(node, lengths), sizes)
+    groups = _groups(lengths[1] if is_channels_first(node) else lengths[-1], channels)
+    steps = [x.steps for x in axes]
 
     def product(w: np.ndarray, g: np.ndarray) -> np.ndarray:
         cells = _split(g, groups) @ _filter_matrices(w, groups).transpose(0, 2, 1)
-        cells = np.moveaxis(cells.reshape([groups, len(g), *steps, *windows, w.shape[-2]]), 0, -2)
-        return _overlaid(cells.reshape([len(g), *steps, *windows, -1]), axes)
+        cells = np.moveaxis(cells.reshape([groups, len(g), *steps, *sizes, channels]), 0, -2)
+        return _overlaid(cells.reshape([len(g), *steps, *sizes, -1]), axes)
 
-    terms = int(np.prod(windows)) * shape_of(weights)[-1] // groups
-    return eb.bilinear(product, weights, gradient, terms)
-
-
-def _filter_gradient(x: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the gradient of a filter: [windows * channels of a group, outputs]."""
-
-    def product(a: np.ndarray, g: np.ndarray) -> np.ndarray:
-        result = _window_matrices(a, axes, groups).transpose(0, 2, 1) @ _split(g, groups)
-        return result.transpose(1, 0, 2).reshape([-1, g.shape[-1]])
-
-    return eb.bilinear(product, x, gradient, int(np.prod(shape_of(gradient)[:-1])))
-
-
-def _depthwise(weights: Any) -> Any:
-    """Returns a depthwise filter [*windows, channels, multiples] as one with a group a channel."""
-    sizes = shape_of(weights)
-    return eb.structural(lambda a: a.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]]), weights)
-
-
-def _groups(channels: int, weights: Any) -> int:
-    return channels // max(shape_of(weights)[-2], 1)
-
-
-@gives("Conv2D", "Conv3D")
-def convolution(node: Node, x: Any, weights: Any) -> Any:
-    image = _last(node, x)
-    axes = _axes(node, shape_of(image)[1:-1], shape_of(weights)[:-2])
-    groups = _groups(shape_of(image)[-1], weights)
-    return _back(node, _product(image, weights, axes, groups))
-
-
-gives("DepthwiseConv2dNative")(lambda node, x, weights: convolution(node, x, _depthwise(weights)))
-
-
-@gives("Conv2DBackpropInput", "Conv3DBackpropInputV2")
-def convolution_input_gradient(node: Node, sizes: Any, weights: Any, gradient: Any) -> Any:
-    lengths = ints(sizes)
-    channels = lengths[1] if is_channels_first(node) else lengths[-1]
-    axes = _axes(node, _spatial(node, lengths), shape_of(weights)[:-2])
-    groups = _groups(channels, weights)
-    return _back(node, _input_gradient(weights, _last(node, gradient), axes, groups))
-
-
-gives("DepthwiseConv2dNativeBackpropInput")(
-    lambda node, sizes, weights, gradient: convolution_input_gradient(
-        node, sizes, _depthwise(weights), gradient
-    )
-)
+    terms = int(np.prod(sizes)) * outputs // groups
+    return _back(node, eb.bilinear(product, weights, _last(node, gradient), terms))
 
 
 @gives("Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter")
-def convolution_filter_gradient(node: Node, x: Any, sizes: Any, gradient: Any) -> Any:
-    image, lengths = _last(node, x), ints(sizes)
-    axes = _axes(node, shape_of(image)[1:-1], lengths[:-2])
+def convolution_filter_gradient(node: Node, x: Any, shape: Any, gradient: Any) -> Any:
+    image, gradient, sizes = _last(node, x), _last(node, gradient), ints(shape)
+    axes = _axes(node, shape_of(image)[1:-1], sizes[:-2])
     channels = shape_of(image)[-1]
-    groups = channels if node.op.startswith("Depthwise") else channels // max(lengths[-2], 1)
-    result = _filter_gradient(image, _last(node, gradient), axes, groups)
-    return eb.structural(lambda a: a.reshape(lengths), result)
+    groups = channels if node.op.startswith("Depthwise") else _groups(channels, sizes[-2])
+
+    def product(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+        result = _window_matrices(a, axes, groups).transpose(0, 2, 1) @ _split(g, groups)
+        return result.transpose(1, 0, 2).reshape(sizes)
+
+    return eb.bilinear(product, image, gradient, int(np.prod(shape_of(gradient)[:-1])))
 
 
 # Pooling
