@@ -6,17 +6,13 @@ translate.
 """
 
 import contextlib
-from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, decimal, error_of
 from tf1_mtl.baseline.evaluator import Evaluation, Plan
-from tf1_mtl.baseline.recorded_graph import (
-    Node,
-    RecordedGraph,
-    needed_nodes,
-)
+from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes
 from tf1_mtl.errors import InputError
 
 
@@ -26,6 +22,7 @@ class Task(NamedTuple):
     name: str  #: as the port is given it
     operations: Tuple[str, ...]  #: the training operations that were fetched
     loss: str  #: the tensor of the loss; "" where none was found
+    trained: Tuple[str, ...] = ()  #: the variables that the operations train
 
     @property
     def fetches(self) -> Tuple[str, ...]:
@@ -55,6 +52,16 @@ class Case(NamedTuple):
     steps: Tuple[Step, ...]
     is_article: bool = False  #: the port has the contract of the article
     recorded_by: str = ""  #: version of TensorFlow
+
+    def trained_weights(self, task: str) -> List[str]:
+        """Returns the weights that a task trains, by name in the port."""
+        trained = self.tasks[task].trained
+        return [name for name, variable in self.weights.items() if variable in trained]
+
+    def place(self, step: int) -> str:
+        """Returns where a step is: "golden 'joint', step 3 (joint)"; -1 is before the first."""
+        when = f"step {step} ({self.steps[step].task})" if step >= 0 else "before step 0"
+        return f"golden '{self.name}', {when}"
 
     def loss_nodes(self, task: str) -> Dict[str, Node]:
         """Returns the operations that compute the loss of a task."""

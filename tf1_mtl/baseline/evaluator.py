@@ -106,7 +106,16 @@ class Plan:
         }
         self._resources = {name for name in nodes if nodes[name].op in RESOURCE_VARIABLES}
         self._precisions = self._narrow_or_wide(nodes)
-        self._steps, self._constants = self._scheduled(nodes)
+        others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
+        self._steps: Steps = []
+        constants: Outputs = {}
+        for step in Schedule(others, self.fed, self._operation_of).steps():
+            if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
+                constants[step.node.name] = (step.operation.function(step.node),)
+            else:
+                self._steps.append(step)
+        without_bounds = {name: _values(outputs) for name, outputs in constants.items()}
+        self._constants = {True: constants, False: without_bounds}
 
     def run(
         self, feeds: Mapping[str, Any], variables: Mapping[str, Any], bounds: bool = True
@@ -221,21 +230,6 @@ class Plan:
         outputs = body._outputs(dict(zip(function.arguments, arguments)), run)
         sources = [source_of(tensor, body.fed) for tensor in function.results]
         return [outputs[source][index] for source, index in sources]
-
-    def _scheduled(self, nodes: Mapping[str, Node]) -> Tuple[Steps, Dict[bool, Outputs]]:
-        """Returns the steps of a run, and the constants, with bounds and without."""
-        others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
-        schedule = Schedule(others, self.fed, self._operation_of)
-        steps: Steps = []
-        constants: Dict[bool, Outputs] = {True: {}, False: {}}
-        for step in schedule.steps():
-            if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
-                result = (step.operation.function(step.node),)
-                constants[True][step.node.name] = result
-                constants[False][step.node.name] = _values(result)
-            else:
-                steps.append(step)
-        return steps, constants
 
     def _operation_of(self, node: Node, in_branch: bool) -> Operation:
         if node.op in OPERATIONS:

@@ -183,21 +183,18 @@ def _tasks(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[
     for name, values in fetched.items():
         without_value = sorted(key for key, value in values.items() if value is None)
         operations = tuple(without_value if is_article else name.split("+"))
-        tasks[name] = Task(name, operations, loss_of(graph, operations, values))
+        loss = loss_of(graph, operations, values)
+        tasks[name] = Task(name, operations, loss, _trained_variables(graph, operations))
     return tasks
 
 
 def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
     """Returns the variables that a port holds: those that some task trains."""
-    assert session.graph is not None
-    written: Dict[str, None] = {}
-    for task in tasks.values():
-        written.update(dict.fromkeys(trained_variables(session.graph, task.operations)))
-    trainable = [variable.name for variable in session.variables if variable.is_trainable]
-    return [name for name in trainable if name in written]
+    trained = {name for task in tasks.values() for name in task.trained}
+    return [x.name for x in session.variables if x.is_trainable and x.name in trained]
 
 
-def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List[str]:
+def _trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> Tuple[str, ...]:
     """Returns the variables that these operations change as the first input of an update.
 
     Slots are changed by the same updates, but are not their first input. Counters and moving
@@ -208,7 +205,7 @@ def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List
         for node in needed_nodes(graph.nodes, operations).values()
         if RULES.fullmatch(node.op) or ASSIGNMENTS.fullmatch(node.op)
     )
-    return list(dict.fromkeys(variable for variable in updates if variable))
+    return tuple(dict.fromkeys(variable for variable in updates if variable))
 
 
 def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tf1_mtl.baseline.case import Case, Task
-from tf1_mtl.baseline.recorded_cases import cases_of, trained_variables
+from tf1_mtl.baseline.recorded_cases import cases_of
 
 _ARTICLE = '''"""A port of the article to fill in. Check it: tf1-mtl check THIS_FILE.py"""
 
@@ -87,10 +87,9 @@ def _described(name: str, array: np.ndarray) -> str:
 
 
 def _branch(case: Case, task: Task) -> str:
-    trained = trained_variables(case.graph, task.operations)
-    names = [name for name, variable in case.weights.items() if variable in trained]
+    weights = case.trained_weights(task.name)
     return (
         f"        if task == {task.name!r}:\n"
-        f"            # The loss is {task.loss or 'not known'}. It trains {', '.join(names)}.\n"
+        f"            # The loss is {task.loss or 'not known'}. It trains {', '.join(weights)}.\n"
         "            raise NotImplementedError\n"
     )

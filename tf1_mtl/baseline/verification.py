@@ -11,7 +11,6 @@ import numpy as np
 from tf1_mtl.baseline.case import Case, reading
 from tf1_mtl.baseline.error_bounds import error_of, value_of
 from tf1_mtl.baseline.evaluator import Plan, UnknownOperation
-from tf1_mtl.baseline.port_run import place
 
 
 class Verification(NamedTuple):
@@ -57,7 +56,7 @@ def verify(case: Case) -> Verification:
         names = tuple(step.fetched)
         key = (step.task, names, tuple(step.feeds))
         try:
-            with np.errstate(all="ignore"), reading(place(case, index)):
+            with np.errstate(all="ignore"), reading(case.place(index)):
                 if key not in plans:
                     fetches = (*case.tasks[step.task].operations, *names)
                     plans[key] = Plan(case.graph, fetches, step.feeds)
@@ -69,7 +68,7 @@ def verify(case: Case) -> Verification:
             unknown[step.task] = f"task {step.task}: {error}"
             missed, found = missed + 1, ""
         if found:
-            differences.append(f"{place(case, index)}: {found}")
+            differences.append(f"{case.place(index)}: {found}")
         state.update(step.variables or {})
     reproduced = len(case.steps) - len(differences) - missed
     return Verification(case, reproduced, tuple(differences), tuple(unknown.values()))
