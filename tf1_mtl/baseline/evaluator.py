@@ -15,15 +15,8 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tup
 
 import numpy as np
 
-from tf1_mtl.baseline.decisions import Undecided
-from tf1_mtl.baseline.error_bounds import (
-    PRECISIONS,
-    SINGLE,
-    WHOLE,
-    ErrorBounded,
-    Precision,
-    settled,
-)
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.error_bounds import ErrorBounded
 from tf1_mtl.baseline.execution_order import Loop, Schedule, Step, Steps, source_of
 from tf1_mtl.baseline.operations import OPERATIONS, Operation, Variable
 from tf1_mtl.baseline.operations.table import DEAD, DEAD_OUTPUTS, all_unknown
@@ -193,7 +186,7 @@ class Plan:
             call = (functools.partial(self._call, run),) if operation.calls else ()
             try:
                 result = operation.function(node, *call, *inputs)
-            except Undecided:
+            except eb.Undecided:
                 result = _undecided(node, operation, call, inputs)
             if not isinstance(result, tuple):
                 result = (result,)
@@ -243,7 +236,7 @@ class Plan:
             return Operation(_not_known)
         raise UnknownOperation(node)
 
-    def _narrow_or_wide(self, nodes: Mapping[str, Node]) -> Dict[str, Precision]:
+    def _narrow_or_wide(self, nodes: Mapping[str, Node]) -> Dict[str, eb.Precision]:
         """Returns the precision of what is given from outside, where it is not float32."""
         dtypes = {self._variables[name]: nodes[name].attributes for name in self._variables}
         for tensor in self.fed:
@@ -252,8 +245,8 @@ class Plan:
         found = {}
         for name, attributes in dtypes.items():
             dtype = attributes.get("dtype") or attributes.get("T") or ""
-            precision = PRECISIONS.get(dtype, SINGLE) if isinstance(dtype, str) else SINGLE
-            if precision is not SINGLE:
+            precision = eb.PRECISIONS.get(dtype, eb.SINGLE) if isinstance(dtype, str) else eb.SINGLE
+            if precision is not eb.SINGLE:
                 found[name] = precision
         return found
 
@@ -262,7 +255,7 @@ class Plan:
         if isinstance(value, ErrorBounded):
             if not bounds:
                 return value.value
-            if name in self._precisions and value.precision is not WHOLE:
+            if name in self._precisions and value.precision is not eb.WHOLE:
                 return ErrorBounded(value.value, value.error, self._precisions[name])
             return value
         array = np.asarray(value)
@@ -270,7 +263,7 @@ class Plan:
             return array
         if not bounds:
             return array.astype(np.float64)
-        return ErrorBounded(array, None, self._precisions.get(name, SINGLE))
+        return ErrorBounded(array, None, self._precisions.get(name, eb.SINGLE))
 
 
 def _always(value: Any) -> Any:
@@ -293,7 +286,7 @@ def _undecided(
     node: Node, operation: Operation, call: Tuple[Any, ...], inputs: Sequence[Any]
 ) -> Tuple[Any, ...]:
     """Returns what an operation gives for the values, when it needs whole numbers that are open."""
-    is_open = [isinstance(x, ErrorBounded) and x.precision is WHOLE for x in inputs]
+    is_open = [isinstance(x, ErrorBounded) and x.precision is eb.WHOLE for x in inputs]
     values = [x.value.astype(np.int64) if o else x for x, o in zip(inputs, is_open)]
     result = operation.function(node, *call, *values)
     for x in inputs[: operation.variables]:
@@ -310,4 +303,4 @@ def _values(result: Tuple[Any, ...]) -> Tuple[Any, ...]:
 
 
 def _settled(x: Any) -> Any:
-    return settled(x) if isinstance(x, ErrorBounded) else x
+    return eb.settled(x) if isinstance(x, ErrorBounded) else x

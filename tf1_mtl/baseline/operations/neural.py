@@ -5,7 +5,6 @@ from typing import Any, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.arithmetic import mean, square, zero_where_zero
 from tf1_mtl.baseline.operations.functions import applied, exponential
 from tf1_mtl.baseline.operations.table import gives, is_channels_first, shape_of
@@ -68,7 +67,7 @@ def softmax_cross_entropy(node: Node, logits: Any, labels: Any) -> Any:
 
 @gives("SparseSoftmaxCrossEntropyWithLogits")
 def sparse_softmax_cross_entropy(node: Node, logits: Any, labels: Any) -> Any:
-    at = np.asarray(decided(labels))[:, None]
+    at = eb.decided(labels)[:, None]
     loss = eb.structural(lambda a: np.take_along_axis(a, at, 1)[:, 0], log_softmax(node, logits))
     hot = (np.arange(shape_of(logits)[1]) == at).astype(np.float64)
     return -loss, softmax(node, logits) - hot

@@ -5,7 +5,6 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.indexing import added_rows
 from tf1_mtl.baseline.operations.table import axes_of, gives, integer, ints, moves, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
@@ -126,7 +125,7 @@ def reverse_sequence(node: Node, a: np.ndarray, lengths: Any) -> np.ndarray:
 
 @gives("Pad", "PadV2")
 def pad(node: Node, x: Any, widths: Any, number: Any = 0) -> Any:
-    around = np.asarray(decided(widths))
+    around = eb.decided(widths)
     return eb.joined(
         lambda parts: np.pad(parts[0], around, "constant", constant_values=parts[1]), [x, number]
     )
@@ -134,12 +133,12 @@ def pad(node: Node, x: Any, widths: Any, number: Any = 0) -> Any:
 
 @moves("MirrorPad")
 def mirror_pad(node: Node, a: np.ndarray, widths: Any) -> np.ndarray:
-    return np.pad(a, np.asarray(decided(widths)), node.attributes["mode"].lower())
+    return np.pad(a, eb.decided(widths), node.attributes["mode"].lower())
 
 
 @gives("MirrorPadGrad")
 def mirror_pad_grad(node: Node, gradient: Any, widths: Any) -> Any:
-    sizes = np.array(shape_of(gradient)) - np.asarray(decided(widths)).sum(1)
+    sizes = np.array(shape_of(gradient)) - eb.decided(widths).sum(1)
     places = mirror_pad(node, np.arange(np.prod(sizes)).reshape(sizes), widths)
     flat = eb.structural(np.ravel, gradient)
     return eb.structural(lambda a: a.reshape(sizes), added_rows(flat, places, places.max() + 1))

@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, Iterator
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.indexing import added_rows, replaced, row_numbers
 from tf1_mtl.baseline.operations.slices import strided_index
 from tf1_mtl.baseline.operations.table import Variable, gives, refers, shape_of, updates
@@ -126,7 +125,7 @@ def _scattered(kind: str, x: Any, indices: Any, parts: Any) -> Any:
 def _register_scatter(kind: str) -> None:
     @updates(1, "Scatter" + kind, "ResourceScatter" + kind)
     def scatter(node: Node, variable: Variable, indices: Any, parts: Any) -> Any:
-        places = np.asarray(decided(indices))
+        places = eb.decided(indices)
         sizes = [*places.shape, *shape_of(variable.value)[1:]]
         each = eb.structural(
             lambda a: np.broadcast_to(a, sizes).reshape([-1, *sizes[places.ndim :]]), parts
