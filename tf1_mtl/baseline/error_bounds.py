@@ -16,7 +16,7 @@ multiples of one power of two that is small enough is exact in any order.
 Errors may become NaN, which means the same as infinite. Overflow inside of a run is not followed.
 """
 
-from typing import Any, Callable, Dict, NamedTuple, Tuple, Union
+from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -79,6 +79,12 @@ class ErrorBounded:
     @property
     def shape(self) -> Tuple[int, ...]:
         return self.value.shape
+
+    def __getitem__(self, index: Any) -> "ErrorBounded":
+        return ErrorBounded(self.value[index], self.error[index], self.precision)
+
+    def reshape(self, sizes: Sequence[int]) -> "ErrorBounded":
+        return ErrorBounded(self.value.reshape(sizes), self.error.reshape(sizes), self.precision)
 
     def __repr__(self) -> str:
         return f"ErrorBounded({self.value!r}, {self.error!r})"

@@ -106,7 +106,7 @@ def select(node: Node, condition: Any, a: Any, b: Any) -> Any:
     rank = len(shape_of(a))
     if node.op == "Select" and len(shape_of(condition)) == 1 and rank > 1:
         # A vector chooses whole rows.
-        condition = eb.structural(lambda c: c.reshape([-1] + [1] * (rank - 1)), condition)
+        condition = condition.reshape([-1] + [1] * (rank - 1))
     return eb.choose(condition, a, b)
 
 

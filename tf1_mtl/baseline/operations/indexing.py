@@ -68,7 +68,7 @@ def _rows(x: Any, places: Any) -> Tuple[Any, np.ndarray]:
     """Returns `x` as rows, one for each place, and the places."""
     at = eb.decided(places)
     inner = shape_of(x)[at.ndim :]
-    return eb.structural(lambda a: a.reshape([at.size, *inner]), x), at.ravel()
+    return x.reshape([at.size, *inner]), at.ravel()
 
 
 def _segment_number(places: Any, number: Sequence[Any]) -> int:
@@ -139,10 +139,8 @@ def sparse_segment_grad(node: Node, gradient: Any, indices: Any, places: Any, ro
 def scatter_nd(node: Node, indices: Any, x: Any, sizes: Any) -> Any:
     lengths = ints(sizes)
     at, outer = row_numbers(indices, lengths)
-    inner = lengths[len(outer) :]
-    rows = eb.structural(lambda a: a.reshape([at.size, *inner]), x)
-    result = added_rows(rows, at, int(np.prod(outer)))
-    return eb.structural(lambda a: a.reshape(lengths), result)
+    rows = x.reshape([at.size, *lengths[len(outer) :]])
+    return added_rows(rows, at, int(np.prod(outer))).reshape(lengths)
 
 
 def row_numbers(indices: Any, sizes: Sequence[int]) -> Tuple[np.ndarray, Sequence[int]]:

@@ -15,7 +15,7 @@ def _along_channels(node: Node, x: Any, rank: int) -> Any:
     """Returns a vector of channels in the shape in which it goes over a tensor of that rank."""
     if not is_channels_first(node) or rank < 3:
         return x
-    return eb.structural(lambda a: a.reshape([-1] + [1] * (rank - 2)), x)
+    return x.reshape([-1] + [1] * (rank - 2))
 
 
 def _all_but_channels(node: Node, x: Any) -> Tuple[int, ...]:

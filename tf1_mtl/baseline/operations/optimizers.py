@@ -42,7 +42,7 @@ def _rule(cells: int, before: int, *names: str) -> Callable[[Rule], Rule]:
             hyper = inputs[cells:at] + inputs[at + 2 :]
             for now in rounds(places):
                 rows = [Rows(variable, places[now]) for variable in inputs[:cells]]
-                rule(node, rows, hyper, eb.structural(lambda a, now=now: a[now], inputs[at]))
+                rule(node, rows, hyper, inputs[at][now])
             return inputs[0]
 
         for name in names:

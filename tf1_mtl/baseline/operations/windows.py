@@ -150,7 +150,7 @@ def _filter(node: Node, weights: Any) -> Any:
     if not node.op.startswith("Depthwise"):
         return weights
     sizes = shape_of(weights)
-    return eb.structural(lambda a: a.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]]), weights)
+    return weights.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]])
 
 
 def _groups(channels: int, channels_of_a_group: int) -> int:
