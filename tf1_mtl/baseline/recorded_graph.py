@@ -181,7 +181,7 @@ def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any])
     """
     functions = {}
     for name, function in graph.functions.items():
-        nodes = _nodes_to_json(function.nodes.values(), functools.partial(_prefixed, store, name))
+        nodes = _nodes_to_json(function.nodes.values(), store, f"{name}/")
         functions[name] = {**function._asdict(), "nodes": nodes}
     return {"nodes": _nodes_to_json(graph.nodes.values(), store), "functions": functions}
 
@@ -205,23 +205,18 @@ def graph_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> Recorde
     return RecordedGraph(_nodes_from_json(entry["nodes"], resolve), functions)
 
 
-def _prefixed(store: Callable[[str, np.ndarray], Any], prefix: str, name: str, x: Any) -> Any:
-    return store(f"{prefix}/{name}", x)
-
-
-def _nodes_to_json(nodes: Iterable[Node], store: Callable[[str, np.ndarray], Any]) -> List[Any]:
-    return [
-        [
-            node.name,
-            node.op,
-            list(node.inputs),
-            {
-                key: _attribute_to_json(value, functools.partial(store, f"{node.name}/{key}"))
-                for key, value in node.attributes.items()
-            },
-        ]
-        for node in nodes
-    ]
+def _nodes_to_json(
+    nodes: Iterable[Node], store: Callable[[str, np.ndarray], Any], prefix: str = ""
+) -> List[Any]:
+    entry = []
+    for node in nodes:
+        where = f"{prefix}{node.name}"
+        attributes = {
+            key: _attribute_to_json(value, functools.partial(store, f"{where}/{key}"))
+            for key, value in node.attributes.items()
+        }
+        entry.append([node.name, node.op, list(node.inputs), attributes])
+    return entry
 
 
 def _nodes_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> Dict[str, Node]:

@@ -26,7 +26,12 @@ class Verification(NamedTuple):
         return self.reproduced == len(self.case.steps)
 
     def __str__(self) -> str:
-        case, lines = self.case, [_headline(self)]
+        case = self.case
+        lines = [
+            f"golden '{case.name}', TensorFlow {case.recorded_by}: the graph of "
+            f"{len(case.graph.nodes)} nodes reproduces {self.reproduced} of {len(case.steps)} "
+            "training runs"
+        ]
         for task in case.tasks.values():
             count = sum(step.task == task.name for step in case.steps)
             lines.append(f"  task {task.name}: {count} runs, loss {task.loss or 'not found'}")
@@ -94,14 +99,6 @@ def _first_difference(evaluated: Dict[str, Any], recorded: Dict[str, Any]) -> st
                 f"{int(off.sum())} of {off.size} elements"
             )
     return ""
-
-
-def _headline(verification: Verification) -> str:
-    case = verification.case
-    return (
-        f"golden '{case.name}', TensorFlow {case.recorded_by}: the graph of {len(case.graph.nodes)}"
-        f" nodes reproduces {verification.reproduced} of {len(case.steps)} training runs"
-    )
 
 
 def _listed(shapes: Mapping[str, Tuple[int, ...]]) -> str:
