@@ -27,14 +27,10 @@ class _Axis(NamedTuple):
     after: int
 
     @property
-    def span(self) -> int:
-        """Returns how much of the image a window covers."""
-        return (self.window - 1) * self.dilation + 1
-
-    @property
     def steps(self) -> int:
         """Returns the number of windows."""
-        return (self.length + self.before + self.after - self.span) // self.stride + 1
+        last = self.length + self.before + self.after - (self.window - 1) * self.dilation - 1
+        return last // self.stride + 1
 
 
 def _last(node: Node, x: Any) -> Any:
@@ -219,6 +215,19 @@ def _cells(x: Any, axes: Sequence[_Axis], filling: float) -> Any:
     return eb.joined(move, [x, filling])
 
 
+def _given(a: np.ndarray, where: np.ndarray, axes: Sequence[_Axis]) -> np.ndarray:
+    """Returns images to which each window gives its element of `a`, at some of its places.
+
+    Args:
+      a: [n, *steps, channels].
+      where: 1 at these places and 0 elsewhere, [n, *steps, places, channels] or broadcast to it.
+      axes: One for each axis of the image.
+    """
+    windows = [axis.window for axis in axes]
+    given = np.expand_dims(a, -2) * where
+    return _overlaid(given.reshape([*a.shape[:-1], *windows, a.shape[-1]]), axes)
+
+
 @gives("MaxPool", "MaxPool3D")
 def max_pool(node: Node, x: Any) -> Any:
     image = _last(node, x)
@@ -242,17 +251,11 @@ def max_pool_grad(node: Node, x: Any, pooled: Any, gradient: Any) -> Any:
     possible = ~(value + error < least)
     unsure = possible & (np.sum(possible, -2, keepdims=True) > 1) & np.any(error, -2, keepdims=True)
 
-    def give(a: np.ndarray, where: np.ndarray) -> np.ndarray:
-        given = np.expand_dims(a, -2) * where
-        windows = [axis.window for axis in axes]
-        return given.reshape([*given.shape[: 1 + len(axes)], *windows, given.shape[-1]])
-
-    most = value.shape[-2]
-    result = eb.summed(lambda a: _overlaid(give(a, chosen), axes), gradient, most)
+    result = eb.summed(lambda a: _given(a, chosen, axes), gradient, len(places))
     if isinstance(result, eb.ErrorBounded) and unsure.any():
         either = np.abs(eb.value_of(gradient)) + eb.error_of(gradient)
-        more = _overlaid(give(either, unsure), axes)
-        result = eb.ErrorBounded(result.value, result.error + more, result.precision)
+        error = result.error + _given(either, unsure, axes)
+        result = eb.ErrorBounded(result.value, error, result.precision)
     return _back(node, result)
 
 
@@ -273,11 +276,6 @@ def _covered(axes: Sequence[_Axis]) -> np.ndarray:
 @gives("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(node: Node, sizes: Any, gradient: Any) -> Any:
     axes = _pooling(node, _spatial(node, ints(sizes)))
-    windows = [axis.window for axis in axes]
-
-    def give(a: np.ndarray) -> np.ndarray:
-        cells = a.reshape([*a.shape[:-1], *[1] * len(axes), a.shape[-1]])
-        return _overlaid(np.broadcast_to(cells, [*a.shape[:-1], *windows, a.shape[-1]]), axes)
-
+    everywhere = np.ones([int(np.prod([axis.window for axis in axes])), 1])
     each = _last(node, gradient) / _covered(axes)
-    return _back(node, eb.summed(give, each, int(np.prod(windows))))
+    return _back(node, eb.summed(lambda a: _given(a, everywhere, axes), each, len(everywhere)))
