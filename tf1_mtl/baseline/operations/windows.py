@@ -52,8 +52,9 @@ def _spatial(node: Node, values: Sequence[Any]) -> Sequence[Any]:
     return values[2:] if is_channels_first(node) else values[1:-1]
 
 
-def _axes(node: Node, lengths: Sequence[int], windows: Sequence[int]) -> List[_Axis]:
-    count = len(lengths)
+def _axes(node: Node, sizes: Sequence[int], windows: Sequence[int]) -> List[_Axis]:
+    """Returns the axes of an image from all its sizes, in the order of the node."""
+    lengths, count = _spatial(node, sizes), len(windows)
     strides = _spatial(node, node.attributes["strides"])
     dilations = _spatial(node, node.attributes.get("dilations") or [1] * (count + 2))
     explicit = node.attributes.get("explicit_paddings") or [0] * (2 * count + 4)
@@ -157,7 +158,7 @@ def _groups(channels: int, channels_of_a_group: int) -> int:
 def convolution(node: Node, x: Any, weights: Any) -> Any:
     image, weights = _last(node, x), _filter(node, weights)
     *sizes, channels, _ = shape_of(weights)
-    axes = _axes(node, shape_of(image)[1:-1], sizes)
+    axes = _axes(node, shape_of(x), sizes)
     groups = _groups(shape_of(image)[-1], channels)
 
     def product(a: np.ndarray, w: np.ndarray) -> np.ndarray:
@@ -171,7 +172,7 @@ def convolution(node: Node, x: Any, weights: Any) -> Any:
 def convolution_input_gradient(node: Node, shape: Any, weights: Any, gradient: Any) -> Any:
     lengths, weights = ints(shape), _filter(node, weights)
     *sizes, channels, outputs = shape_of(weights)
-    axes = _axes(node, _spatial(node, lengths), sizes)
+    axes = _axes(node, lengths, sizes)
     groups = _groups(lengths[1] if is_channels_first(node) else lengths[-1], channels)
     steps = [x.steps for x in axes]
 
@@ -187,7 +188,7 @@ def convolution_input_gradient(node: Node, shape: Any, weights: Any, gradient: A
 @gives("Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter")
 def convolution_filter_gradient(node: Node, x: Any, shape: Any, gradient: Any) -> Any:
     image, gradient, sizes = _last(node, x), _last(node, gradient), ints(shape)
-    axes = _axes(node, shape_of(image)[1:-1], sizes[:-2])
+    axes = _axes(node, shape_of(x), sizes[:-2])
     channels = shape_of(image)[-1]
     groups = channels if node.op.startswith("Depthwise") else _groups(channels, sizes[-2])
 
@@ -201,8 +202,8 @@ def convolution_filter_gradient(node: Node, x: Any, shape: Any, gradient: Any) -
 # Pooling
 
 
-def _pooling(node: Node, lengths: Sequence[int]) -> List[_Axis]:
-    return _axes(node, lengths, _spatial(node, node.attributes["ksize"]))
+def _pooling(node: Node, sizes: Sequence[int]) -> List[_Axis]:
+    return _axes(node, sizes, _spatial(node, node.attributes["ksize"]))
 
 
 def _cells(x: Any, axes: Sequence[_Axis], filling: float) -> Any:
@@ -230,8 +231,7 @@ def _given(a: np.ndarray, where: np.ndarray, axes: Sequence[_Axis]) -> np.ndarra
 
 @gives("MaxPool", "MaxPool3D")
 def max_pool(node: Node, x: Any) -> Any:
-    image = _last(node, x)
-    cells = _cells(image, _pooling(node, shape_of(image)[1:-1]), -np.inf)
+    cells = _cells(_last(node, x), _pooling(node, shape_of(x)), -np.inf)
     return _back(node, largest(cells, (len(shape_of(cells)) - 2,), False))
 
 
@@ -241,9 +241,8 @@ def max_pool_grad(node: Node, x: Any, pooled: Any, gradient: Any) -> Any:
 
     Where other places are within reach of its error, any of them may get it.
     """
-    image, gradient = _last(node, x), _last(node, gradient)
-    axes = _pooling(node, shape_of(image)[1:-1])
-    cells = _cells(image, axes, -np.inf)
+    axes, gradient = _pooling(node, shape_of(x)), _last(node, gradient)
+    cells = _cells(_last(node, x), axes, -np.inf)
     value, error = eb.value_of(cells), eb.error_of(cells)
     places = np.arange(value.shape[-2])[:, None]
     chosen = places == np.expand_dims(np.argmax(value, -2), -2)
@@ -261,9 +260,8 @@ def max_pool_grad(node: Node, x: Any, pooled: Any, gradient: Any) -> Any:
 
 @gives("AvgPool", "AvgPool3D")
 def avg_pool(node: Node, x: Any) -> Any:
-    image = _last(node, x)
-    axes = _pooling(node, shape_of(image)[1:-1])
-    cells = _cells(image, axes, 0.0)
+    axes = _pooling(node, shape_of(x))
+    cells = _cells(_last(node, x), axes, 0.0)
     return _back(node, eb.total(cells, len(shape_of(cells)) - 2) / _covered(axes))
 
 
@@ -275,7 +273,7 @@ def _covered(axes: Sequence[_Axis]) -> np.ndarray:
 
 @gives("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(node: Node, sizes: Any, gradient: Any) -> Any:
-    axes = _pooling(node, _spatial(node, ints(sizes)))
+    axes = _pooling(node, ints(sizes))
     everywhere = np.ones([int(np.prod([axis.window for axis in axes])), 1])
     each = _last(node, gradient) / _covered(axes)
     return _back(node, eb.summed(lambda a: _given(a, everywhere, axes), each, len(everywhere)))
