@@ -225,9 +225,11 @@ class Plan:
         return [outputs[source][index] for source, index in sources]
 
     def _operation_of(self, node: Node, in_branch: bool) -> Operation:
+        if node.op == "Const":
+            value = OPERATIONS[node.op].function(node)
+            return Operation(lambda node: value)
         if node.op in OPERATIONS:
-            operation = OPERATIONS[node.op]
-            return Operation(_always(operation.function(node))) if node.op == "Const" else operation
+            return OPERATIONS[node.op]
         if node.op in self._graph.functions:  # TensorFlow 1 calls a function by its name
             return Operation(lambda node, call, *inputs: tuple(call(node.op, inputs)), calls=True)
         if node.op.startswith("Placeholder") or is_source(node.op):
@@ -264,10 +266,6 @@ class Plan:
         if not bounds:
             return array.astype(np.float64)
         return ErrorBounded(array, None, self._precisions.get(name, eb.SINGLE))
-
-
-def _always(value: Any) -> Any:
-    return lambda node: value
 
 
 def _not_fed(node: Node, *_: Any) -> Any:
