@@ -324,11 +324,11 @@ def summed(function: Function, x: Operand, terms: int) -> Any:
         array = np.asarray(x)
         return np.asarray(function(array), array.dtype)
     value, magnitude = function(x.value), function(np.abs(x.value))
-    if all_exact(x.error):
-        if _is_exact(magnitude, _grain(x), x.precision):
-            return ErrorBounded(value, None, x.precision)
-        return ErrorBounded(value, gamma(terms - 1, x.precision) * magnitude, x.precision)
-    inherited = function(x.error)
+    inherited: Any = 0.0
+    if not all_exact(x.error):
+        inherited = function(x.error)
+    elif _is_exact(magnitude, _grain(x), x.precision):
+        return ErrorBounded(value, None, x.precision)
     rounding = gamma(terms - 1, x.precision) * (magnitude + inherited)
     return ErrorBounded(value, inherited + rounding, x.precision)
 
@@ -380,11 +380,6 @@ def choose(condition: Operand, a: Operand, b: Operand) -> Any:
     return ErrorBounded(value, error, precision_of(a, b) if is_float else WHOLE)
 
 
-def truth(value: np.ndarray, unsure: np.ndarray) -> Any:
-    """Returns booleans, or an `ErrorBounded` if some are not decided."""
-    return np.asarray(value) if all_exact(unsure) else ErrorBounded(value, unsure, WHOLE)
-
-
 def compared(function: Function, a: Operand, b: Operand) -> Any:
     """Returns a comparison. It is not decided where the errors reach the other outcome.
 
@@ -400,7 +395,7 @@ def compared(function: Function, a: Operand, b: Operand) -> Any:
     unsure = ~(np.abs(value_of(a) - value_of(b)) > reach) & (reach != 0)
     if function in (np.equal, np.not_equal):
         unsure &= value_of(a) != value_of(b)
-    return truth(value, unsure)
+    return whole(value, unsure, "bool")
 
 
 def logical(function: Function, *operands: Operand) -> Any:
@@ -410,14 +405,14 @@ def logical(function: Function, *operands: Operand) -> Any:
         return value
     lowest = function(*(value_of(x) - error_of(x) > 0 for x in operands))
     highest = function(*(value_of(x) + error_of(x) > 0 for x in operands))
-    return truth(value, lowest != highest)
+    return whole(value, lowest != highest, "bool")
 
 
 def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Any:
-    """Returns whole numbers, or an `ErrorBounded` if some are not decided."""
-    return (
-        np.asarray(value).astype(dtype) if all_exact(error) else ErrorBounded(value, error, WHOLE)
-    )
+    """Returns whole numbers or booleans, or an `ErrorBounded` if some are not decided."""
+    if all_exact(error):
+        return np.asarray(value).astype(dtype)
+    return ErrorBounded(value, error, WHOLE)
 
 
 def decided(x: Operand) -> np.ndarray:
@@ -441,18 +436,12 @@ def _rounded(value: np.ndarray, error: np.ndarray, precision: Precision) -> Erro
     """Returns the result of one operation whose operands bring this error."""
     rounded = error + (np.abs(value) * precision.unit + precision.tiny)
     if np.count_nonzero(error) < error.size:
-        rounded = np.where((error == 0) & _holds(value, precision), 0.0, rounded)
+        is_exact = (error == 0) & (value == nearest(value, precision))
+        rounded = np.where(is_exact, 0.0, rounded)
     # The shapes are equal. Without the checks of __init__ a step takes a tenth less time.
     result = ErrorBounded.__new__(ErrorBounded)
     result.value, result.error, result.precision = value, rounded, precision
     return result
-
-
-def _holds(value: np.ndarray, precision: Precision) -> np.ndarray:
-    """Returns which numbers are those of the precision."""
-    if precision is SINGLE:
-        return value == value.astype(np.float32)
-    return value == nearest(value, precision)
 
 
 def _is_exact(magnitude: np.ndarray, grain: float, precision: Precision) -> bool:

@@ -252,4 +252,4 @@ def in_top_k(node: Node, predictions: Any, targets: Any, *number: Any) -> Any:
         np.put_along_axis(others, at, False, 1)
         return others.sum(1) < k
 
-    return eb.truth(is_in(0), is_in(1) != is_in(-1))
+    return eb.whole(is_in(0), is_in(1) != is_in(-1), "bool")
