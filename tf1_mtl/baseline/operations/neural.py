@@ -76,8 +76,8 @@ def sparse_softmax_cross_entropy(node: Node, logits: Any, labels: Any) -> Any:
 # Normalization
 
 
-def _epsilon(node: Node) -> Any:
-    return eb.decimal(node.attributes.get("epsilon", 1e-4))
+def _number(node: Node, attribute: str, default: float) -> Any:
+    return eb.decimal(node.attributes.get(attribute, default))
 
 
 @gives("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
@@ -98,7 +98,7 @@ def fused_batch_norm(
             new_variance = eb.average(old_variance, unbiased, eb.decimal(factor))
     else:
         average, variance = new_mean, new_variance = old_mean, old_variance
-    factors = scale / eb.sqrt(variance + _epsilon(node))
+    factors = scale / eb.sqrt(variance + _number(node, "epsilon", 1e-4))
     centered = x - _along_channels(node, average, rank)
     y = centered * _along_channels(node, factors, rank) + _along_channels(node, offset, rank)
     extra = (np.zeros(0),) if node.op.endswith("V3") else ()
@@ -116,7 +116,7 @@ def fused_batch_norm_grad(
         return _along_channels(node, a, rank)
 
     centered = x - wide(average)
-    inverse = 1.0 / eb.sqrt(variance + _epsilon(node))
+    inverse = 1.0 / eb.sqrt(variance + _number(node, "epsilon", 1e-4))
     product = gradient * centered
     of_offset, of_scale = eb.total(gradient, axes), eb.total(product, axes) * inverse
     if node.attributes.get("is_training", True):
@@ -131,7 +131,7 @@ def fused_batch_norm_grad(
 def _norms(node: Node, x: Any) -> Tuple[Any, Any]:
     """Returns bias + alpha * the sum of squares of near channels, and the sums as a matrix."""
     radius = node.attributes.get("depth_radius", 5)
-    alpha, bias = (eb.decimal(node.attributes.get(k, 1.0)) for k in ("alpha", "bias"))
+    alpha, bias = _number(node, "alpha", 1.0), _number(node, "bias", 1.0)
     channels = np.arange(shape_of(x)[-1])
     near = (np.abs(channels[:, None] - channels) <= radius).astype(np.float64)
     return eb.matmul(square(x), near) * alpha + bias, near
@@ -145,13 +145,13 @@ def _to_power(x: Any, exponent: Any) -> Any:
 @gives("LRN")
 def local_response_normalization(node: Node, x: Any) -> Any:
     norms, _ = _norms(node, x)
-    return x * _to_power(norms, -eb.decimal(node.attributes.get("beta", 0.5)))
+    return x * _to_power(norms, -_number(node, "beta", 0.5))
 
 
 @gives("LRNGrad")
 def local_response_normalization_grad(node: Node, gradient: Any, x: Any, y: Any) -> Any:
     norms, near = _norms(node, x)
-    alpha, beta = (eb.decimal(node.attributes.get(k, d)) for k, d in (("alpha", 1), ("beta", 0.5)))
+    alpha, beta = _number(node, "alpha", 1.0), _number(node, "beta", 0.5)
     inner = gradient * y / norms
     spread = eb.matmul(inner, near) * x * (alpha * beta * 2.0)
     return gradient * _to_power(norms, -beta) - spread
