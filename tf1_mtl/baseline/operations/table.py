@@ -81,28 +81,25 @@ def gives(*names: str) -> Decorator:
 
 def refers(variables: int, *names: str) -> Decorator:
     """Registers a function that takes its first inputs as they are, also if they are variables."""
-    return _registered(names, variables)
+    return _registered(names, variables=variables)
 
 
 def updates(variables: int, *names: str) -> Decorator:
     """Registers a function that changes some of its first inputs, which are variables."""
-    return _registered(names, variables, True)
+    return _registered(names, variables=variables, writes=True)
 
 
 def calls(*names: str) -> Decorator:
     """Registers a function that calls functions of the graph."""
-    return _registered(names, ALL, calls=True)
+    return _registered(names, variables=ALL, calls=True)
 
 
 ALL = 1_000_000  #: inputs
 
 
-def _registered(
-    names: Tuple[str, ...], variables: int = 0, writes: bool = False, calls: bool = False
-) -> Decorator:
+def _registered(names: Tuple[str, ...], **how: Any) -> Decorator:
     def register(function: Function) -> Function:
-        for name in names:
-            OPERATIONS[name] = Operation(function, variables, writes, calls)
+        OPERATIONS.update(dict.fromkeys(names, Operation(function, **how)))
         return function
 
     return register
