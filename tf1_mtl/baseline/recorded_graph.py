@@ -8,19 +8,7 @@ a control dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `eva
 import functools
 import math
 import re
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    FrozenSet,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-)
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -115,7 +103,7 @@ def needed_nodes(
     Raises:
       KeyError: A fetch or an input is not in the graph.
     """
-    given: FrozenSet[str] = frozenset(map(canonical, fed))
+    given = frozenset(map(canonical, fed))
     placed: Dict[str, Node] = {}
     opened = set()
     stack: List[Tuple[str, bool]] = []
@@ -145,7 +133,7 @@ def needed_nodes(
 
 def variable_of(nodes: Mapping[str, Node], tensor: str) -> Optional[str]:
     """Returns the variable that a tensor holds or stands for, or None."""
-    seen: Set[str] = set()
+    seen = set()
     node = nodes.get(node_and_output(tensor)[0])
     while node is not None and node.name not in seen:
         if node.op in VARIABLES:
