@@ -56,7 +56,7 @@ def verify(case: Case) -> Verification:
     state: Dict[str, Any] = dict(case.initial)
     unknown: Dict[str, str] = {}
     differences: List[str] = []
-    missed = 0
+    reproduced = 0
     for index, step in enumerate(case.steps):
         names = tuple(step.fetched)
         key = (step.task, names, tuple(step.feeds))
@@ -69,13 +69,13 @@ def verify(case: Case) -> Verification:
                 state.update(evaluation.variables)
                 recorded = {**step.fetched, **(step.variables or {})}
                 found = _first_difference({**state, **evaluation.values}, recorded)
+            if found:
+                differences.append(f"{case.place(index)}: {found}")
+            else:
+                reproduced += 1
         except UnknownOperation as error:
             unknown[step.task] = f"task {step.task}: {error}"
-            missed, found = missed + 1, ""
-        if found:
-            differences.append(f"{case.place(index)}: {found}")
         state.update(step.variables or {})
-    reproduced = len(case.steps) - len(differences) - missed
     return Verification(case, reproduced, tuple(differences), tuple(unknown.values()))
 
 
