@@ -124,13 +124,14 @@ class CaseEvaluator:
         Args:
           fetches: Names of tensors and operations.
           feeds: Values by tensor.
-          weights: Before the run, by name in the port.
+          weights: Before the run, by name in the port. A weight that is not given stays.
         """
         key = (*fetches, "fed", *feeds)
         if key not in self._plans:
             self._plans[key] = Plan(self.case.graph, fetches, feeds)
         for name, variable in self.case.weights.items():
-            self.state[variable] = self.weight(name, weights[name])
+            if name in weights:
+                self.state[variable] = self.weight(name, weights[name])
         return self._plans[key].run(feeds, self.state, self.bounds)
 
     def weight(self, name: str, value: np.ndarray) -> Any:

@@ -8,9 +8,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.case import Case, reading
+from tf1_mtl.baseline.case import Case, CaseEvaluator, reading
 from tf1_mtl.baseline.error_bounds import error_of, value_of
-from tf1_mtl.baseline.evaluator import Plan, UnknownOperation
+from tf1_mtl.baseline.evaluator import UnknownOperation
 
 
 class Verification(NamedTuple):
@@ -52,20 +52,16 @@ def verify(case: Case) -> Verification:
     If a recording keeps the variables of some runs only, the evaluation continues from its own
     values, whose bounds grow.
     """
-    plans: Dict[Any, Plan] = {}
-    state: Dict[str, Any] = dict(case.initial)
+    evaluator = CaseEvaluator(case)
+    state = evaluator.state = dict(case.initial)  # TensorFlow holds no number in double
     unknown: Dict[str, str] = {}
     differences: List[str] = []
     reproduced = 0
     for index, step in enumerate(case.steps):
-        names = tuple(step.fetched)
-        key = (step.task, names, tuple(step.feeds))
+        fetches = (*case.tasks[step.task].operations, *step.fetched)
         try:
             with np.errstate(all="ignore"), reading(case.place(index)):
-                if key not in plans:
-                    fetches = (*case.tasks[step.task].operations, *names)
-                    plans[key] = Plan(case.graph, fetches, step.feeds)
-                evaluation = plans[key].run(step.feeds, state)
+                evaluation = evaluator.evaluate(fetches, step.feeds, {})
                 state.update(evaluation.variables)
                 recorded = {**step.fetched, **(step.variables or {})}
                 found = _first_difference({**state, **evaluation.values}, recorded)
