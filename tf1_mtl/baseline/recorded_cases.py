@@ -39,13 +39,10 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
     recording = _recording(golden)
     cases = []
     for number in sorted(recording.sessions):
-        steps = recording.steps(number)
-        if steps:
+        if recording.steps(number):
             label = name if len(recording.sessions) == 1 else f"{name}, session {number}"
-            version = recording.manifest.get("recorded_by", {}).get("tensorflow", "")
             with reading(f"{golden}: session {number}"):
-                case = _case(golden, label, recording, number)
-            cases.append(case._replace(recorded_by=str(version)))
+                cases.append(_case(golden, label, recording, number))
     if not cases:
         raise InputError(_does_not_train(golden))
     return tuple(cases)
@@ -118,7 +115,10 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
         )
         for run in runs
     ]
-    return Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+    version = str(recording.manifest.get("recorded_by", {}).get("tensorflow", ""))
+    return Case(
+        name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article), version
+    )
 
 
 def _check_article(golden: str, session: Session, runs: Sequence[Run]) -> None:
@@ -232,7 +232,4 @@ def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[
         for name, value in fetched.items()
         if value is not None and np.shape(value) == () and np.asarray(value).dtype.kind == "f"
     ]
-    for candidates in ([name for name in scalars if name in losses], losses, scalars):
-        if candidates:
-            return candidates[0]
-    return ""
+    return [*(name for name in scalars if name in losses), *losses, *scalars, ""][0]
