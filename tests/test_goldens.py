@@ -14,7 +14,7 @@ from oracle import tolerance
 from sampling import slow
 
 from tf1_mtl.baseline import check, goldens, load_golden
-from tf1_mtl.baseline.recording_writer import save_recording
+from tf1_mtl.baseline.recordings import save_recording
 from tf1_mtl.baseline.reference import OPTIMIZERS, Reference
 from tf1_mtl.errors import InputError
 

@@ -432,8 +432,7 @@ def test_a_full_disk_is_reported_and_loses_no_whole_run(path):
     script = """
         import resource, signal, sys
         import numpy as np
-        from tf1_mtl.baseline.recording_writer import Writer
-        from tf1_mtl.baseline.recordings import Run
+        from tf1_mtl.baseline.recordings import Run, Writer
         from tf1_mtl.errors import InputError
 
         def write(path, limit):

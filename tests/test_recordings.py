@@ -13,15 +13,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from tf1_mtl.baseline import recording_writer
+from tf1_mtl.baseline import recordings
 from tf1_mtl.baseline.recorded_graph import Function, Node, RecordedGraph
-from tf1_mtl.baseline.recording_writer import Writer, save_recording
 from tf1_mtl.baseline.recordings import (
     Recording,
     Run,
     Session,
     Variable,
+    Writer,
     load_recording,
+    save_recording,
 )
 from tf1_mtl.errors import InputError
 
@@ -223,7 +224,7 @@ def test_a_foreign_npz_is_rejected(tmp_path):
 
 def test_a_newer_schema_is_rejected(tmp_path, monkeypatch):
     path = str(tmp_path / "newer.npz")
-    monkeypatch.setattr(recording_writer, "SCHEMA", 3)
+    monkeypatch.setattr(recordings, "SCHEMA", 3)
     save_recording(path, example())
     monkeypatch.undo()
     with pytest.raises(InputError, match=r"schema 3, but this tf1_mtl reads up to 2. Upgrade"):
@@ -313,8 +314,7 @@ def test_a_killed_recording_keeps_every_run_that_was_added(tmp_path):
     script = """
         import os, signal, sys
         import numpy as np
-        from tf1_mtl.baseline.recording_writer import Writer
-        from tf1_mtl.baseline.recordings import Run
+        from tf1_mtl.baseline.recordings import Run, Writer
         writer = Writer(sys.argv[1], {"case": "killed"})
         for i in range(5):
             writer.add(Run("Y1", {"X": np.full((3, 3), i, np.float32)}, {"loss": np.float32(i)}))

@@ -7,8 +7,7 @@ import sys
 
 import numpy as np
 
-from tf1_mtl.baseline.recording_writer import recorded_by, save_recording
-from tf1_mtl.baseline.recordings import load_recording
+from tf1_mtl.baseline.recordings import load_recording, recorded_by, save_recording
 
 from . import goldens, listing, published, tolerance
 from .cases import WEIGHTS, cases

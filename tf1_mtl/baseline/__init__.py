@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from tf1_mtl.baseline.goldens import golden_names, load_golden
     from tf1_mtl.baseline.recorded_cases import cases_of
     from tf1_mtl.baseline.recorder import recording
-    from tf1_mtl.baseline.recording_writer import save_recording
-    from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
+    from tf1_mtl.baseline.recordings import (
+        Recording,
+        Run,
+        Session,
+        load_recording,
+        save_recording,
+    )
     from tf1_mtl.baseline.reference import Reference
 
 __all__ = [
@@ -51,6 +56,6 @@ if not TYPE_CHECKING:
             "load_golden": "goldens",
             "load_recording": "recordings",
             "recording": "recorder",
-            "save_recording": "recording_writer",
+            "save_recording": "recordings",
         },
     )

@@ -6,17 +6,24 @@ translate.
 """
 
 import contextlib
-from typing import Any, Collection, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, decimal, error_of
 from tf1_mtl.baseline.evaluator import Evaluation, Plan
-from tf1_mtl.baseline.recorded_graph import (
-    Node,
-    RecordedGraph,
-    needed_nodes,
-)
+from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes
 from tf1_mtl.errors import InputError
 
 
@@ -26,6 +33,7 @@ class Task(NamedTuple):
     name: str  #: as the port is given it
     operations: Tuple[str, ...]  #: the training operations that were fetched
     loss: str  #: the tensor of the loss; "" where none was found
+    trained: Tuple[str, ...] = ()  #: the variables that the operations train
 
     @property
     def fetches(self) -> Tuple[str, ...]:
@@ -67,6 +75,16 @@ class Case(NamedTuple):
         kept = {name: x for name, x in self.weights.items() if name not in left_out}
         untrained = tuple(name for name in self.untrained if name in names)
         return self._replace(weights=kept, untrained=untrained)
+
+    def trained_weights(self, task: str) -> List[str]:
+        """Returns the weights that a task trains, by name in the port."""
+        trained = self.tasks[task].trained
+        return [name for name, variable in self.weights.items() if variable in trained]
+
+    def place(self, step: int) -> str:
+        """Returns where a step is: "golden 'joint', step 3 (joint)"; -1 is before the first."""
+        when = f"step {step} ({self.steps[step].task})" if step >= 0 else "before step 0"
+        return f"golden '{self.name}', {when}"
 
     def loss_nodes(self, task: str) -> Dict[str, Node]:
         """Returns the operations that compute the loss of a task."""
@@ -132,13 +150,14 @@ class CaseEvaluator:
         Args:
           fetches: Names of tensors and operations.
           feeds: Values by tensor.
-          weights: Before the run, by name in the port.
+          weights: Before the run, by name in the port. A weight that is not given stays.
         """
         key = (*fetches, "fed", *feeds)
         if key not in self._plans:
             self._plans[key] = Plan(self.case.graph, fetches, feeds)
         for name, variable in self.case.weights.items():
-            self.state[variable] = self.weight(name, weights[name])
+            if name in weights:
+                self.state[variable] = self.weight(name, weights[name])
         return self._plans[key].run(feeds, self.state, self.bounds)
 
     def weight(self, name: str, value: np.ndarray) -> Any:

@@ -16,7 +16,7 @@ multiples of one power of two that is small enough is exact in any order.
 Errors may become NaN, which means the same as infinite. Overflow inside of a run is not followed.
 """
 
-from typing import Any, Callable, Dict, NamedTuple, Tuple, Union
+from typing import Any, Callable, Dict, NamedTuple, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -79,6 +79,12 @@ class ErrorBounded:
     @property
     def shape(self) -> Tuple[int, ...]:
         return self.value.shape
+
+    def __getitem__(self, index: Any) -> "ErrorBounded":
+        return ErrorBounded(self.value[index], self.error[index], self.precision)
+
+    def reshape(self, sizes: Sequence[int]) -> "ErrorBounded":
+        return ErrorBounded(self.value.reshape(sizes), self.error.reshape(sizes), self.precision)
 
     def __repr__(self) -> str:
         return f"ErrorBounded({self.value!r}, {self.error!r})"
@@ -195,11 +201,17 @@ def nearest(value: np.ndarray, precision: Precision) -> np.ndarray:
     return np.ldexp(np.round(mantissa * 2.0**precision.bits), exponent - precision.bits)
 
 
-def structural(function: Function, x: Operand) -> Any:
-    """Applies a function that only moves elements to values and errors alike."""
-    if isinstance(x, ErrorBounded):
-        return ErrorBounded(function(x.value), function(x.error), x.precision)
-    return function(np.asarray(x))
+def structural(function: Callable[..., Any], x: Operand) -> Any:
+    """Applies a function that only moves elements to values and errors alike.
+
+    It may return a tuple of arrays, the parts of the one that it takes.
+    """
+    if not isinstance(x, ErrorBounded):
+        return function(np.asarray(x))
+    value, error = function(x.value), function(x.error)
+    if isinstance(value, tuple):
+        return tuple(ErrorBounded(*pair, x.precision) for pair in zip(value, error))
+    return ErrorBounded(value, error, x.precision)
 
 
 def joined(function: Function, parts: Any) -> Any:
@@ -312,11 +324,11 @@ def summed(function: Function, x: Operand, terms: int) -> Any:
         array = np.asarray(x)
         return np.asarray(function(array), array.dtype)
     value, magnitude = function(x.value), function(np.abs(x.value))
-    if all_exact(x.error):
-        if _is_exact(magnitude, _grain(x), x.precision):
-            return ErrorBounded(value, None, x.precision)
-        return ErrorBounded(value, gamma(terms - 1, x.precision) * magnitude, x.precision)
-    inherited = function(x.error)
+    inherited: Any = 0.0
+    if not all_exact(x.error):
+        inherited = function(x.error)
+    elif _is_exact(magnitude, _grain(x), x.precision):
+        return ErrorBounded(value, None, x.precision)
     rounding = gamma(terms - 1, x.precision) * (magnitude + inherited)
     return ErrorBounded(value, inherited + rounding, x.precision)
 
@@ -335,6 +347,87 @@ def gamma(terms: int, precision: Precision = SINGLE) -> float:
     return rounding / (1 - rounding) if rounding < 1 else np.inf
 
 
+# Decisions
+#
+# The error of a number may reach the border of a decision, such as a comparison, a floor or the
+# argument of a maximum. Then both outcomes are possible. The result is an `ErrorBounded` of whole
+# numbers (`WHOLE`), with 0 for False and 1 for True, and its error reaches the other outcome.
+#
+# `choose` covers both branches. An operation that needs one definite number calls `decided`, which
+# raises `Undecided` if there are several. The evaluator then goes on with the value, and gives all
+# outputs of the operation an infinite error.
+
+
+class Undecided(Exception):
+    """Reports that an operation needs a definite number, and rounding leaves several possible."""
+
+
+def choose(condition: Operand, a: Operand, b: Operand) -> Any:
+    """Returns `a` where the condition holds and `b` elsewhere.
+
+    Where the condition is not decided, the error covers both.
+    """
+    chosen = value_of(condition) != 0
+    value = np.where(chosen, value_of(a), value_of(b))
+    if not is_bounded(condition, a, b):
+        return value
+    error = np.where(chosen, error_of(a), error_of(b))
+    if isinstance(condition, ErrorBounded):
+        other = np.where(chosen, value_of(b), value_of(a))
+        reach = np.abs(value - other) + np.where(chosen, error_of(b), error_of(a))
+        error = np.where(condition.error != 0, np.maximum(error, reach), error)
+    is_float = is_bounded(a, b) or value.dtype.kind == "f"
+    return ErrorBounded(value, error, precision_of(a, b) if is_float else WHOLE)
+
+
+def compared(function: Function, a: Operand, b: Operand) -> Any:
+    """Returns a comparison. It is not decided where the errors reach the other outcome.
+
+    `np.equal` and `np.not_equal` take two equal values for copies of one number, although they
+    have errors. The gradient of a maximum finds its element by such a comparison.
+    """
+    value = function(value_of(a), value_of(b))
+    if not is_bounded(a, b):
+        return value
+    reach = error_of(a) + error_of(b)
+    if all_exact(reach):
+        return value
+    unsure = ~(np.abs(value_of(a) - value_of(b)) > reach) & (reach != 0)
+    if function in (np.equal, np.not_equal):
+        unsure &= value_of(a) != value_of(b)
+    return whole(value, unsure, "bool")
+
+
+def logical(function: Function, *operands: Operand) -> Any:
+    """Returns what a monotonic boolean function gives, such as `np.logical_and`."""
+    value = function(*(value_of(x) != 0 for x in operands))
+    if not is_bounded(*operands):
+        return value
+    lowest = function(*(value_of(x) - error_of(x) > 0 for x in operands))
+    highest = function(*(value_of(x) + error_of(x) > 0 for x in operands))
+    return whole(value, lowest != highest, "bool")
+
+
+def whole(value: np.ndarray, error: np.ndarray, dtype: str) -> Any:
+    """Returns whole numbers or booleans, or an `ErrorBounded` if some are not decided."""
+    if all_exact(error):
+        return np.asarray(value).astype(dtype)
+    return ErrorBounded(value, error, WHOLE)
+
+
+def decided(x: Operand) -> np.ndarray:
+    """Returns whole numbers or booleans as a plain array.
+
+    Raises:
+      Undecided: The error of one reaches another number.
+    """
+    if not isinstance(x, ErrorBounded):
+        return np.asarray(x)
+    if not all_exact(x.error):
+        raise Undecided
+    return x.value.astype(np.int64)
+
+
 def _bounded(x: Operand, precision: Precision) -> ErrorBounded:
     return x if isinstance(x, ErrorBounded) else ErrorBounded(x, None, precision)
 
@@ -343,18 +436,12 @@ def _rounded(value: np.ndarray, error: np.ndarray, precision: Precision) -> Erro
     """Returns the result of one operation whose operands bring this error."""
     rounded = error + (np.abs(value) * precision.unit + precision.tiny)
     if np.count_nonzero(error) < error.size:
-        rounded = np.where((error == 0) & _holds(value, precision), 0.0, rounded)
+        is_exact = (error == 0) & (value == nearest(value, precision))
+        rounded = np.where(is_exact, 0.0, rounded)
     # The shapes are equal. Without the checks of __init__ a step takes a tenth less time.
     result = ErrorBounded.__new__(ErrorBounded)
     result.value, result.error, result.precision = value, rounded, precision
     return result
-
-
-def _holds(value: np.ndarray, precision: Precision) -> np.ndarray:
-    """Returns which numbers are those of the precision."""
-    if precision is SINGLE:
-        return value == value.astype(np.float32)
-    return value == nearest(value, precision)
 
 
 def _is_exact(magnitude: np.ndarray, grain: float, precision: Precision) -> bool:

@@ -15,15 +15,8 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tup
 
 import numpy as np
 
-from tf1_mtl.baseline.decisions import Undecided
-from tf1_mtl.baseline.error_bounds import (
-    PRECISIONS,
-    SINGLE,
-    WHOLE,
-    ErrorBounded,
-    Precision,
-    settled,
-)
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.error_bounds import ErrorBounded
 from tf1_mtl.baseline.execution_order import Loop, Schedule, Step, Steps, source_of
 from tf1_mtl.baseline.operations import OPERATIONS, Operation, Variable
 from tf1_mtl.baseline.operations.table import DEAD, DEAD_OUTPUTS, all_unknown
@@ -106,7 +99,16 @@ class Plan:
         }
         self._resources = {name for name in nodes if nodes[name].op in RESOURCE_VARIABLES}
         self._precisions = self._narrow_or_wide(nodes)
-        self._steps, self._constants = self._scheduled(nodes)
+        others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
+        self._steps: Steps = []
+        constants: Outputs = {}
+        for step in Schedule(others, self.fed, self._operation_of).steps():
+            if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
+                constants[step.node.name] = (step.operation.function(step.node),)
+            else:
+                self._steps.append(step)
+        without_bounds = {name: _values(outputs) for name, outputs in constants.items()}
+        self._constants = {True: constants, False: without_bounds}
 
     def run(
         self, feeds: Mapping[str, Any], variables: Mapping[str, Any], bounds: bool = True
@@ -184,7 +186,7 @@ class Plan:
             call = (functools.partial(self._call, run),) if operation.calls else ()
             try:
                 result = operation.function(node, *call, *inputs)
-            except Undecided:
+            except eb.Undecided:
                 result = _undecided(node, operation, call, inputs)
             if not isinstance(result, tuple):
                 result = (result,)
@@ -222,25 +224,12 @@ class Plan:
         sources = [source_of(tensor, body.fed) for tensor in function.results]
         return [outputs[source][index] for source, index in sources]
 
-    def _scheduled(self, nodes: Mapping[str, Node]) -> Tuple[Steps, Dict[bool, Outputs]]:
-        """Returns the steps of a run, and the constants, with bounds and without."""
-        others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
-        schedule = Schedule(others, self.fed, self._operation_of)
-        steps: Steps = []
-        constants: Dict[bool, Outputs] = {True: {}, False: {}}
-        for step in schedule.steps():
-            if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
-                result = (step.operation.function(step.node),)
-                constants[True][step.node.name] = result
-                constants[False][step.node.name] = _values(result)
-            else:
-                steps.append(step)
-        return steps, constants
-
     def _operation_of(self, node: Node, in_branch: bool) -> Operation:
+        if node.op == "Const":
+            value = OPERATIONS[node.op].function(node)
+            return Operation(lambda node: value)
         if node.op in OPERATIONS:
-            operation = OPERATIONS[node.op]
-            return Operation(_always(operation.function(node))) if node.op == "Const" else operation
+            return OPERATIONS[node.op]
         if node.op in self._graph.functions:  # TensorFlow 1 calls a function by its name
             return Operation(lambda node, call, *inputs: tuple(call(node.op, inputs)), calls=True)
         if node.op.startswith("Placeholder") or is_source(node.op):
@@ -249,7 +238,7 @@ class Plan:
             return Operation(_not_known)
         raise UnknownOperation(node)
 
-    def _narrow_or_wide(self, nodes: Mapping[str, Node]) -> Dict[str, Precision]:
+    def _narrow_or_wide(self, nodes: Mapping[str, Node]) -> Dict[str, eb.Precision]:
         """Returns the precision of what is given from outside, where it is not float32."""
         dtypes = {self._variables[name]: nodes[name].attributes for name in self._variables}
         for tensor in self.fed:
@@ -258,8 +247,8 @@ class Plan:
         found = {}
         for name, attributes in dtypes.items():
             dtype = attributes.get("dtype") or attributes.get("T") or ""
-            precision = PRECISIONS.get(dtype, SINGLE) if isinstance(dtype, str) else SINGLE
-            if precision is not SINGLE:
+            precision = eb.PRECISIONS.get(dtype, eb.SINGLE) if isinstance(dtype, str) else eb.SINGLE
+            if precision is not eb.SINGLE:
                 found[name] = precision
         return found
 
@@ -268,7 +257,7 @@ class Plan:
         if isinstance(value, ErrorBounded):
             if not bounds:
                 return value.value
-            if name in self._precisions and value.precision is not WHOLE:
+            if name in self._precisions and value.precision is not eb.WHOLE:
                 return ErrorBounded(value.value, value.error, self._precisions[name])
             return value
         array = np.asarray(value)
@@ -276,11 +265,7 @@ class Plan:
             return array
         if not bounds:
             return array.astype(np.float64)
-        return ErrorBounded(array, None, self._precisions.get(name, SINGLE))
-
-
-def _always(value: Any) -> Any:
-    return lambda node: value
+        return ErrorBounded(array, None, self._precisions.get(name, eb.SINGLE))
 
 
 def _not_fed(node: Node, *_: Any) -> Any:
@@ -299,7 +284,7 @@ def _undecided(
     node: Node, operation: Operation, call: Tuple[Any, ...], inputs: Sequence[Any]
 ) -> Tuple[Any, ...]:
     """Returns what an operation gives for the values, when it needs whole numbers that are open."""
-    is_open = [isinstance(x, ErrorBounded) and x.precision is WHOLE for x in inputs]
+    is_open = [isinstance(x, ErrorBounded) and x.precision is eb.WHOLE for x in inputs]
     values = [x.value.astype(np.int64) if o else x for x, o in zip(inputs, is_open)]
     result = operation.function(node, *call, *values)
     for x in inputs[: operation.variables]:
@@ -316,4 +301,4 @@ def _values(result: Tuple[Any, ...]) -> Tuple[Any, ...]:
 
 
 def _settled(x: Any) -> Any:
-    return settled(x) if isinstance(x, ErrorBounded) else x
+    return eb.settled(x) if isinstance(x, ErrorBounded) else x

@@ -77,14 +77,11 @@ class Schedule:
         """Returns what runs outside of all loops, or in one iteration of the loop at a path."""
         level = len(path)
         unit_of: Dict[str, Any] = {}
-        for name, at in self._paths.items():
-            if at == path:
-                unit_of[name] = name
-            elif at[:level] == path:
-                unit_of[name] = at[: level + 1]
         units: Dict[Any, List[str]] = {}
-        for name, unit in unit_of.items():
-            units.setdefault(unit, []).append(name)
+        for name, at in self._paths.items():
+            if at[:level] == path:
+                unit_of[name] = name if at == path else at[: level + 1]
+                units.setdefault(unit_of[name], []).append(name)
         waits_for = {
             unit: {
                 unit_of[source]
@@ -154,18 +151,12 @@ class Schedule:
         units = list(units)
         consumers: Dict[Any, List[Any]] = {unit: [] for unit in units}
         missing = {unit: len(waits_for[unit]) for unit in units}
-        rank = {unit: i for i, unit in enumerate(units)}
         for unit in units:
             for source in waits_for[unit]:
                 consumers[source].append(unit)
-        ready: List[Tuple[bool, int]] = []
-
-        def push(unit: Any) -> None:
-            heapq.heappush(ready, (self._writes(unit), rank[unit]))
-
-        for unit in units:
-            if not missing[unit]:
-                push(unit)
+        key = {unit: (self._writes(unit), i) for i, unit in enumerate(units)}
+        ready = [key[unit] for unit in units if not missing[unit]]
+        heapq.heapify(ready)
         ordered: List[Any] = []
         while ready:
             unit = units[heapq.heappop(ready)[1]]
@@ -173,7 +164,7 @@ class Schedule:
             for consumer in consumers[unit]:
                 missing[consumer] -= 1
                 if not missing[consumer]:
-                    push(consumer)
+                    heapq.heappush(ready, key[consumer])
         if len(ordered) < len(units):
             raise AssertionError("a cycle outside of the loops of v1 control flow")
         return ordered

@@ -3,14 +3,11 @@
 No TensorFlow is imported here: the caller has one, and the messages are only read.
 """
 
-import operator
 from typing import Any, Dict, List
 
 import numpy as np
 
 from tf1_mtl.baseline.recorded_graph import Function, Node, RecordedGraph, canonical
-
-_FUNCTIONS = operator.attrgetter("library.function")
 
 
 def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph:
@@ -25,7 +22,8 @@ def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph
     converter = _Converter(graph, tensorflow)
     nodes = {node.name: converter.node(node) for node in graph_def.node}
     functions = {
-        function.signature.name: converter.function(function) for function in _FUNCTIONS(graph_def)
+        function.signature.name: converter.function(function)
+        for function in graph_def.library.function
     }
     return RecordedGraph(nodes, functions)
 

@@ -13,8 +13,7 @@ import numpy as np
 from tf1_mtl.baseline.case import Case, CaseEvaluator
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, error_of, value_of
 from tf1_mtl.baseline.evaluator import UnknownOperation
-from tf1_mtl.baseline.port_run import PortRun, place
-from tf1_mtl.baseline.recorded_cases import trained_variables
+from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.stages import FORWARD, LONG_RUN, RETURNED, Move, stage_of_update
 
 LOSS = "loss"
@@ -125,11 +124,7 @@ class _Judge:
     def __init__(self, run: PortRun) -> None:
         self.run, self.case = run, run.case
         self.evaluator = CaseEvaluator(run.case)
-        self.trained: Dict[str, List[str]] = {}  # by task
-        for task in run.case.tasks.values():
-            variables = trained_variables(run.case.graph, task.operations)
-            names = [name for name, key in run.case.weights.items() if key in variables]
-            self.trained[task.name] = names
+        self.trained = {task: run.case.trained_weights(task) for task in run.case.tasks}
         self.seen: Set[str] = set()
         self.verdicts: Dict[Tuple[str, str], Optional[int]] = {}
         # Since the start, by weight: differences, squared tolerances and lengths of the steps.
@@ -327,7 +322,7 @@ def _divergence(
     return Divergence(
         case=case.name,
         step=step,
-        where=f"{place(case, step)}, {array.name}{list(element) if element else ''}",
+        where=f"{case.place(step)}, {array.name}{list(element) if element else ''}",
         stage=stage,
         obtained=float(obtained[index]),
         expected=float(value[index]),

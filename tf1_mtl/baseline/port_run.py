@@ -87,7 +87,7 @@ class PortRun(NamedTuple):
     @property
     def where(self) -> str:
         """Returns the case and the step at which the port stopped."""
-        return place(self.case, len(self.losses) if self.before else -1)
+        return self.case.place(len(self.losses) if self.before else -1)
 
 
 class WrongDtype(NamedTuple):
@@ -107,12 +107,6 @@ class WrongReturn(Exception):
     def __init__(self, what: str, obtained: str, expected: str) -> None:
         super().__init__(f"{what} is {obtained}, should be {expected}")
         self.what, self.obtained, self.expected = what, obtained, expected
-
-
-def place(case: Case, step: int) -> str:
-    """Returns where in a case: "golden 'joint', step 3 (joint)"; step -1 is before the first."""
-    when = f"step {step} ({case.steps[step].task})" if step >= 0 else "before step 0"
-    return f"golden '{case.name}', {when}"
 
 
 def run_port(

@@ -10,13 +10,7 @@ The loss that was made first is that of task 1.
 
 from typing import Any, Dict, FrozenSet, Mapping, NamedTuple, Optional, Set
 
-from tf1_mtl.baseline.recorded_graph import (
-    RULES,
-    Node,
-    RecordedGraph,
-    node_and_output,
-    variable_of,
-)
+from tf1_mtl.baseline.recorded_graph import RULES, Node, RecordedGraph, node_and_output, variable_of
 
 _ADAMS = ("ApplyAdam", "ResourceApplyAdam")
 _MOVES = {

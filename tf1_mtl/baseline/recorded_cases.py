@@ -42,13 +42,10 @@ def cases_of(golden: str) -> Tuple[Case, ...]:
     recording = _recording(golden)
     cases = []
     for number in sorted(recording.sessions):
-        steps = recording.steps(number)
-        if steps:
+        if recording.steps(number):
             label = name if len(recording.sessions) == 1 else f"{name}, session {number}"
-            version = recording.manifest.get("recorded_by", {}).get("tensorflow", "")
             with reading(f"{golden}: session {number}"):
-                case = _case(golden, label, recording, number)
-            cases.append(case._replace(recorded_by=str(version)))
+                cases.append(_case(golden, label, recording, number))
     if not cases:
         raise InputError(_does_not_train(golden))
     return tuple(cases)
@@ -129,7 +126,10 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
         )
         for run, changed in zip(runs, _changed_before(recording, number))
     ]
-    case = Case(name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article))
+    version = str(recording.manifest.get("recorded_by", {}).get("tensorflow", ""))
+    case = Case(
+        name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article), version
+    )
     return case._replace(untrained=tuple(untrained))
 
 
@@ -221,18 +221,15 @@ def _tasks(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[
     for name, values in fetched.items():
         without_value = sorted(key for key, value in values.items() if value is None)
         operations = tuple(without_value if is_article else name.split("+"))
-        tasks[name] = Task(name, operations, loss_of(graph, operations, values))
+        loss = loss_of(graph, operations, values)
+        tasks[name] = Task(name, operations, loss, _trained_variables(graph, operations))
     return tasks
 
 
 def _weights(session: Session, tasks: Mapping[str, Task]) -> List[str]:
     """Returns the variables that a port holds: those that some task trains."""
-    assert session.graph is not None
-    written: Dict[str, None] = {}
-    for task in tasks.values():
-        written.update(dict.fromkeys(trained_variables(session.graph, task.operations)))
-    trainable = [variable.name for variable in session.variables if variable.is_trainable]
-    return [name for name in trainable if name in written]
+    trained = {name for task in tasks.values() for name in task.trained}
+    return [x.name for x in session.variables if x.is_trainable and x.name in trained]
 
 
 def _untrained(session: Session, tasks: Mapping[str, Task], trained: Sequence[str]) -> List[str]:
@@ -252,7 +249,7 @@ def _untrained(session: Session, tasks: Mapping[str, Task], trained: Sequence[st
     ]
 
 
-def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List[str]:
+def _trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> Tuple[str, ...]:
     """Returns the variables that these operations change as the first input of an update.
 
     Slots are changed by the same updates, but are not their first input. Counters and moving
@@ -263,7 +260,7 @@ def trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> List
         for node in needed_nodes(graph.nodes, operations).values()
         if RULES.fullmatch(node.op) or ASSIGNMENTS.fullmatch(node.op)
     )
-    return list(dict.fromkeys(variable for variable in updates if variable))
+    return tuple(dict.fromkeys(variable for variable in updates if variable))
 
 
 def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[str, Any]) -> str:

@@ -8,19 +8,7 @@ a control dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `eva
 import functools
 import math
 import re
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    FrozenSet,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Set,
-    Tuple,
-)
+from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -115,7 +103,7 @@ def needed_nodes(
     Raises:
       KeyError: A fetch or an input is not in the graph.
     """
-    given: FrozenSet[str] = frozenset(map(canonical, fed))
+    given = frozenset(map(canonical, fed))
     placed: Dict[str, Node] = {}
     opened = set()
     stack: List[Tuple[str, bool]] = []
@@ -145,7 +133,7 @@ def needed_nodes(
 
 def variable_of(nodes: Mapping[str, Node], tensor: str) -> Optional[str]:
     """Returns the variable that a tensor holds or stands for, or None."""
-    seen: Set[str] = set()
+    seen = set()
     node = nodes.get(node_and_output(tensor)[0])
     while node is not None and node.name not in seen:
         if node.op in VARIABLES:
@@ -181,7 +169,7 @@ def graph_to_json(graph: RecordedGraph, store: Callable[[str, np.ndarray], Any])
     """
     functions = {}
     for name, function in graph.functions.items():
-        nodes = _nodes_to_json(function.nodes.values(), functools.partial(_prefixed, store, name))
+        nodes = _nodes_to_json(function.nodes.values(), store, f"{name}/")
         functions[name] = {**function._asdict(), "nodes": nodes}
     return {"nodes": _nodes_to_json(graph.nodes.values(), store), "functions": functions}
 
@@ -205,23 +193,18 @@ def graph_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> Recorde
     return RecordedGraph(_nodes_from_json(entry["nodes"], resolve), functions)
 
 
-def _prefixed(store: Callable[[str, np.ndarray], Any], prefix: str, name: str, x: Any) -> Any:
-    return store(f"{prefix}/{name}", x)
-
-
-def _nodes_to_json(nodes: Iterable[Node], store: Callable[[str, np.ndarray], Any]) -> List[Any]:
-    return [
-        [
-            node.name,
-            node.op,
-            list(node.inputs),
-            {
-                key: _attribute_to_json(value, functools.partial(store, f"{node.name}/{key}"))
-                for key, value in node.attributes.items()
-            },
-        ]
-        for node in nodes
-    ]
+def _nodes_to_json(
+    nodes: Iterable[Node], store: Callable[[str, np.ndarray], Any], prefix: str = ""
+) -> List[Any]:
+    entry = []
+    for node in nodes:
+        where = f"{prefix}{node.name}"
+        attributes = {
+            key: _attribute_to_json(value, functools.partial(store, f"{where}/{key}"))
+            for key, value in node.attributes.items()
+        }
+        entry.append([node.name, node.op, list(node.inputs), attributes])
+    return entry
 
 
 def _nodes_from_json(entry: Any, resolve: Callable[[Any], np.ndarray]) -> Dict[str, Node]:

@@ -24,8 +24,7 @@ from typing import Any, Callable, Iterator, Optional
 
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.baseline.recording_writer import Writer, recorded_by
-from tf1_mtl.baseline.recordings import Run
+from tf1_mtl.baseline.recordings import Run, Writer, recorded_by
 from tf1_mtl.baseline.watched_session import Begun, Ended, WatchedSession
 from tf1_mtl.errors import InputError
 

@@ -48,8 +48,10 @@ def text(report: "Report") -> str:
         if report.diagnosis:
             lines += report.diagnosis.lines
         lines.append("")
-    reasons = {reason: None for result in report.cases for reason in _not_judged(result)}
-    lines += [f"not judged: {reason}" for reason in reasons]
+    reasons = {
+        item: None for result in report.cases for item in result.judgement.not_judged.items()
+    }
+    lines += [f"not judged: task {task}: {why}" for task, why in reasons]
     width = max(len(result.case) for result in report.cases)
     lines += [f"  {result.case:{width}}  {_verdict(result)}" for result in report.cases]
     return "\n".join(lines + [f"note: {note}" for note in report.notes])
@@ -186,10 +188,6 @@ def _verdict(result: "CaseResult") -> str:
     if result.judgement.not_judged:
         return f"not judged whole, {result.steps} steps"
     return f"conforms, {result.steps} steps"
-
-
-def _not_judged(result: "CaseResult") -> List[str]:
-    return [f"task {task}: {why}" for task, why in result.judgement.not_judged.items()]
 
 
 def counted(number: int, what: str) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tf1_mtl.baseline.case import Case, Task
-from tf1_mtl.baseline.recorded_cases import cases_of, trained_variables
+from tf1_mtl.baseline.recorded_cases import cases_of
 
 _ARTICLE = '''"""A port of the article to fill in. Check it: tf1-mtl check THIS_FILE.py"""
 
@@ -90,8 +90,7 @@ def _described(name: str, array: np.ndarray) -> str:
 
 
 def _branch(case: Case, task: Task) -> str:
-    changed = trained_variables(case.graph, task.operations)
-    names = ", ".join(name for name, variable in case.weights.items() if variable in changed)
+    names = ", ".join(case.trained_weights(task.name))
     loss = f"The loss is {task.loss}." if task.loss else "It has no loss: return None."
     return (
         f"        if task == {task.name!r}:\n"

@@ -8,10 +8,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.case import Case, reading
+from tf1_mtl.baseline.case import Case, CaseEvaluator, reading
 from tf1_mtl.baseline.error_bounds import error_of, value_of
-from tf1_mtl.baseline.evaluator import Plan, UnknownOperation
-from tf1_mtl.baseline.port_run import place
+from tf1_mtl.baseline.evaluator import UnknownOperation
 
 
 class Verification(NamedTuple):
@@ -27,7 +26,12 @@ class Verification(NamedTuple):
         return self.reproduced == len(self.case.steps)
 
     def __str__(self) -> str:
-        case, lines = self.case, [_headline(self)]
+        case = self.case
+        lines = [
+            f"golden '{case.name}', TensorFlow {case.recorded_by}: the graph of "
+            f"{len(case.graph.nodes)} nodes reproduces {self.reproduced} of {len(case.steps)} "
+            "training runs"
+        ]
         for task in case.tasks.values():
             count = sum(step.task == task.name for step in case.steps)
             lines.append(f"  task {task.name}: {count} runs, loss {task.loss or 'not found'}")
@@ -48,31 +52,27 @@ def verify(case: Case) -> Verification:
     If a recording keeps the variables of some runs only, the evaluation continues from its own
     values, whose bounds grow.
     """
-    plans: Dict[Any, Plan] = {}
-    state: Dict[str, Any] = dict(case.initial)
+    evaluator = CaseEvaluator(case)
+    state = evaluator.state = dict(case.initial)  # TensorFlow holds no number in double
     unknown: Dict[str, str] = {}
     differences: List[str] = []
-    missed = 0
+    reproduced = 0
     for index, step in enumerate(case.steps):
-        names = tuple(step.fetched)
-        key = (step.task, names, tuple(step.feeds))
+        fetches = (*case.tasks[step.task].operations, *step.fetched)
         try:
-            with np.errstate(all="ignore"), reading(place(case, index)):
-                if key not in plans:
-                    fetches = (*case.tasks[step.task].operations, *names)
-                    plans[key] = Plan(case.graph, fetches, step.feeds)
+            with np.errstate(all="ignore"), reading(case.place(index)):
                 state.update(step.changed_before)
-                evaluation = plans[key].run(step.feeds, state)
+                evaluation = evaluator.evaluate(fetches, step.feeds, {})
                 state.update(evaluation.variables)
                 recorded = {**step.fetched, **(step.variables or {})}
                 found = _first_difference({**state, **evaluation.values}, recorded)
+            if found:
+                differences.append(f"{case.place(index)}: {found}")
+            else:
+                reproduced += 1
         except UnknownOperation as error:
             unknown[step.task] = f"task {step.task}: {error}"
-            missed, found = missed + 1, ""
-        if found:
-            differences.append(f"{place(case, index)}: {found}")
         state.update(step.variables or {})
-    reproduced = len(case.steps) - len(differences) - missed
     return Verification(case, reproduced, tuple(differences), tuple(unknown.values()))
 
 
@@ -96,14 +96,6 @@ def _first_difference(evaluated: Dict[str, Any], recorded: Dict[str, Any]) -> st
                 f"{int(off.sum())} of {off.size} elements"
             )
     return ""
-
-
-def _headline(verification: Verification) -> str:
-    case = verification.case
-    return (
-        f"golden '{case.name}', TensorFlow {case.recorded_by}: the graph of {len(case.graph.nodes)}"
-        f" nodes reproduces {verification.reproduced} of {len(case.steps)} training runs"
-    )
 
 
 def _listed(shapes: Mapping[str, Tuple[int, ...]]) -> str:

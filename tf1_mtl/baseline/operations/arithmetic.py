@@ -4,7 +4,6 @@ from typing import Any, Callable, Dict
 
 import numpy as np
 
-from tf1_mtl.baseline import decisions
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.operations.table import axes_of, gives, is_float, is_tensor, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
@@ -57,8 +56,8 @@ gives("Mod", "TruncateMod")(_remainder(np.trunc, np.fmod))
 
 def zero_where_zero(x: Any, result: Any) -> Any:
     """Returns the result, but 0 where `x` is 0."""
-    is_zero = decisions.compared(np.less_equal, abs(x), np.zeros(()))
-    return decisions.choose(is_zero, np.zeros(shape_of(result)), result)
+    is_zero = eb.compared(np.less_equal, abs(x), np.zeros(()))
+    return eb.choose(is_zero, np.zeros(shape_of(result)), result)
 
 
 def square(x: Any) -> Any:
@@ -75,11 +74,11 @@ def clip_by_value(node: Node, x: Any, low: Any, high: Any) -> Any:
 
 
 def _comparison(function: np.ufunc) -> Callable[..., Any]:
-    return lambda node, a, b: decisions.compared(function, a, b)
+    return lambda node, a, b: eb.compared(function, a, b)
 
 
 def _logic(function: np.ufunc) -> Callable[..., Any]:
-    return lambda node, *operands: decisions.logical(function, *operands)
+    return lambda node, *operands: eb.logical(function, *operands)
 
 
 gives("Equal")(_comparison(np.equal))
@@ -99,7 +98,7 @@ gives("IsInf")(lambda node, x: np.isinf(eb.value_of(x)))
 @gives("ApproximateEqual")
 def approximate_equal(node: Node, a: Any, b: Any) -> Any:
     tolerance = node.attributes.get("tolerance", 1e-5)
-    return decisions.compared(np.less, abs(a - b), float(tolerance))
+    return eb.compared(np.less, abs(a - b), float(tolerance))
 
 
 @gives("Select", "SelectV2")
@@ -107,8 +106,8 @@ def select(node: Node, condition: Any, a: Any, b: Any) -> Any:
     rank = len(shape_of(a))
     if node.op == "Select" and len(shape_of(condition)) == 1 and rank > 1:
         # A vector chooses whole rows.
-        condition = eb.structural(lambda c: c.reshape([-1] + [1] * (rank - 1)), condition)
-    return decisions.choose(condition, a, b)
+        condition = condition.reshape([-1] + [1] * (rank - 1))
+    return eb.choose(condition, a, b)
 
 
 # Casts
@@ -122,9 +121,9 @@ def cast(node: Node, x: Any) -> Any:
     if not isinstance(x, eb.ErrorBounded):
         return np.asarray(x).astype(target)
     if target == "bool":
-        return decisions.compared(np.not_equal, x, np.zeros(()))
+        return eb.compared(np.not_equal, x, np.zeros(()))
     whole = eb.pointwise(np.trunc, x)
-    return decisions.whole(whole.value, whole.error, target)
+    return eb.whole(whole.value, whole.error, target)
 
 
 def to_float(x: Any, precision: eb.Precision) -> eb.ErrorBounded:
@@ -193,7 +192,7 @@ gives("Min")(_reduction(_most(np.min, np.inf)))
 
 def _logic_over(function: Callable[..., np.ndarray]) -> Callable[..., Any]:
     def reduce(x: Any, axes: Any, keep: bool) -> Any:
-        return decisions.logical(lambda a: function(a, axis=axes, keepdims=keep), x)
+        return eb.logical(lambda a: function(a, axis=axes, keepdims=keep), x)
 
     return _reduction(reduce)
 
@@ -219,7 +218,7 @@ def arg_max(node: Node, x: Any, axis: Any) -> Any:
         places = np.arange(x.shape[chosen]).reshape([-1] + [1] * (x.value.ndim - 1 - chosen))
         distance = np.abs(places - np.expand_dims(value, chosen))
         reach = np.max(np.where(possible, distance, 0), axis=chosen)
-    return decisions.whole(value, reach, node.attributes.get("output_type", "int64"))
+    return eb.whole(value, reach, node.attributes.get("output_type", "int64"))
 
 
 gives("ArgMin")(lambda node, x, axis: arg_max(node, -x, axis))

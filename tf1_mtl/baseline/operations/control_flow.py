@@ -14,7 +14,6 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.table import (
     ALL,
     DEAD,
@@ -36,7 +35,7 @@ refers(1, "Exit", "RefExit", "NextIteration", "RefNextIteration", "LoopCond")(la
 
 @refers(1, "Switch", "RefSwitch")
 def switch(node: Node, x: Any, condition: Any) -> Any:
-    return (DEAD, x) if bool(decided(condition)) else (x, DEAD)
+    return (DEAD, x) if bool(eb.decided(condition)) else (x, DEAD)
 
 
 @refers(1, "_SwitchN")
@@ -69,7 +68,7 @@ def while_(node: Node, call: Call, *values: Any) -> Any:
 
 @calls("If", "StatelessIf")
 def if_(node: Node, call: Call, condition: Any, *values: Any) -> Any:
-    is_true = np.all(np.asarray(decided(condition)) != 0)
+    is_true = np.all(eb.decided(condition) != 0)
     branch = node.attributes["then_branch" if is_true else "else_branch"]
     return tuple(call(branch["function"], values))
 

@@ -12,9 +12,8 @@ from typing import Any, Callable, Dict, NamedTuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import choose, compared, gated
 from tf1_mtl.baseline.operations.arithmetic import square, zero_where_zero
-from tf1_mtl.baseline.operations.table import gives, is_float
+from tf1_mtl.baseline.operations.table import gives, is_float, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
 
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -195,19 +194,21 @@ def _alpha(node: Node) -> float:
 
 
 def _is_negative(x: Any) -> Any:
-    return compared(np.less, x, np.zeros(()))
+    return eb.compared(np.less, x, np.zeros(()))
 
 
 # Gradients: TensorFlow gives the input `x` or the output `y` of the function.
 
 
-gives("EluGrad")(lambda node, gradient, y: choose(_is_negative(y), gradient * (y + 1.0), gradient))
+gives("EluGrad")(
+    lambda node, gradient, y: eb.choose(_is_negative(y), gradient * (y + 1.0), gradient)
+)
 
 
 @gives("SeluGrad")
 def selu_grad(node: Node, gradient: Any, y: Any) -> Any:
     below = gradient * eb.pointwise(lambda v: v + _SELU_SCALE * _SELU_ALPHA, y, 2)
-    return choose(_is_negative(y), below, eb.pointwise(lambda v: v * _SELU_SCALE, gradient, 2))
+    return eb.choose(_is_negative(y), below, eb.pointwise(lambda v: v * _SELU_SCALE, gradient, 2))
 
 
 gives("SoftplusGrad")(lambda node, gradient, x: gradient * applied("Sigmoid", x))
@@ -217,10 +218,18 @@ gives("SigmoidGrad")(lambda node, y, gradient: gradient * y * (1.0 - y))
 gives("SqrtGrad")(lambda node, y, gradient: gradient * 0.5 / y)
 gives("RsqrtGrad")(lambda node, y, gradient: gradient * -0.5 * (y * y * y))
 gives("InvGrad", "ReciprocalGrad")(lambda node, y, gradient: -(gradient * (y * y)))
-gives("ReluGrad")(lambda node, gradient, x: gated(gradient, x))
-gives("Relu6Grad")(lambda node, gradient, x: gated(gated(gradient, x), 6.0 - x))
+gives("ReluGrad")(lambda node, gradient, x: _gated(gradient, x))
+gives("Relu6Grad")(lambda node, gradient, x: _gated(_gated(gradient, x), 6.0 - x))
+gives("LeakyReluGrad")(
+    lambda node, gradient, x: _where_positive(x, gradient, gradient * _alpha(node))
+)
 
 
-@gives("LeakyReluGrad")
-def leaky_relu_grad(node: Node, gradient: Any, x: Any) -> Any:
-    return choose(compared(np.greater, x, np.zeros(())), gradient, gradient * _alpha(node))
+def _gated(gradient: Any, x: Any) -> Any:
+    """Returns the gradient where `x` is positive, and 0 elsewhere."""
+    return _where_positive(x, gradient, np.zeros(shape_of(gradient)))
+
+
+def _where_positive(x: Any, a: Any, b: Any) -> Any:
+    """Returns `a` where `x` is positive, `b` elsewhere, and both where that is not decided."""
+    return eb.choose(eb.compared(np.greater, x, np.zeros(())), a, b)

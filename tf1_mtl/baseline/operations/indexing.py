@@ -5,7 +5,6 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided, truth
 from tf1_mtl.baseline.operations.arithmetic import turned
 from tf1_mtl.baseline.operations.table import gives, integer, ints, moves, refers, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
@@ -13,7 +12,7 @@ from tf1_mtl.baseline.recorded_graph import Node
 
 @moves("Gather", "GatherV2")
 def gather(node: Node, a: np.ndarray, indices: Any, axis: Any = 0) -> np.ndarray:
-    places, batch = np.asarray(decided(indices)), node.attributes.get("batch_dims", 0)
+    places, batch = eb.decided(indices), node.attributes.get("batch_dims", 0)
     along = integer(axis) % a.ndim
     if not batch:
         return np.take(a, places, along)
@@ -24,7 +23,7 @@ def gather(node: Node, a: np.ndarray, indices: Any, axis: Any = 0) -> np.ndarray
 
 @moves("GatherNd")
 def gather_nd(node: Node, a: np.ndarray, indices: Any) -> np.ndarray:
-    return a[tuple(np.moveaxis(np.asarray(decided(indices)), -1, 0))]
+    return a[tuple(np.moveaxis(eb.decided(indices), -1, 0))]
 
 
 refers(1, "ResourceGather")(lambda node, variable, at: gather(node, variable.value, at))
@@ -67,9 +66,9 @@ def added_rows(x: Any, places: Any, rows: int) -> Any:
 
 def _rows(x: Any, places: Any) -> Tuple[Any, np.ndarray]:
     """Returns `x` as rows, one for each place, and the places."""
-    at = np.asarray(decided(places))
+    at = eb.decided(places)
     inner = shape_of(x)[at.ndim :]
-    return eb.structural(lambda a: a.reshape([at.size, *inner]), x), at.ravel()
+    return x.reshape([at.size, *inner]), at.ravel()
 
 
 def _segment_number(places: Any, number: Sequence[Any]) -> int:
@@ -84,7 +83,7 @@ def segment_sum(node: Node, x: Any, places: Any, *number: Any) -> Any:
 
 @gives("SegmentMean")
 def segment_mean(node: Node, x: Any, places: Any) -> Any:
-    return segment_sum(node, x, places) / _counts(x, decided(places))
+    return segment_sum(node, x, places) / _counts(x, eb.decided(places))
 
 
 def _counts(x: Any, places: Any, rows: int = 0) -> np.ndarray:
@@ -118,7 +117,7 @@ gives("SegmentMin", "UnsortedSegmentMin")(_extreme_of_segments(np.minimum, eb.SI
 @gives("SparseSegmentSumWithNumSegments", "SparseSegmentMeanWithNumSegments")
 @gives("SparseSegmentSqrtNWithNumSegments")
 def sparse_segment(node: Node, x: Any, indices: Any, places: Any, *number: Any) -> Any:
-    rows, at = gather(node, x, indices), decided(places)
+    rows, at = gather(node, x, indices), eb.decided(places)
     count = _segment_number(at, number)
     return _over_count(node, added_rows(rows, at, count), _counts(x, at, count))
 
@@ -131,24 +130,22 @@ def _over_count(node: Node, x: Any, counts: np.ndarray) -> Any:
 
 @gives("SparseSegmentSumGrad", "SparseSegmentMeanGrad", "SparseSegmentSqrtNGrad")
 def sparse_segment_grad(node: Node, gradient: Any, indices: Any, places: Any, rows: Any) -> Any:
-    counts = _counts(gradient, decided(places), shape_of(gradient)[0])
+    counts = _counts(gradient, eb.decided(places), shape_of(gradient)[0])
     each = gather(node, _over_count(node, gradient, counts), places)
-    return added_rows(each, decided(indices), integer(rows))
+    return added_rows(each, eb.decided(indices), integer(rows))
 
 
 @gives("ScatterNd")
 def scatter_nd(node: Node, indices: Any, x: Any, sizes: Any) -> Any:
     lengths = ints(sizes)
     at, outer = row_numbers(indices, lengths)
-    inner = lengths[len(outer) :]
-    rows = eb.structural(lambda a: a.reshape([at.size, *inner]), x)
-    result = added_rows(rows, at, int(np.prod(outer)))
-    return eb.structural(lambda a: a.reshape(lengths), result)
+    rows = x.reshape([at.size, *lengths[len(outer) :]])
+    return added_rows(rows, at, int(np.prod(outer))).reshape(lengths)
 
 
 def row_numbers(indices: Any, sizes: Sequence[int]) -> Tuple[np.ndarray, Sequence[int]]:
     """Returns the numbers of the rows that index vectors mean, and the axes that they index."""
-    vectors = np.asarray(decided(indices))
+    vectors = eb.decided(indices)
     outer = sizes[: vectors.shape[-1]]
     strides = [int(np.prod(outer[i + 1 :])) for i in range(len(outer))]
     return (vectors @ np.array(strides, int)).ravel().astype(np.int64), outer
@@ -160,7 +157,7 @@ def row_numbers(indices: Any, sizes: Sequence[int]) -> Tuple[np.ndarray, Sequenc
 @gives("DynamicStitch", "ParallelDynamicStitch")
 def dynamic_stitch(node: Node, *inputs: Any) -> Any:
     half = len(inputs) // 2
-    places = [np.asarray(decided(at)) for at in inputs[:half]]
+    places = [eb.decided(at) for at in inputs[:half]]
     rows = max((int(at.max(initial=-1)) for at in places), default=-1) + 1
 
     def stitch(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -172,17 +169,16 @@ def dynamic_stitch(node: Node, *inputs: Any) -> Any:
     return eb.joined(stitch, inputs[half:])
 
 
-@gives("DynamicPartition")
-def dynamic_partition(node: Node, x: Any, parts: Any) -> Any:
-    at = np.asarray(decided(parts))
-    count = node.attributes["num_partitions"]
-    return tuple(eb.structural(lambda a, i=i: a[at == i], x) for i in range(count))
+@moves("DynamicPartition")
+def dynamic_partition(node: Node, a: np.ndarray, parts: Any) -> Any:
+    at = eb.decided(parts)
+    return tuple(a[at == i] for i in range(node.attributes["num_partitions"]))
 
 
 @gives("Unique", "UniqueWithCounts")
 def unique(node: Node, x: Any) -> Any:
     """Gives the values in the order in which they first occur, and which of them each one is."""
-    array = np.asarray(decided(x))
+    array = eb.decided(x)
     _, first, inverse, counts = np.unique(
         array, return_index=True, return_inverse=True, return_counts=True
     )
@@ -195,17 +191,17 @@ def unique(node: Node, x: Any) -> Any:
 
 @gives("ListDiff")
 def list_diff(node: Node, x: Any, y: Any) -> Any:
-    kept = ~np.isin(decided(x), decided(y))
+    kept = ~np.isin(eb.decided(x), eb.decided(y))
     return x[kept], np.flatnonzero(kept).astype(node.attributes.get("out_idx", "int32"))
 
 
-gives("Where")(lambda node, condition: np.argwhere(decided(condition)).astype(np.int64))
+gives("Where")(lambda node, condition: np.argwhere(eb.decided(condition)).astype(np.int64))
 
 
 @gives("SparseToDense")
 def sparse_to_dense(node: Node, indices: Any, sizes: Any, values: Any, default: Any) -> Any:
     lengths = ints(sizes)
-    index = tuple(np.transpose(np.asarray(decided(indices)).reshape([-1, len(lengths)])))
+    index = tuple(np.transpose(eb.decided(indices).reshape([-1, len(lengths)])))
     return replaced(eb.structural(lambda a: np.full(lengths, a), default), index, values)
 
 
@@ -283,7 +279,7 @@ def top_k(node: Node, x: Any, *number: Any) -> Any:
 @gives("InTopK", "InTopKV2")
 def in_top_k(node: Node, predictions: Any, targets: Any, *number: Any) -> Any:
     k = integer(number[0]) if number else node.attributes["k"]
-    at = np.asarray(decided(targets))[:, None]
+    at = eb.decided(targets)[:, None]
     value, error = eb.value_of(predictions), eb.error_of(predictions)
     of_target, reach = np.take_along_axis(value, at, 1), np.take_along_axis(error, at, 1)
 
@@ -292,4 +288,4 @@ def in_top_k(node: Node, predictions: Any, targets: Any, *number: Any) -> Any:
         np.put_along_axis(others, at, False, 1)
         return others.sum(1) < k
 
-    return truth(is_in(0), is_in(1) != is_in(-1))
+    return eb.whole(is_in(0), is_in(1) != is_in(-1), "bool")

@@ -5,7 +5,6 @@ from typing import Any, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.arithmetic import mean, square, zero_where_zero
 from tf1_mtl.baseline.operations.functions import applied, exponential
 from tf1_mtl.baseline.operations.table import gives, is_channels_first, shape_of
@@ -16,7 +15,7 @@ def _along_channels(node: Node, x: Any, rank: int) -> Any:
     """Returns a vector of channels in the shape in which it goes over a tensor of that rank."""
     if not is_channels_first(node) or rank < 3:
         return x
-    return eb.structural(lambda a: a.reshape([-1] + [1] * (rank - 2)), x)
+    return x.reshape([-1] + [1] * (rank - 2))
 
 
 def _all_but_channels(node: Node, x: Any) -> Tuple[int, ...]:
@@ -68,7 +67,7 @@ def softmax_cross_entropy(node: Node, logits: Any, labels: Any) -> Any:
 
 @gives("SparseSoftmaxCrossEntropyWithLogits")
 def sparse_softmax_cross_entropy(node: Node, logits: Any, labels: Any) -> Any:
-    at = np.asarray(decided(labels))[:, None]
+    at = eb.decided(labels)[:, None]
     loss = eb.structural(lambda a: np.take_along_axis(a, at, 1)[:, 0], log_softmax(node, logits))
     hot = (np.arange(shape_of(logits)[1]) == at).astype(np.float64)
     return -loss, softmax(node, logits) - hot
@@ -77,8 +76,8 @@ def sparse_softmax_cross_entropy(node: Node, logits: Any, labels: Any) -> Any:
 # Normalization
 
 
-def _epsilon(node: Node) -> Any:
-    return eb.decimal(node.attributes.get("epsilon", 1e-4))
+def _number(node: Node, attribute: str, default: float) -> Any:
+    return eb.decimal(node.attributes.get(attribute, default))
 
 
 @gives("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
@@ -99,7 +98,7 @@ def fused_batch_norm(
             new_variance = eb.average(old_variance, unbiased, eb.decimal(factor))
     else:
         average, variance = new_mean, new_variance = old_mean, old_variance
-    factors = scale / eb.sqrt(variance + _epsilon(node))
+    factors = scale / eb.sqrt(variance + _number(node, "epsilon", 1e-4))
     centered = x - _along_channels(node, average, rank)
     y = centered * _along_channels(node, factors, rank) + _along_channels(node, offset, rank)
     extra = (np.zeros(0),) if node.op.endswith("V3") else ()
@@ -117,7 +116,7 @@ def fused_batch_norm_grad(
         return _along_channels(node, a, rank)
 
     centered = x - wide(average)
-    inverse = 1.0 / eb.sqrt(variance + _epsilon(node))
+    inverse = 1.0 / eb.sqrt(variance + _number(node, "epsilon", 1e-4))
     product = gradient * centered
     of_offset, of_scale = eb.total(gradient, axes), eb.total(product, axes) * inverse
     if node.attributes.get("is_training", True):
@@ -132,7 +131,7 @@ def fused_batch_norm_grad(
 def _norms(node: Node, x: Any) -> Tuple[Any, Any]:
     """Returns bias + alpha * the sum of squares of near channels, and the sums as a matrix."""
     radius = node.attributes.get("depth_radius", 5)
-    alpha, bias = (eb.decimal(node.attributes.get(k, 1.0)) for k in ("alpha", "bias"))
+    alpha, bias = _number(node, "alpha", 1.0), _number(node, "bias", 1.0)
     channels = np.arange(shape_of(x)[-1])
     near = (np.abs(channels[:, None] - channels) <= radius).astype(np.float64)
     return eb.matmul(square(x), near) * alpha + bias, near
@@ -146,13 +145,13 @@ def _to_power(x: Any, exponent: Any) -> Any:
 @gives("LRN")
 def local_response_normalization(node: Node, x: Any) -> Any:
     norms, _ = _norms(node, x)
-    return x * _to_power(norms, -eb.decimal(node.attributes.get("beta", 0.5)))
+    return x * _to_power(norms, -_number(node, "beta", 0.5))
 
 
 @gives("LRNGrad")
 def local_response_normalization_grad(node: Node, gradient: Any, x: Any, y: Any) -> Any:
     norms, near = _norms(node, x)
-    alpha, beta = (eb.decimal(node.attributes.get(k, d)) for k, d in (("alpha", 1), ("beta", 0.5)))
+    alpha, beta = _number(node, "alpha", 1.0), _number(node, "beta", 0.5)
     inner = gradient * y / norms
     spread = eb.matmul(inner, near) * x * (alpha * beta * 2.0)
     return gradient * _to_power(norms, -beta) - spread

@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.functions import applied, exponential
 from tf1_mtl.baseline.operations.table import updates
 from tf1_mtl.baseline.operations.updates import Rows, rounds
@@ -39,11 +38,11 @@ def _rule(cells: int, before: int, *names: str) -> Callable[[Rule], Rule]:
             return inputs[0]
 
         def sparse(node: Node, *inputs: Any) -> Any:
-            places = np.asarray(decided(inputs[at + 1]))
+            places = eb.decided(inputs[at + 1])
             hyper = inputs[cells:at] + inputs[at + 2 :]
             for now in rounds(places):
                 rows = [Rows(variable, places[now]) for variable in inputs[:cells]]
-                rule(node, rows, hyper, eb.structural(lambda a, now=now: a[now], inputs[at]))
+                rule(node, rows, hyper, inputs[at][now])
             return inputs[0]
 
         for name in names:
@@ -123,7 +122,7 @@ def adagrad_da(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
     (variable, gradients, squares), (rate, l1, l2, step) = cells, hyper
     gradients.value = gradients.value + gradient
     squares.value = squares.value + gradient * gradient
-    steps = float(decided(step))
+    steps = float(eb.decided(step))
     divisor = l2 * steps * rate + eb.sqrt(squares.value)
     variable.value = _shrunk(gradients.value, l1 * steps) * -rate / divisor
 

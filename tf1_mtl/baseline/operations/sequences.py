@@ -4,7 +4,7 @@ Stacks and arrays change during a run. The handles that an operation gets are th
 themselves. A list never changes, since an operation returns a new one.
 """
 
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 
@@ -17,35 +17,70 @@ from tf1_mtl.baseline.recorded_graph import Node
 _FLOW = np.zeros((), np.float64)  # it only orders operations
 
 
-def _zeros(sizes: Sequence[int], dtype: str) -> Any:
-    """Returns zeros. A size that is not known is 0."""
-    sizes = [max(n, 0) for n in sizes]
-    if dtype in eb.PRECISIONS:
-        return eb.ErrorBounded(np.zeros(sizes), None, eb.PRECISIONS[dtype])
-    return np.zeros(sizes, dtype)
+class TensorList:
+    """Holds tensors of one shape in order. None stands for zeros. A list never changes."""
+
+    def __init__(self, elements: Sequence[Any], sizes: Sequence[int], dtype: str) -> None:
+        self.elements, self.sizes, self.dtype = tuple(elements), tuple(sizes), dtype
+
+    def with_elements(self, elements: Sequence[Any]) -> "TensorList":
+        return TensorList(elements, self.sizes, self.dtype)
+
+    def replaced(self, places: Sequence[int], new: Iterable[Any]) -> "TensorList":
+        """Returns a list with other elements. A place beyond the end makes it longer."""
+        missing = max(places, default=-1) + 1 - len(self.elements)
+        elements = [*self.elements, *[None] * missing]
+        for i, element in zip(places, new):
+            elements[i] = element
+        return self.with_elements(elements)
+
+    def read(self, i: int, sizes: Any = -1) -> Any:
+        """Returns an element, or zeros for one that was not written."""
+        if self.elements[i] is not None:
+            return self.elements[i]
+        known = next((x for x in self.elements if x is not None), None)
+        if known is not None:
+            return zeros_like(known)
+        asked = _known_sizes(sizes)
+        return self._zeros(self.sizes if -1 in asked else asked)
+
+    def stacked(self, places: Iterable[int], sizes: Any) -> Any:
+        """Returns elements as one tensor. `sizes` is the shape of an element if there are none."""
+        parts = [self.read(i, sizes) for i in places]
+        return eb.joined(np.stack, parts) if parts else self._zeros([0, *_known_sizes(sizes)])
+
+    def concatenated(self) -> Any:
+        """Returns all elements as one tensor, and their lengths."""
+        parts = [self.read(i) for i in range(len(self.elements))]
+        return eb.joined(np.concatenate, parts), np.array([shape_of(x)[0] for x in parts], np.int64)
+
+    def zeros_like(self) -> "TensorList":
+        return self.with_elements([None if x is None else zeros_like(x) for x in self.elements])
+
+    def __add__(self, other: "TensorList") -> "TensorList":
+        pairs = zip(self.elements, other.elements)
+        return self.with_elements([b if a is None else a if b is None else a + b for a, b in pairs])
+
+    def _zeros(self, sizes: Sequence[int]) -> Any:
+        """Returns zeros. A size that is not known is 0."""
+        sizes = [max(n, 0) for n in sizes]
+        if self.dtype in eb.PRECISIONS:
+            return eb.ErrorBounded(np.zeros(sizes), None, eb.PRECISIONS[self.dtype])
+        return np.zeros(sizes, self.dtype)
 
 
-def _element(elements: Sequence[Any], i: int, sizes: Sequence[int], dtype: str) -> Any:
-    """Returns an element, or zeros for one that was not written."""
-    if elements[i] is not None:
-        return elements[i]
-    known = next((x for x in elements if x is not None), None)
-    return _zeros(sizes, dtype) if known is None else zeros_like(known)
+def _known_sizes(sizes: Any) -> List[int]:
+    """Returns the shape of an element, or [-1] for a number, which means an unknown rank."""
+    return ints(sizes) if np.ndim(sizes) else [-1]
 
 
-def _stacked(parts: Sequence[Any], sizes: Sequence[int], dtype: str) -> Any:
-    """Returns elements as one tensor. `sizes` is the shape of an element if there are none."""
-    return eb.joined(np.stack, parts) if parts else _zeros([0, *sizes], dtype)
+def _shape_of_element(x: TensorList) -> Sequence[int]:
+    return next((shape_of(one) for one in x.elements if one is not None), x.sizes)
 
 
-def _concatenated(parts: Sequence[Any]) -> Any:
-    """Returns elements as one tensor, and their lengths."""
-    return eb.joined(np.concatenate, parts), np.array([shape_of(x)[0] for x in parts], np.int64)
-
-
-def _rows(x: Any) -> List[Any]:
+def _rows(x: Any) -> Tuple[Any, ...]:
     """Returns the elements of a tensor along its first axis."""
-    return [eb.structural(lambda a, i=i: a[i], x) for i in range(shape_of(x)[0])]
+    return eb.structural(tuple, x)
 
 
 # Stacks of v1 control flow. A handle is a list.
@@ -65,23 +100,17 @@ def stack_push(node: Node, handle: List[Any], x: Any) -> Any:
 
 
 class _TensorArray:
-    """Holds tensors. An array of a gradient adds up what is written to one element."""
+    """Holds a list that a run changes. An array of a gradient adds up what is written."""
 
-    def __init__(self, size: int, dtype: str, sizes: Optional[Sequence[int]], adds: bool) -> None:
-        self.elements: List[Any] = [None] * size
-        self.dtype, self.sizes, self.adds = dtype, sizes or (), adds
+    def __init__(self, held: TensorList, adds: bool) -> None:
+        self.held, self.adds = held, adds
         self.gradients: Dict[str, _TensorArray] = {}
 
     def write(self, i: int, x: Any) -> None:
-        self.elements.extend([None] * (i + 1 - len(self.elements)))
-        old = self.elements[i]
-        self.elements[i] = old + x if self.adds and old is not None else x
-
-    def read(self, i: int) -> Any:
-        return _element(self.elements, i, self.sizes, self.dtype)
-
-    def all(self) -> List[Any]:
-        return [self.read(i) for i in range(len(self.elements))]
+        elements = self.held.elements
+        if self.adds and i < len(elements) and elements[i] is not None:
+            x = elements[i] + x
+        self.held = self.held.replaced([i], [x])
 
 
 def _versions(name: str) -> Tuple[str, ...]:
@@ -89,26 +118,25 @@ def _versions(name: str) -> Tuple[str, ...]:
 
 
 gives(*_versions("Close"))(lambda node, handle: ())
-gives(*_versions("Concat"))(lambda node, handle, flow: _concatenated(handle.all()))
-gives(*_versions("Read"))(lambda node, handle, i, flow: handle.read(integer(i)))
-gives(*_versions("Size"))(lambda node, handle, flow: np.array(len(handle.elements), np.int32))
+gives(*_versions("Concat"))(lambda node, handle, flow: handle.held.concatenated())
+gives(*_versions("Read"))(lambda node, handle, i, flow: handle.held.read(integer(i)))
+gives(*_versions("Size"))(lambda node, handle, flow: np.array(len(handle.held.elements), np.int32))
 
 
 @gives(*_versions(""))
 def tensor_array(node: Node, size: Any) -> Any:
-    sizes = node.attributes.get("element_shape")
-    return _TensorArray(integer(size), node.attributes["dtype"], sizes, False), _FLOW
+    sizes = node.attributes.get("element_shape") or ()
+    held = TensorList([None] * integer(size), sizes, node.attributes["dtype"])
+    return _TensorArray(held, adds=False), _FLOW
 
 
 @gives(*_versions("Grad"), "TensorArrayGradWithShape")
 def tensor_array_grad(node: Node, handle: _TensorArray, *_: Any) -> Any:
     source = node.attributes["source"]
     if source not in handle.gradients:
-        first = next((x for x in handle.elements if x is not None), None)
-        sizes = handle.sizes if first is None else shape_of(first)
-        handle.gradients[source] = _TensorArray(
-            len(handle.elements), handle.dtype, sizes, adds=True
-        )
+        held, sizes = handle.held, _shape_of_element(handle.held)
+        zeros = TensorList([None] * len(held.elements), sizes, held.dtype)
+        handle.gradients[source] = _TensorArray(zeros, adds=True)
     return handle.gradients[source], _FLOW
 
 
@@ -120,8 +148,9 @@ def tensor_array_write(node: Node, handle: _TensorArray, i: Any, x: Any, flow: A
 
 @gives(*_versions("Gather"), "TensorArrayPack")
 def tensor_array_gather(node: Node, handle: _TensorArray, *inputs: Any) -> Any:
-    parts = [handle.read(i) for i in ints(inputs[0])] if len(inputs) > 1 else handle.all()
-    return _stacked(parts, handle.sizes, handle.dtype)
+    held = handle.held
+    places = ints(inputs[0]) if len(inputs) > 1 else range(len(held.elements))
+    return held.stacked(places, held.sizes)
 
 
 @gives(*_versions("Scatter"))
@@ -148,41 +177,12 @@ def _filled(handle: _TensorArray, places: Iterable[int], parts: Iterable[Any], f
 # Tensor lists of v2 control flow
 
 
-class TensorList:
-    """Holds tensors in order. None means zeros."""
-
-    def __init__(self, elements: Sequence[Any], sizes: Sequence[int], dtype: str) -> None:
-        self.elements, self.sizes, self.dtype = tuple(elements), tuple(sizes), dtype
-
-    def with_elements(self, elements: Sequence[Any]) -> "TensorList":
-        return TensorList(elements, self.sizes, self.dtype)
-
-    def read(self, i: int, sizes: Any = -1) -> Any:
-        asked = _known_sizes(sizes)
-        return _element(self.elements, i, self.sizes if -1 in asked else asked, self.dtype)
-
-    def all(self, sizes: Any = -1) -> List[Any]:
-        return [self.read(i, sizes) for i in range(len(self.elements))]
-
-    def zeros_like(self) -> "TensorList":
-        return self.with_elements([None if x is None else zeros_like(x) for x in self.elements])
-
-    def __add__(self, other: "TensorList") -> "TensorList":
-        pairs = zip(self.elements, other.elements)
-        return self.with_elements([b if a is None else a if b is None else a + b for a, b in pairs])
-
-
-def _known_sizes(sizes: Any) -> List[int]:
-    """Returns the shape of an element, or [-1] for a number, which means an unknown rank."""
-    return ints(sizes) if np.ndim(sizes) else [-1]
-
-
 def _list(node: Node, elements: Sequence[Any], sizes: Any) -> TensorList:
     return TensorList(elements, _known_sizes(sizes), node.attributes["element_dtype"])
 
 
 gives("EmptyTensorList")(lambda node, sizes, most: _list(node, (), sizes))
-gives("TensorListConcat", "TensorListConcatV2")(lambda node, x, *_: _concatenated(x.all()))
+gives("TensorListConcat", "TensorListConcatV2")(lambda node, x, *_: x.concatenated())
 gives("TensorListConcatLists")(lambda node, a, b: a.with_elements(a.elements + b.elements))
 gives("TensorListGetItem")(lambda node, x, i, sizes: x.read(integer(i), sizes))
 gives("TensorListLength")(lambda node, x: np.array(len(x.elements), np.int32))
@@ -198,7 +198,7 @@ def list_from_tensor(node: Node, x: Any, sizes: Any) -> Any:
 
 @gives("TensorListStack")
 def list_stack(node: Node, x: TensorList, sizes: Any) -> Any:
-    return _stacked(x.all(sizes), _known_sizes(sizes), x.dtype)
+    return x.stacked(range(len(x.elements)), sizes)
 
 
 @gives("TensorListPopBack")
@@ -208,8 +208,7 @@ def list_pop(node: Node, x: TensorList, sizes: Any) -> Any:
 
 @gives("TensorListElementShape")
 def list_element_shape(node: Node, x: TensorList) -> Any:
-    known = next((shape_of(one) for one in x.elements if one is not None), x.sizes)
-    return np.array(known, node.attributes.get("shape_type", "int32"))
+    return np.array(_shape_of_element(x), node.attributes.get("shape_type", "int32"))
 
 
 @gives("TensorListResize")
@@ -220,29 +219,20 @@ def list_resize(node: Node, x: TensorList, count: Any) -> Any:
 
 @gives("TensorListGather")
 def list_gather(node: Node, x: TensorList, at: Any, sizes: Any) -> Any:
-    return _stacked([x.read(i, sizes) for i in ints(at)], _known_sizes(sizes), x.dtype)
+    return x.stacked(ints(at), sizes)
 
 
 @gives("TensorListSetItem")
 def list_set(node: Node, x: TensorList, i: Any, element: Any) -> Any:
-    return x.with_elements(_replaced(x.elements, [integer(i)], [element]))
+    return x.replaced([integer(i)], [element])
 
 
 @gives("TensorListScatter", "TensorListScatterV2")
 def list_scatter(node: Node, x: Any, at: Any, sizes: Any, *count: Any) -> Any:
     elements = [None] * (integer(count[0]) if count else 0)
-    return _list(node, _replaced(elements, ints(at), _rows(x)), sizes)
+    return _list(node, elements, sizes).replaced(ints(at), _rows(x))
 
 
 @gives("TensorListScatterIntoExistingList")
 def list_scatter_into(node: Node, x: TensorList, tensor: Any, at: Any) -> Any:
-    return x.with_elements(_replaced(x.elements, ints(at), _rows(tensor)))
-
-
-def _replaced(elements: Sequence[Any], places: Sequence[int], new: Sequence[Any]) -> List[Any]:
-    """Returns elements, some of them replaced. A place beyond their end makes them more."""
-    length = max([len(elements), *(i + 1 for i in places)])
-    result = [*elements, *[None] * (length - len(elements))]
-    for i, element in zip(places, new):
-        result[i] = element
-    return result
+    return x.replaced(ints(at), _rows(tensor))

@@ -5,7 +5,6 @@ from typing import Any, List, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.indexing import added_rows
 from tf1_mtl.baseline.operations.table import axes_of, gives, integer, ints, moves, shape_of
 from tf1_mtl.baseline.recorded_graph import Node
@@ -18,11 +17,10 @@ def pack(node: Node, *x: Any) -> Any:
     return eb.joined(lambda parts: np.stack(parts, node.attributes.get("axis", 0)), x)
 
 
-@gives("Unpack")
-def unpack(node: Node, x: Any) -> Any:
+@moves("Unpack")
+def unpack(node: Node, a: np.ndarray) -> Any:
     axis = node.attributes.get("axis", 0)
-    count = shape_of(x)[axis]
-    return tuple(eb.structural(lambda a, i=i: np.take(a, i, axis), x) for i in range(count))
+    return tuple(np.take(a, i, axis) for i in range(a.shape[axis]))
 
 
 gives("Concat")(lambda node, axis, *x: _concatenated(axis, x))
@@ -50,11 +48,7 @@ def split(x: Any, lengths: Any, axis: Any) -> Any:
     at, sizes = integer(axis), ints(lengths)
     rest = shape_of(x)[at] - sum(n for n in sizes if n >= 0)
     ends = np.cumsum([n if n >= 0 else rest for n in sizes])[:-1]
-    values = np.split(eb.value_of(x), ends, at)
-    if not isinstance(x, eb.ErrorBounded):
-        return tuple(values)
-    errors = np.split(x.error, ends, at)
-    return tuple(eb.ErrorBounded(*pair, x.precision) for pair in zip(values, errors))
+    return eb.structural(lambda a: tuple(np.split(a, ends, at)), x)
 
 
 gives("SplitV")(lambda node, x, lengths, axis: split(x, lengths, axis))
@@ -131,7 +125,7 @@ def reverse_sequence(node: Node, a: np.ndarray, lengths: Any) -> np.ndarray:
 
 @gives("Pad", "PadV2")
 def pad(node: Node, x: Any, widths: Any, number: Any = 0) -> Any:
-    around = np.asarray(decided(widths))
+    around = eb.decided(widths)
     return eb.joined(
         lambda parts: np.pad(parts[0], around, "constant", constant_values=parts[1]), [x, number]
     )
@@ -139,15 +133,14 @@ def pad(node: Node, x: Any, widths: Any, number: Any = 0) -> Any:
 
 @moves("MirrorPad")
 def mirror_pad(node: Node, a: np.ndarray, widths: Any) -> np.ndarray:
-    return np.pad(a, np.asarray(decided(widths)), node.attributes["mode"].lower())
+    return np.pad(a, eb.decided(widths), node.attributes["mode"].lower())
 
 
 @gives("MirrorPadGrad")
 def mirror_pad_grad(node: Node, gradient: Any, widths: Any) -> Any:
-    sizes = np.array(shape_of(gradient)) - np.asarray(decided(widths)).sum(1)
+    sizes = np.array(shape_of(gradient)) - eb.decided(widths).sum(1)
     places = mirror_pad(node, np.arange(np.prod(sizes)).reshape(sizes), widths)
-    flat = eb.structural(np.ravel, gradient)
-    return eb.structural(lambda a: a.reshape(sizes), added_rows(flat, places, places.max() + 1))
+    return added_rows(gradient.reshape([-1]), places, places.max() + 1).reshape(sizes)
 
 
 @moves("SpaceToBatchND")

@@ -5,7 +5,6 @@ from typing import Any, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.table import (
     Variable,
     gives,
@@ -115,7 +114,7 @@ def range_(node: Node, start: Any, limit: Any, step: Any) -> Any:
     precision = eb.precision_of(start, limit, step)
     if not is_float(start) or precision is eb.WHOLE:
         dtype = node.attributes.get("Tidx", "int32")
-        return np.arange(*(decided(x) for x in (start, limit, step)), dtype=dtype)
+        return np.arange(*map(integer, (start, limit, step)), dtype=dtype)
     value = np.arange(*(float(eb.value_of(x)) for x in (start, limit, step)))
     return eb.ErrorBounded(value, 2 * precision.unit * np.abs(value), precision)
 
@@ -130,7 +129,7 @@ def lin_space(node: Node, start: Any, stop: Any, number: Any) -> Any:
 @gives("OneHot")
 def one_hot(node: Node, indices: Any, depth: Any, on: Any, off: Any) -> Any:
     axis = node.attributes.get("axis", -1)
-    places = np.expand_dims(np.asarray(decided(indices)), axis)
+    places = np.expand_dims(eb.decided(indices), axis)
     where = axis % places.ndim
     classes = np.arange(integer(depth)).reshape([-1] + [1] * (places.ndim - 1 - where))
     return eb.joined(lambda x: np.where(places == classes, x[0], x[1]), [on, off])

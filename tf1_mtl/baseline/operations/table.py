@@ -13,16 +13,8 @@ from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.decisions import decided
-from tf1_mtl.baseline.error_bounds import (
-    PRECISIONS,
-    SINGLE,
-    ErrorBounded,
-    Precision,
-    structural,
-    unknown,
-    value_of,
-)
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.error_bounds import ErrorBounded, value_of
 from tf1_mtl.baseline.recorded_graph import Node
 from tf1_mtl.errors import InputError
 
@@ -89,28 +81,25 @@ def gives(*names: str) -> Decorator:
 
 def refers(variables: int, *names: str) -> Decorator:
     """Registers a function that takes its first inputs as they are, also if they are variables."""
-    return _registered(names, variables)
+    return _registered(names, variables=variables)
 
 
 def updates(variables: int, *names: str) -> Decorator:
     """Registers a function that changes some of its first inputs, which are variables."""
-    return _registered(names, variables, True)
+    return _registered(names, variables=variables, writes=True)
 
 
 def calls(*names: str) -> Decorator:
     """Registers a function that calls functions of the graph."""
-    return _registered(names, ALL, calls=True)
+    return _registered(names, variables=ALL, calls=True)
 
 
 ALL = 1_000_000  #: inputs
 
 
-def _registered(
-    names: Tuple[str, ...], variables: int = 0, writes: bool = False, calls: bool = False
-) -> Decorator:
+def _registered(names: Tuple[str, ...], **how: Any) -> Decorator:
     def register(function: Function) -> Function:
-        for name in names:
-            OPERATIONS[name] = Operation(function, variables, writes, calls)
+        OPERATIONS.update(dict.fromkeys(names, Operation(function, **how)))
         return function
 
     return register
@@ -124,7 +113,7 @@ def moves(*names: str) -> Decorator:
 
     def register(function: Function) -> Function:
         def move(node: Node, x: Any, *inputs: Any) -> Any:
-            return structural(lambda a: function(node, a, *inputs), x)
+            return eb.structural(lambda a: function(node, a, *inputs), x)
 
         return gives(*names)(move)
 
@@ -138,12 +127,12 @@ def is_tensor(x: Any) -> bool:
 
 def all_unknown(outputs: Iterable[Any]) -> Tuple[Any, ...]:
     """Returns outputs with infinite errors. Anything but a tensor is unchanged."""
-    return tuple(unknown(x) if is_tensor(x) else x for x in outputs)
+    return tuple(eb.unknown(x) if is_tensor(x) else x for x in outputs)
 
 
 def ints(numbers: Any) -> List[int]:
     """Returns a tensor of whole numbers as a list of them."""
-    return [int(number) for number in np.ravel(decided(numbers))]
+    return [int(number) for number in np.ravel(eb.decided(numbers))]
 
 
 def integer(number: Any) -> int:
@@ -165,9 +154,9 @@ def is_float(x: Any) -> bool:
     return isinstance(x, ErrorBounded) or np.asarray(x).dtype.kind == "f"
 
 
-def precision_named(node: Node, attribute: str) -> Precision:
+def precision_named(node: Node, attribute: str) -> eb.Precision:
     """Returns the precision of the dtype that an attribute names."""
-    return PRECISIONS.get(node.attributes.get(attribute, ""), SINGLE)
+    return eb.PRECISIONS.get(node.attributes.get(attribute, ""), eb.SINGLE)
 
 
 def is_channels_first(node: Node) -> bool:

@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, Iterator
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.decisions import decided
 from tf1_mtl.baseline.operations.indexing import added_rows, replaced, row_numbers
 from tf1_mtl.baseline.operations.slices import strided_index
 from tf1_mtl.baseline.operations.table import Variable, gives, refers, shape_of, updates
@@ -52,10 +51,6 @@ def strided_slice_assign(
     return variable
 
 
-def _taken(x: Any, index: Any) -> Any:
-    return eb.structural(lambda a: a[index], x)
-
-
 # Scatters
 
 
@@ -67,7 +62,7 @@ class Rows:
 
     @property
     def value(self) -> Any:
-        return _taken(self._variable.value, self._places)
+        return self._variable.value[self._places]
 
     @value.setter
     def value(self, value: Any) -> None:
@@ -103,11 +98,11 @@ def _changed_rows(kind: str, x: Any, places: np.ndarray, parts: Any) -> Any:
     """
     if kind in _COMBINED:
         for now in rounds(places):
-            new = _COMBINED[kind](_taken(x, places[now]), _taken(parts, now))
+            new = _COMBINED[kind](x[places[now]], parts[now])
             x = replaced(x, places[now], new)
         return x
     distinct, index = np.unique(places, return_inverse=True)
-    terms = eb.joined(np.concatenate, [_taken(x, distinct), parts if kind == "Add" else -parts])
+    terms = eb.joined(np.concatenate, [x[distinct], parts if kind == "Add" else -parts])
     places = np.concatenate([np.arange(distinct.size), index.ravel()])
     return replaced(x, distinct, added_rows(terms, places, distinct.size))
 
@@ -116,21 +111,17 @@ def _scattered(kind: str, x: Any, indices: Any, parts: Any) -> Any:
     """Returns a tensor that is changed where index vectors say."""
     sizes = shape_of(x)
     places, outer = row_numbers(indices, sizes)
-    x, parts = (
-        eb.structural(lambda a: a.reshape([-1, *sizes[len(outer) :]]), tensor)
-        for tensor in (x, parts)
-    )
-    return eb.structural(lambda a: a.reshape(sizes), _changed_rows(kind, x, places, parts))
+    x, parts = (tensor.reshape([-1, *sizes[len(outer) :]]) for tensor in (x, parts))
+    return _changed_rows(kind, x, places, parts).reshape(sizes)
 
 
 def _register_scatter(kind: str) -> None:
     @updates(1, "Scatter" + kind, "ResourceScatter" + kind)
     def scatter(node: Node, variable: Variable, indices: Any, parts: Any) -> Any:
-        places = np.asarray(decided(indices))
-        sizes = [*places.shape, *shape_of(variable.value)[1:]]
-        each = eb.structural(
-            lambda a: np.broadcast_to(a, sizes).reshape([-1, *sizes[places.ndim :]]), parts
-        )
+        places = eb.decided(indices)
+        row = shape_of(variable.value)[1:]
+        each = eb.structural(lambda a: np.broadcast_to(a, [*places.shape, *row]), parts)
+        each = each.reshape([places.size, *row])
         variable.value = _changed_rows(kind, variable.value, places.ravel(), each)
         return variable
 

@@ -27,14 +27,10 @@ class _Axis(NamedTuple):
     after: int
 
     @property
-    def span(self) -> int:
-        """Returns how much of the image a window covers."""
-        return (self.window - 1) * self.dilation + 1
-
-    @property
     def steps(self) -> int:
         """Returns the number of windows."""
-        return (self.length + self.before + self.after - self.span) // self.stride + 1
+        last = self.length + self.before + self.after - (self.window - 1) * self.dilation - 1
+        return last // self.stride + 1
 
 
 def _last(node: Node, x: Any) -> Any:
@@ -56,8 +52,9 @@ def _spatial(node: Node, values: Sequence[Any]) -> Sequence[Any]:
     return values[2:] if is_channels_first(node) else values[1:-1]
 
 
-def _axes(node: Node, lengths: Sequence[int], windows: Sequence[int]) -> List[_Axis]:
-    count = len(lengths)
+def _axes(node: Node, sizes: Sequence[int], windows: Sequence[int]) -> List[_Axis]:
+    """Returns the axes of an image from all its sizes, in the order of the node."""
+    lengths, count = _spatial(node, sizes), len(windows)
     strides = _spatial(node, node.attributes["strides"])
     dilations = _spatial(node, node.attributes.get("dilations") or [1] * (count + 2))
     explicit = node.attributes.get("explicit_paddings") or [0] * (2 * count + 4)
@@ -142,91 +139,71 @@ def _filter_matrices(weights: np.ndarray, groups: int) -> np.ndarray:
     return weights.reshape(rows, groups, -1).transpose(1, 0, 2)
 
 
-def _product(x: Any, weights: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the convolution of images with a filter [*windows, channels of a group, outputs]."""
+def _filter(node: Node, weights: Any) -> Any:
+    """Returns a filter [*windows, channels of a group, outputs]; a depthwise one has many groups.
+
+    TensorFlow keeps a depthwise filter as [*windows, channels, multiples].
+    """
+    if not node.op.startswith("Depthwise"):
+        return weights
+    sizes = shape_of(weights)
+    return weights.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]])
+
+
+def _groups(channels: int, channels_of_a_group: int) -> int:
+    return channels // max(channels_of_a_group, 1)
+
+
+@gives("Conv2D", "Conv3D", "DepthwiseConv2dNative")
+def convolution(node: Node, x: Any, weights: Any) -> Any:
+    image, weights = _last(node, x), _filter(node, weights)
+    *sizes, channels, _ = shape_of(weights)
+    axes = _axes(node, shape_of(x), sizes)
+    groups = _groups(shape_of(image)[-1], channels)
 
     def product(a: np.ndarray, w: np.ndarray) -> np.ndarray:
         result = _window_matrices(a, axes, groups) @ _filter_matrices(w, groups)
         return result.transpose(1, 0, 2).reshape([len(a), *(x.steps for x in axes), w.shape[-1]])
 
-    return eb.bilinear(product, x, weights, int(np.prod(shape_of(weights)[:-1])))
+    return _back(node, eb.bilinear(product, image, weights, int(np.prod([*sizes, channels]))))
 
 
-def _input_gradient(weights: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the gradient of the images."""
-    steps, windows = [x.steps for x in axes], [x.window for x in axes]
+@gives("Conv2DBackpropInput", "Conv3DBackpropInputV2", "DepthwiseConv2dNativeBackpropInput")
+def convolution_input_gradient(node: Node, shape: Any, weights: Any, gradient: Any) -> Any:
+    lengths, weights = ints(shape), _filter(node, weights)
+    *sizes, channels, outputs = shape_of(weights)
+    axes = _axes(node, lengths, sizes)
+    groups = _groups(lengths[1] if is_channels_first(node) else lengths[-1], channels)
+    steps = [x.steps for x in axes]
 
     def product(w: np.ndarray, g: np.ndarray) -> np.ndarray:
         cells = _split(g, groups) @ _filter_matrices(w, groups).transpose(0, 2, 1)
-        cells = np.moveaxis(cells.reshape([groups, len(g), *steps, *windows, w.shape[-2]]), 0, -2)
-        return _overlaid(cells.reshape([len(g), *steps, *windows, -1]), axes)
+        cells = np.moveaxis(cells.reshape([groups, len(g), *steps, *sizes, channels]), 0, -2)
+        return _overlaid(cells.reshape([len(g), *steps, *sizes, -1]), axes)
 
-    terms = int(np.prod(windows)) * shape_of(weights)[-1] // groups
-    return eb.bilinear(product, weights, gradient, terms)
-
-
-def _filter_gradient(x: Any, gradient: Any, axes: Sequence[_Axis], groups: int) -> Any:
-    """Returns the gradient of a filter: [windows * channels of a group, outputs]."""
-
-    def product(a: np.ndarray, g: np.ndarray) -> np.ndarray:
-        result = _window_matrices(a, axes, groups).transpose(0, 2, 1) @ _split(g, groups)
-        return result.transpose(1, 0, 2).reshape([-1, g.shape[-1]])
-
-    return eb.bilinear(product, x, gradient, int(np.prod(shape_of(gradient)[:-1])))
-
-
-def _depthwise(weights: Any) -> Any:
-    """Returns a depthwise filter [*windows, channels, multiples] as one with a group a channel."""
-    sizes = shape_of(weights)
-    return eb.structural(lambda a: a.reshape([*sizes[:-2], 1, sizes[-2] * sizes[-1]]), weights)
-
-
-def _groups(channels: int, weights: Any) -> int:
-    return channels // max(shape_of(weights)[-2], 1)
-
-
-@gives("Conv2D", "Conv3D")
-def convolution(node: Node, x: Any, weights: Any) -> Any:
-    image = _last(node, x)
-    axes = _axes(node, shape_of(image)[1:-1], shape_of(weights)[:-2])
-    groups = _groups(shape_of(image)[-1], weights)
-    return _back(node, _product(image, weights, axes, groups))
-
-
-gives("DepthwiseConv2dNative")(lambda node, x, weights: convolution(node, x, _depthwise(weights)))
-
-
-@gives("Conv2DBackpropInput", "Conv3DBackpropInputV2")
-def convolution_input_gradient(node: Node, sizes: Any, weights: Any, gradient: Any) -> Any:
-    lengths = ints(sizes)
-    channels = lengths[1] if is_channels_first(node) else lengths[-1]
-    axes = _axes(node, _spatial(node, lengths), shape_of(weights)[:-2])
-    groups = _groups(channels, weights)
-    return _back(node, _input_gradient(weights, _last(node, gradient), axes, groups))
-
-
-gives("DepthwiseConv2dNativeBackpropInput")(
-    lambda node, sizes, weights, gradient: convolution_input_gradient(
-        node, sizes, _depthwise(weights), gradient
-    )
-)
+    terms = int(np.prod(sizes)) * outputs // groups
+    return _back(node, eb.bilinear(product, weights, _last(node, gradient), terms))
 
 
 @gives("Conv2DBackpropFilter", "Conv3DBackpropFilterV2", "DepthwiseConv2dNativeBackpropFilter")
-def convolution_filter_gradient(node: Node, x: Any, sizes: Any, gradient: Any) -> Any:
-    image, lengths = _last(node, x), ints(sizes)
-    axes = _axes(node, shape_of(image)[1:-1], lengths[:-2])
+def convolution_filter_gradient(node: Node, x: Any, shape: Any, gradient: Any) -> Any:
+    image, gradient, sizes = _last(node, x), _last(node, gradient), ints(shape)
+    axes = _axes(node, shape_of(x), sizes[:-2])
     channels = shape_of(image)[-1]
-    groups = channels if node.op.startswith("Depthwise") else channels // max(lengths[-2], 1)
-    result = _filter_gradient(image, _last(node, gradient), axes, groups)
-    return eb.structural(lambda a: a.reshape(lengths), result)
+    groups = channels if node.op.startswith("Depthwise") else _groups(channels, sizes[-2])
+
+    def product(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+        result = _window_matrices(a, axes, groups).transpose(0, 2, 1) @ _split(g, groups)
+        return result.transpose(1, 0, 2).reshape(sizes)
+
+    return eb.bilinear(product, image, gradient, int(np.prod(shape_of(gradient)[:-1])))
 
 
 # Pooling
 
 
-def _pooling(node: Node, lengths: Sequence[int]) -> List[_Axis]:
-    return _axes(node, lengths, _spatial(node, node.attributes["ksize"]))
+def _pooling(node: Node, sizes: Sequence[int]) -> List[_Axis]:
+    return _axes(node, sizes, _spatial(node, node.attributes["ksize"]))
 
 
 def _cells(x: Any, axes: Sequence[_Axis], filling: float) -> Any:
@@ -239,10 +216,22 @@ def _cells(x: Any, axes: Sequence[_Axis], filling: float) -> Any:
     return eb.joined(move, [x, filling])
 
 
+def _given(a: np.ndarray, where: np.ndarray, axes: Sequence[_Axis]) -> np.ndarray:
+    """Returns images to which each window gives its element of `a`, at some of its places.
+
+    Args:
+      a: [n, *steps, channels].
+      where: 1 at these places and 0 elsewhere, [n, *steps, places, channels] or broadcast to it.
+      axes: One for each axis of the image.
+    """
+    windows = [axis.window for axis in axes]
+    given = np.expand_dims(a, -2) * where
+    return _overlaid(given.reshape([*a.shape[:-1], *windows, a.shape[-1]]), axes)
+
+
 @gives("MaxPool", "MaxPool3D")
 def max_pool(node: Node, x: Any) -> Any:
-    image = _last(node, x)
-    cells = _cells(image, _pooling(node, shape_of(image)[1:-1]), -np.inf)
+    cells = _cells(_last(node, x), _pooling(node, shape_of(x)), -np.inf)
     return _back(node, largest(cells, (len(shape_of(cells)) - 2,), False))
 
 
@@ -252,9 +241,8 @@ def max_pool_grad(node: Node, x: Any, pooled: Any, gradient: Any) -> Any:
 
     Where other places are within reach of its error, any of them may get it.
     """
-    image, gradient = _last(node, x), _last(node, gradient)
-    axes = _pooling(node, shape_of(image)[1:-1])
-    cells = _cells(image, axes, -np.inf)
+    axes, gradient = _pooling(node, shape_of(x)), _last(node, gradient)
+    cells = _cells(_last(node, x), axes, -np.inf)
     value, error = eb.value_of(cells), eb.error_of(cells)
     places = np.arange(value.shape[-2])[:, None]
     chosen = places == np.expand_dims(np.argmax(value, -2), -2)
@@ -262,25 +250,18 @@ def max_pool_grad(node: Node, x: Any, pooled: Any, gradient: Any) -> Any:
     possible = ~(value + error < least)
     unsure = possible & (np.sum(possible, -2, keepdims=True) > 1) & np.any(error, -2, keepdims=True)
 
-    def give(a: np.ndarray, where: np.ndarray) -> np.ndarray:
-        given = np.expand_dims(a, -2) * where
-        windows = [axis.window for axis in axes]
-        return given.reshape([*given.shape[: 1 + len(axes)], *windows, given.shape[-1]])
-
-    most = value.shape[-2]
-    result = eb.summed(lambda a: _overlaid(give(a, chosen), axes), gradient, most)
+    result = eb.summed(lambda a: _given(a, chosen, axes), gradient, len(places))
     if isinstance(result, eb.ErrorBounded) and unsure.any():
         either = np.abs(eb.value_of(gradient)) + eb.error_of(gradient)
-        more = _overlaid(give(either, unsure), axes)
-        result = eb.ErrorBounded(result.value, result.error + more, result.precision)
+        error = result.error + _given(either, unsure, axes)
+        result = eb.ErrorBounded(result.value, error, result.precision)
     return _back(node, result)
 
 
 @gives("AvgPool", "AvgPool3D")
 def avg_pool(node: Node, x: Any) -> Any:
-    image = _last(node, x)
-    axes = _pooling(node, shape_of(image)[1:-1])
-    cells = _cells(image, axes, 0.0)
+    axes = _pooling(node, shape_of(x))
+    cells = _cells(_last(node, x), axes, 0.0)
     return _back(node, eb.total(cells, len(shape_of(cells)) - 2) / _covered(axes))
 
 
@@ -292,12 +273,7 @@ def _covered(axes: Sequence[_Axis]) -> np.ndarray:
 
 @gives("AvgPoolGrad", "AvgPool3DGrad")
 def avg_pool_grad(node: Node, sizes: Any, gradient: Any) -> Any:
-    axes = _pooling(node, _spatial(node, ints(sizes)))
-    windows = [axis.window for axis in axes]
-
-    def give(a: np.ndarray) -> np.ndarray:
-        cells = a.reshape([*a.shape[:-1], *[1] * len(axes), a.shape[-1]])
-        return _overlaid(np.broadcast_to(cells, [*a.shape[:-1], *windows, a.shape[-1]]), axes)
-
+    axes = _pooling(node, ints(sizes))
+    everywhere = np.ones([int(np.prod([axis.window for axis in axes])), 1])
     each = _last(node, gradient) / _covered(axes)
-    return _back(node, eb.summed(give, each, int(np.prod(windows))))
+    return _back(node, eb.summed(lambda a: _given(a, everywhere, axes), each, len(everywhere)))
