@@ -24,19 +24,13 @@ def add_to(subparsers: Any) -> None:
     options.add_data(
         parser, "compare on the arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2 of this file"
     )
-    parser.add_argument(
-        "--steps",
-        type=options.count,
-        default=300,
-        metavar="N",
-        help="steps of each task (default: %(default)s)",
-    )
-    parser.add_argument(
+    options.add_count(parser, "--steps", "steps of each task (default: %(default)s)", default=300)
+    options.add_count(
+        parser,
         "--seeds",
-        type=options.count,
+        "number of seeds (default: %(default)s, the fewest that give 95 %% intervals)",
         default=6,
         metavar="K",
-        help="number of seeds (default: %(default)s, the fewest that give 95 %% intervals)",
     )
     parser.add_argument(
         "--quick",

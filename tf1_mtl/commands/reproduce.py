@@ -19,19 +19,8 @@ def add_to(subparsers: Any) -> None:
         "published figures against the same figures of many seeds. The exit status is 1 if a "
         "published figure is not one that this graph gives.",
     )
-    parser.add_argument(
-        "--seeds",
-        type=options.count,
-        default=1000,
-        metavar="N",
-        help="number of seeds (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=options.seed,
-        metavar="N",
-        help="seed of the run that is shown (default: random)",
-    )
+    options.add_count(parser, "--seeds", "number of seeds (default: %(default)s)", default=1000)
+    options.add_seed(parser, "seed of the run that is shown (default: random)")
     options.add_session_options(parser)
     options.add_json(parser)
     options.add_quiet(parser)
