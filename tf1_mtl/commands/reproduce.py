@@ -47,17 +47,14 @@ def run(args: argparse.Namespace) -> int:
         judgements = replication.judge_article(runs)
     agrees = all(judgement.agrees for judgement in judgements)
     if args.json:
-        names = ("alternate", "joint")
+        tests = [{**test._asdict(), "agrees": test.agrees} for test in judgements]
         result = {
             "seed": seed,
             "seeds": args.seeds,
             "alternate": shown.alternate,
             "joint": shown.joint,
-            "published": {
-                "alternate": PUBLISHED_ALTERNATE,
-                "joint": PUBLISHED_JOINT,
-            },
-            "tests": {n: {**j._asdict(), "agrees": j.agrees} for n, j in zip(names, judgements)},
+            "published": {"alternate": PUBLISHED_ALTERNATE, "joint": PUBLISHED_JOINT},
+            "tests": dict(zip(("alternate", "joint"), tests)),
             "agrees": agrees,
             "false_fail": sum(judgement.false_fail for judgement in judgements),
             "device": session.device,

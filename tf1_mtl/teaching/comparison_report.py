@@ -429,7 +429,9 @@ def text(found: Report) -> str:
     lines = textwrap.wrap(found["headline"]["text"], _WIDTH)
     lines += ["", *textwrap.wrap(opening, _WIDTH), *_direct(found)]
     for setting in found["settings"]:
-        lines += ["", title(setting), f"rows to train on: {_row_counts(setting['rows'])}"]
+        Y1, Y2 = (setting["rows"][task] for task in TASKS)
+        counts = f"{Y1} of each task" if Y1 == Y2 else f"{Y1} of Y1, {Y2} of Y2"
+        lines += ["", title(setting), f"rows to train on: {counts}"]
         for task in TASKS:
             lines += _table(setting, task)
     lines += _biases(found)
@@ -496,12 +498,6 @@ def _biases(found: Report) -> List[str]:
 def _row(label: str, loss: str, alone: str = "", accuracy: str = "", *rest: str) -> str:
     cells = f"{label:<40}{loss:<25}{alone:<23}{accuracy:<23}"
     return (cells + "".join(f"{cell:<8}" for cell in rest)).rstrip()
-
-
-def _row_counts(rows: Dict[str, int]) -> str:
-    if rows["Y1"] == rows["Y2"]:
-        return f"{rows['Y1']} of each task"
-    return f"{rows['Y1']} of Y1, {rows['Y2']} of Y2"
 
 
 def plot(found: Report, path: str) -> None:
