@@ -30,9 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "run that trains; what it prints goes to stderr",
     )
     source.add_argument(
-        "--golden",
-        metavar="FILE.npz",
-        help="the graph of a recording, without TensorFlow",
+        "--golden", metavar="FILE.npz", help="the graph of a recording, without TensorFlow"
     )
     parser.add_argument("--script-args", metavar='"ARGS"', help="what the script is given")
 

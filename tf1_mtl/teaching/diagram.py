@@ -9,18 +9,7 @@ of one name scope first.
 import collections
 import itertools
 import textwrap
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-)
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from tf1_mtl.graph_reader import (
     PLACEHOLDERS,
