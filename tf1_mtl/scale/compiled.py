@@ -88,7 +88,7 @@ def _side_by_side(
     XLA compiles for fixed sizes, so missing rows are filled with zeros. In a model without biases
     they add nothing to loss and gradient.
     """
-    widths = [getattr(net, name).shape.as_list()[1] for name in names]
+    widths = [net.shapes[name][1] for name in names]
     joined = np.zeros((length, rows, sum(widths)), np.float32)
     tasks = np.array(chunk.tasks)
     for task, arrays in chunk.arrays.items():
@@ -108,11 +108,11 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
       rows: The number of rows of a batch.
       scope: The name scope of the new nodes.
     """
-    widths = [net.Y1.shape.as_list()[1], net.Y2.shape.as_list()[1]]
+    inputs, *widths = (columns for _, columns in net.shapes.values())
     with net.graph.as_default(), tf.name_scope(f"{scope}/"):
         count = tf.placeholder(tf.int32, [], "count")
         task = tf.placeholder(tf.int32, [length], "task")
-        X = tf.placeholder(tf.float32, [length, rows, net.X.shape.as_list()[1]], "X")
+        X = tf.placeholder(tf.float32, [length, rows, inputs], "X")
         Y = tf.placeholder(tf.float32, [length, rows, sum(widths)], "Y")
         of_tasks = np.array([[1, 1], [1, 0], [0, 1]], np.float32)  # by row of _TASKS
         masks = of_tasks.repeat(widths, axis=1)
