@@ -48,7 +48,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--skeleton", action="store_true", help="print a port of the recording to fill in"
     )
-    options.add_json(parser)
+    options.add_flags(parser, "--json")
     parser.set_defaults(command=run)
 
 

@@ -38,9 +38,9 @@ def add_to(subparsers: Any) -> None:
         help="compare alternate and joint training at one start and learning rate only; the "
         "figures of the headline are the same, but whether it holds elsewhere is not tested",
     )
-    options.add_json(parser)
+    options.add_flags(parser, "--json")
     options.add_plot(parser, "losses")
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

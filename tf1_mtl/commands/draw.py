@@ -53,7 +53,7 @@ def add_to(subparsers: Any) -> None:
     )
     cluster.add_replicas(parser, ", joint only")
     source.add_options(parser)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

@@ -29,7 +29,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--open", action="store_true", help="show the page in the web browser")
     options.add_language(parser)
     options.add_seed(parser, "seed of weights and data (default: %(default)s)", default=2016)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

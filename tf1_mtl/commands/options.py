@@ -20,6 +20,12 @@ T = TypeVar("T")
 
 LARGEST_SEED = 2**32 - 1
 
+_FLAGS = {
+    "--json": "print one JSON object on stdout",
+    "--quiet": "print only errors on stderr",
+    "--verbose": "show all that TensorFlow prints",
+}
+
 
 def count(text: str) -> int:
     """Returns a whole number of at least 1."""
@@ -89,19 +95,10 @@ def add_language(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_verbose(parser: argparse.ArgumentParser) -> None:
-    """Adds --verbose."""
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Adds --json."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
-
-
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Adds --quiet."""
-    parser.add_argument("--quiet", action="store_true", help="print only errors on stderr")
+def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds options without a value: some of --json, --quiet and --verbose."""
+    for name in names:
+        parser.add_argument(name, action="store_true", help=_FLAGS[name])
 
 
 def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
@@ -232,7 +229,7 @@ def add_session_options(parser: argparse.ArgumentParser, variables: Optional[str
         help="auto (the first GPU, or the CPU without one), cpu, gpu or a TensorFlow device string",
     )
     add_variables(parser, variables)
-    add_verbose(parser)
+    add_flags(parser, "--verbose")
 
 
 def progress(

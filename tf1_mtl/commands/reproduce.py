@@ -22,8 +22,7 @@ def add_to(subparsers: Any) -> None:
     options.add_count(parser, "--seeds", "number of seeds (default: %(default)s)", default=1000)
     options.add_seed(parser, "seed of the run that is shown (default: random)")
     options.add_session_options(parser)
-    options.add_json(parser)
-    options.add_quiet(parser)
+    options.add_flags(parser, "--json", "--quiet")
     parser.set_defaults(command=run)
 
 

@@ -24,7 +24,7 @@ def add_to(subparsers: Any) -> None:
         parser, "seeds the global stream of NumPy and the default graph before the script starts"
     )
     recorded.add_options(parser)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.add_argument("script", nargs=argparse.PARSER, metavar="SCRIPT.py")
     parser.set_defaults(command=run)
 

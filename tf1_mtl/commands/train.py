@@ -82,8 +82,7 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         "--export", metavar="DIR", help="write a SavedModel of the trained model into a new folder"
     )
     options.add_session_options(parser, variables=None)
-    options.add_json(parser)
-    options.add_quiet(parser)
+    options.add_flags(parser, "--json", "--quiet")
     parser.set_defaults(command=run)
 
 
