@@ -22,6 +22,7 @@ from tf1_mtl.graph_reader import (
     needed,
     shape_of,
     structure,
+    users_of,
 )
 from tf1_mtl.teaching.planning import AnyGraph, Names
 
@@ -122,10 +123,7 @@ def _chains(
     """Returns the ops of each box, and the number of the box of each op."""
     chains: List[List[Operation]] = []
     home: Dict[Operation, int] = {}
-    users: Dict[Operation, set] = {}
-    for op in forward:
-        for tensor in op.inputs:
-            users.setdefault(tensor.op, set()).add(op)
+    users = users_of(forward)
     for op in forward:
         before = {home[tensor.op] for tensor in op.inputs if tensor.op in home}
         last = chains[min(before)][-1] if len(before) == 1 else None
