@@ -224,10 +224,8 @@ def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] 
             f"{where} is empty, {_shape_text(array.shape)}, but should have at least one row and "
             "column."
         )
-    cast = array
-    if array.dtype != np.float32:
-        with np.errstate(over="ignore", under="ignore"):
-            cast = array.astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        cast = array.astype(np.float32, copy=False)
     if not math.isfinite(np.vdot(cast, cast)):
         _refuse_non_finite(where, array, cast)
     return cast
