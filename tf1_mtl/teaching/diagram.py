@@ -11,6 +11,7 @@ import itertools
 import textwrap
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from tf1_mtl.data import shape_text
 from tf1_mtl.graph_reader import (
     PLACEHOLDERS,
     READS,
@@ -249,7 +250,7 @@ def _shape(op: Operation) -> str:
         return ""  # a recording does not have it
     if not shape:
         return "scalar" if shape == [] else "[...]"
-    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+    return shape_text(shape)
 
 
 def _wrap(verb: str, names: Sequence[str]) -> List[str]:
