@@ -9,7 +9,16 @@ import tensorflow.compat.v1 as tf
 from sampling import slow_everywhere
 
 from tf1_mtl import InputError, build_graph, cli, feeds, open_session, train
-from tf1_mtl.teaching.tensorboard import train_logged
+from tf1_mtl.files import make_folder
+from tf1_mtl.teaching import tensorboard
+
+
+def train_logged(net, session, batches, logdir):
+    """Trains, and logs into one folder."""
+    make_folder(logdir)
+    return tensorboard.logged(
+        net, session, lambda recorder: train(net, recorder, batches), lambda _: logdir
+    )
 
 
 def trained(variables, logdir=None):

@@ -209,7 +209,7 @@ def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] 
         size in (None, actual) for size, actual in zip(expected, array.shape)
     )
     if not fits:
-        should = "two dimensions" if shape is None else _shape_text(expected)
+        should = "two dimensions" if shape is None else shape_text(expected)
         advice = "Change the data, or build the graph with other sizes."
         if array.ndim == 1:
             advice = (
@@ -217,17 +217,15 @@ def as_float32(where: str, value: Any, shape: Optional[Sequence[Optional[int]]] 
                 "np.eye(classes)[array]."
             )
         raise InputError(
-            f"{where} is {array.dtype} {_shape_text(array.shape)}, but should be {should}. {advice}"
+            f"{where} is {array.dtype} {shape_text(array.shape)}, but should be {should}. {advice}"
         )
     if array.size == 0:
         raise InputError(
-            f"{where} is empty, {_shape_text(array.shape)}, but should have at least one row and "
+            f"{where} is empty, {shape_text(array.shape)}, but should have at least one row and "
             "column."
         )
-    cast = array
-    if array.dtype != np.float32:
-        with np.errstate(over="ignore", under="ignore"):
-            cast = array.astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        cast = array.astype(np.float32, copy=False)
     if not math.isfinite(np.vdot(cast, cast)):
         _refuse_non_finite(where, array, cast)
     return cast
@@ -281,5 +279,6 @@ def _refuse_non_finite(where: str, array: np.ndarray, cast: np.ndarray) -> None:
     )
 
 
-def _shape_text(shape: Sequence[Optional[int]]) -> str:
+def shape_text(shape: Sequence[Optional[int]]) -> str:
+    """Returns a shape as messages and pictures show it, such as "[any, 10]"."""
     return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"

@@ -46,6 +46,12 @@ class MultiTaskGraph(NamedTuple):
             "share_Y2": self.Y2_layer_weights,
         }
 
+    @property
+    def shapes(self) -> Dict[str, Tuple[Optional[int], int]]:
+        """Returns the shapes of the placeholders by name; None stands for any number of rows."""
+        placeholders = {"X": self.X, "Y1": self.Y1, "Y2": self.Y2}
+        return {name: tuple(tensor.shape.as_list()) for name, tensor in placeholders.items()}
+
 
 def build_graph(
     rng: Optional[np.random.RandomState] = None,

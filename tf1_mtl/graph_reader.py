@@ -118,16 +118,11 @@ class RecordedTensor:
 
     def __init__(self, op: RecordedOperation, index: int) -> None:
         self.op, self.name = op, f"{op.name}:{index}"
-        self._consumers: List[RecordedOperation] = []
 
     @property
     def dtype(self) -> DType:
         """Returns the dtype."""
         return self.op.dtype
-
-    def consumers(self) -> List[RecordedOperation]:
-        """Returns the operations that take this tensor."""
-        return self._consumers
 
 
 class ReadableGraph:
@@ -138,9 +133,8 @@ class ReadableGraph:
         for name, op in self._ops.items():
             node = recorded.nodes[name]
             op.control_inputs = [self._ops[before] for before in node.control_inputs]
-            for source, index in map(node_and_output, node.data_inputs):
-                op.inputs.append(self._ops[source].output(index))
-                op.inputs[-1].consumers().append(op)
+            sources = map(node_and_output, node.data_inputs)
+            op.inputs = [self._ops[source].output(index) for source, index in sources]
         for op in self._ops.values():
             if op.type != "NoOp":
                 op.output(0)
@@ -187,6 +181,15 @@ def needed(fetches: Iterable[Any], fed: Iterable[Tensor] = ()) -> Set[Operation]
         waiting.extend(tensor.op for tensor in op.inputs if tensor.name not in given)
         waiting.extend(before for before in op.control_inputs if before not in replaced)
     return ops
+
+
+def users_of(ops: Iterable[Operation]) -> Dict[Operation, Set[Operation]]:
+    """Returns those of some ops that take what another op gives, by that op."""
+    users: Dict[Operation, Set[Operation]] = collections.defaultdict(set)
+    for op in ops:
+        for tensor in op.inputs:
+            users[tensor.op].add(op)
+    return users
 
 
 class Access(NamedTuple):
@@ -501,12 +504,12 @@ def _sinks(
     family: Mapping[Operation, Operation],
 ) -> List[Operation]:
     """Returns the numbers that depend on a variable and that no other forward op uses."""
+    users = users_of(ops)
 
     def is_sink(op: Operation) -> bool:
         if op in behind or op in family or any(access.writes for access in accesses(op)):
             return False
-        users = {user for tensor in op.outputs for user in tensor.consumers()}
-        if not users <= behind or not any(map(_is_floating, op.outputs)):
+        if not users[op] <= behind or not any(map(_is_floating, op.outputs)):
             return False
         before = needed([op])
         return before.isdisjoint(behind) and any(other.type in VARIABLES for other in before)

@@ -59,10 +59,9 @@ def _session_steps(
     net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch]
 ) -> Iterator[Step]:
     runs = fetches(net)
-    placeholders = {"X": net.X, "Y1": net.Y1, "Y2": net.Y2}
-    shapes = {name: tuple(tensor.shape.as_list()) for name, tensor in placeholders.items()}
+    shapes = net.shapes
     for step, batch in enumerate(batches):
         arrays = checked(batch, shapes, where=f"step {step}")
-        feed_dict = {placeholders[name]: array for name, array in arrays.items()}
+        feed_dict = {getattr(net, name): array for name, array in arrays.items()}
         _, loss_value = session.run(runs[batch.task], feed_dict=feed_dict)
         yield Step(step, batch.task, loss_value)

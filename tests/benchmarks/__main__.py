@@ -41,8 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"comma-separated, of {', '.join(_PARTS)}; or all; default: %(default)s",
     )
     options.add_plot(parser, "times")
-    options.add_json(parser)
-    options.add_quiet(parser)
+    options.add_flags(parser, "--json", "--quiet")
     return parser
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from types import ModuleType
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError
@@ -48,7 +48,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--skeleton", action="store_true", help="print a port of the recording to fill in"
     )
-    options.add_json(parser)
+    options.add_flags(parser, "--json")
     parser.set_defaults(command=run)
 
 
@@ -80,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
             return 2
         port = getattr(imported, name, None)
         if not callable(port):
-            found = {key: value for key, value in vars(imported).items() if _is_of(imported, value)}
-            names = sorted(found, key=lambda key: not _has_methods(found[key]))  # ports first
+            names = _candidates(imported)
             raise InputError(
                 f"{module}: has no class or function {name!r}, should be one of "
                 f"{', '.join(names) or 'those it defines (it defines none)'}. "
@@ -207,9 +206,11 @@ def _advice_for_script(module: str) -> str:
     )
 
 
-def _has_methods(value: Any) -> bool:
-    return hasattr(value, "step") and hasattr(value, "weights")
-
-
-def _is_of(module: ModuleType, value: Any) -> bool:
-    return callable(value) and getattr(value, "__module__", None) == module.__name__
+def _candidates(module: ModuleType) -> List[str]:
+    """Return the names of what a module defines that may be a port, first those that look so."""
+    found = {
+        name: value
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+    return sorted(found, key=lambda name: not {"step", "weights"} <= set(dir(found[name])))

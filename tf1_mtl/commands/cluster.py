@@ -30,12 +30,11 @@ def add_options(parser: argparse.ArgumentParser, what: str, replicas: str = "") 
 
 def add_replicas(parser: argparse.ArgumentParser, when: str = "") -> None:
     """Adds --replicas; `when` says when it may be given."""
-    parser.add_argument(
+    options.add_count(
+        parser,
         "--replicas",
-        type=options.count,
-        metavar="N",
-        help=f"with --cluster{when}: split the rows of each joint step over N workers. The "
-        "step is the same up to rounding",
+        f"with --cluster{when}: split the rows of each joint step over N workers. The step is "
+        "the same up to rounding",
     )
 
 

@@ -24,19 +24,13 @@ def add_to(subparsers: Any) -> None:
     options.add_data(
         parser, "compare on the arrays X, Y1, Y2 (same rows) or X1, Y1, X2, Y2 of this file"
     )
-    parser.add_argument(
-        "--steps",
-        type=options.count,
-        default=300,
-        metavar="N",
-        help="steps of each task (default: %(default)s)",
-    )
-    parser.add_argument(
+    options.add_count(parser, "--steps", "steps of each task (default: %(default)s)", default=300)
+    options.add_count(
+        parser,
         "--seeds",
-        type=options.count,
+        "number of seeds (default: %(default)s, the fewest that give 95 %% intervals)",
         default=6,
         metavar="K",
-        help="number of seeds (default: %(default)s, the fewest that give 95 %% intervals)",
     )
     parser.add_argument(
         "--quick",
@@ -44,9 +38,9 @@ def add_to(subparsers: Any) -> None:
         help="compare alternate and joint training at one start and learning rate only; the "
         "figures of the headline are the same, but whether it holds elsewhere is not tested",
     )
-    options.add_json(parser)
+    options.add_flags(parser, "--json")
     options.add_plot(parser, "losses")
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

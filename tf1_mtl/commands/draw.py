@@ -45,9 +45,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="the .png or .svg file to write"
     )
-    parser.add_argument(
-        "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
-    )
+    options.add_language(parser)
     parser.add_argument(
         "--cluster",
         choices=["local"],
@@ -55,7 +53,7 @@ def add_to(subparsers: Any) -> None:
     )
     cluster.add_replicas(parser, ", joint only")
     source.add_options(parser)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

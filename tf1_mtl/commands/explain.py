@@ -40,9 +40,9 @@ def add_to(subparsers: Any) -> None:
         "make the run over three processes, and list what each of them runs and what they send",
     )
     source.add_options(parser)
-    options.add_json(parser)
+    options.add_flags(parser, "--json")
     options.add_variables(parser)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

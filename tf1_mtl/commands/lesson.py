@@ -27,17 +27,9 @@ def add_to(subparsers: Any) -> None:
         help="the folder to write the page to (optional with --open)",
     )
     parser.add_argument("--open", action="store_true", help="show the page in the web browser")
-    parser.add_argument(
-        "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
-    )
-    parser.add_argument(
-        "--seed",
-        type=options.seed,
-        default=2016,
-        metavar="N",
-        help="seed of weights and data (default: %(default)s)",
-    )
-    options.add_verbose(parser)
+    options.add_language(parser)
+    options.add_seed(parser, "seed of weights and data (default: %(default)s)", default=2016)
+    options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
 
 

@@ -20,20 +20,26 @@ T = TypeVar("T")
 
 LARGEST_SEED = 2**32 - 1
 
+_FLAGS = {
+    "--json": "print one JSON object on stdout",
+    "--quiet": "print only errors on stderr",
+    "--verbose": "show all that TensorFlow prints",
+}
+
 
 def count(text: str) -> int:
     """Returns a whole number of at least 1."""
-    return _whole(text, 1, None, "a whole number of at least 1")
+    return _whole(text, 1)
 
 
 def task_number(text: str) -> int:
     """Returns the number of a server in its job."""
-    return _whole(text, 0, None, "a whole number of at least 0")
+    return _whole(text, 0)
 
 
 def seed(text: str) -> int:
     """Returns a seed that `numpy.random.RandomState` takes."""
-    return _whole(text, 0, LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED}")
+    return _whole(text, 0, LARGEST_SEED)
 
 
 def rate(text: str) -> float:
@@ -50,24 +56,49 @@ def rate(text: str) -> float:
     return value
 
 
+def _whole(text: str, low: int, high: Optional[int] = None) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = low - 1
+    if value < low or (high is not None and value > high):
+        should = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"{text!r}, but should be a whole number {should}")
+    return value
+
+
 def fresh_seed() -> int:
     """Returns a random seed, for a run without --seed."""
     return random.SystemRandom().randint(0, LARGEST_SEED)
 
 
-def add_verbose(parser: argparse.ArgumentParser) -> None:
-    """Adds --verbose."""
-    parser.add_argument("--verbose", action="store_true", help="show all that TensorFlow prints")
+def add_count(
+    parser: argparse.ArgumentParser,
+    name: str,
+    help: str,
+    default: Optional[int] = None,
+    metavar: str = "N",
+) -> None:
+    """Adds an option with a whole number of at least 1. `help` may show "%(default)s"."""
+    parser.add_argument(name, type=count, default=default, metavar=metavar, help=help)
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """Adds --json."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+def add_seed(parser: argparse.ArgumentParser, help: str, default: Optional[int] = None) -> None:
+    """Adds --seed."""
+    parser.add_argument("--seed", type=seed, default=default, metavar="N", help=help)
 
 
-def add_quiet(parser: argparse.ArgumentParser) -> None:
-    """Adds --quiet."""
-    parser.add_argument("--quiet", action="store_true", help="print only errors on stderr")
+def add_language(parser: argparse.ArgumentParser) -> None:
+    """Adds --lang."""
+    parser.add_argument(
+        "--lang", choices=("en", "zh"), default="en", help="language: English (default) or Chinese"
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds options without a value: some of --json, --quiet and --verbose."""
+    for name in names:
+        parser.add_argument(name, action="store_true", help=_FLAGS[name])
 
 
 def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
@@ -84,12 +115,8 @@ def add_plot(parser: argparse.ArgumentParser, what: str) -> None:
 def add_data(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
     """Adds --data and --data-limit."""
     parser.add_argument("--data", metavar="FILE.npz", required=required, help=help)
-    parser.add_argument(
-        "--data-limit",
-        type=count,
-        metavar="MB",
-        help=f"megabytes that the arrays of --data may take (default: {LIMIT_MB})",
-    )
+    limit = f"megabytes that the arrays of --data may take (default: {LIMIT_MB})"
+    add_count(parser, "--data-limit", limit, metavar="MB")
 
 
 def read_data(args: argparse.Namespace) -> Optional[Data]:
@@ -202,7 +229,7 @@ def add_session_options(parser: argparse.ArgumentParser, variables: Optional[str
         help="auto (the first GPU, or the CPU without one), cpu, gpu or a TensorFlow device string",
     )
     add_variables(parser, variables)
-    add_verbose(parser)
+    add_flags(parser, "--verbose")
 
 
 def progress(
@@ -281,13 +308,3 @@ class _Line:
     def _write(self, text: str) -> None:
         print(f"\r{text.ljust(len(self._text))}", end="", file=sys.stderr, flush=True)
         self._text = text
-
-
-def _whole(text: str, low: int, high: Optional[int], should: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if value < low or (high is not None and value > high):
-        raise argparse.ArgumentTypeError(f"{text!r}, but should be {should}")
-    return value

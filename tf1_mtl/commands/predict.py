@@ -37,9 +37,7 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--device", default="auto", metavar="D", help="auto, cpu, gpu or a TensorFlow device string"
     )
-    options.add_json(parser)
-    options.add_quiet(parser)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--json", "--quiet", "--verbose")
     parser.set_defaults(command=run)
 
 

@@ -16,12 +16,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.npz",
         help="record the graph, and what every Session.run was fed, returned and wrote",
     )
-    parser.add_argument(
+    options.add_count(
+        parser,
         "--record-limit",
-        type=options.count,
+        "megabytes up to which FILE.npz keeps what a check needs (default: 256); of later runs it "
+        "keeps only the fetched values",
         metavar="MB",
-        help="megabytes up to which FILE.npz keeps what a check needs (default: 256); of later "
-        "runs it keeps only the fetched values",
     )
 
 

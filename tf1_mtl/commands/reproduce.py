@@ -19,22 +19,10 @@ def add_to(subparsers: Any) -> None:
         "published figures against the same figures of many seeds. The exit status is 1 if a "
         "published figure is not one that this graph gives.",
     )
-    parser.add_argument(
-        "--seeds",
-        type=options.count,
-        default=1000,
-        metavar="N",
-        help="number of seeds (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=options.seed,
-        metavar="N",
-        help="seed of the run that is shown (default: random)",
-    )
+    options.add_count(parser, "--seeds", "number of seeds (default: %(default)s)", default=1000)
+    options.add_seed(parser, "seed of the run that is shown (default: random)")
     options.add_session_options(parser)
-    options.add_json(parser)
-    options.add_quiet(parser)
+    options.add_flags(parser, "--json", "--quiet")
     parser.set_defaults(command=run)
 
 
@@ -58,17 +46,14 @@ def run(args: argparse.Namespace) -> int:
         judgements = replication.judge_article(runs)
     agrees = all(judgement.agrees for judgement in judgements)
     if args.json:
-        names = ("alternate", "joint")
+        tests = [{**test._asdict(), "agrees": test.agrees} for test in judgements]
         result = {
             "seed": seed,
             "seeds": args.seeds,
             "alternate": shown.alternate,
             "joint": shown.joint,
-            "published": {
-                "alternate": PUBLISHED_ALTERNATE,
-                "joint": PUBLISHED_JOINT,
-            },
-            "tests": {n: {**j._asdict(), "agrees": j.agrees} for n, j in zip(names, judgements)},
+            "published": {"alternate": PUBLISHED_ALTERNATE, "joint": PUBLISHED_JOINT},
+            "tests": dict(zip(("alternate", "joint"), tests)),
             "agrees": agrees,
             "false_fail": sum(judgement.false_fail for judgement in judgements),
             "device": session.device,

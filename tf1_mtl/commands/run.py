@@ -20,14 +20,11 @@ def add_to(subparsers: Any) -> None:
         "v1 API. As with `python`, what follows SCRIPT.py belongs to the script, and the exit "
         "status is that of the script. Of a notebook (SCRIPT.ipynb), the code cells are run.",
     )
-    parser.add_argument(
-        "--seed",
-        type=options.seed,
-        metavar="N",
-        help="seeds the global stream of NumPy and the default graph before the script starts",
+    options.add_seed(
+        parser, "seeds the global stream of NumPy and the default graph before the script starts"
     )
     recorded.add_options(parser)
-    options.add_verbose(parser)
+    options.add_flags(parser, "--verbose")
     parser.add_argument("script", nargs=argparse.PARSER, metavar="SCRIPT.py")
     parser.set_defaults(command=run)
 

@@ -41,7 +41,7 @@ def add_to(subparsers: Any) -> None:
         "and write files as this user. Let a firewall or a VPN admit only the machines of the "
         "cluster",
     )
-    options.add_quiet(parser)
+    options.add_flags(parser, "--quiet")
     parser.set_defaults(command=run)
 
 

@@ -30,9 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "run that trains; what it prints goes to stderr",
     )
     source.add_argument(
-        "--golden",
-        metavar="FILE.npz",
-        help="the graph of a recording, without TensorFlow",
+        "--golden", metavar="FILE.npz", help="the graph of a recording, without TensorFlow"
     )
     parser.add_argument("--script-args", metavar='"ARGS"', help="what the script is given")
 
@@ -77,12 +75,12 @@ def _of_script(args: argparse.Namespace, fetches: Sequence[str]) -> Any:
         from tf1_mtl.legacy_script.stopped import graph_of_script
     legacy_script.show_warnings()
 
-    def missing(graph: Any) -> str:
-        return _missing(graph, _variables_of_script(graph), fetches)
-
-    graph = graph_of_script(args.script, _split(args.script_args or ""), missing)
     from tf1_mtl.teaching.planning import Names
 
+    def missing(graph: Any) -> str:
+        return _missing(Names(graph, _variables_of_script(graph)), fetches)
+
+    graph = graph_of_script(args.script, _split(args.script_args or ""), missing)
     names = Names(graph, _variables_of_script(graph))
     for node in list(names.article):
         # A loop leaves its last node in a variable. So a name that the script gave is kept.
@@ -131,19 +129,18 @@ def _of_golden(golden: str, fetches: Sequence[str]) -> Any:
                 found[_STEPS[task]] = optimizer.name
         ops = {name: graph.get_operation_by_name(node) for name, node in found.items()}
         fields = {name: op.outputs[0] if op.outputs else op for name, op in ops.items()}
-        lacks.append(_missing(graph, fields, fetches))
+        names = Names(graph, fields)
+        lacks.append(_missing(names, fetches))
         if not lacks[-1]:
-            return Names(graph, fields)
+            return names
     raise InputError(f"{golden}: {lacks[0]}")
 
 
-def _missing(graph: Any, fields: Dict[str, Any], fetches: Sequence[str]) -> str:
+def _missing(names: Any, fetches: Sequence[str]) -> str:
     """Returns what a graph lacks of the fetches, or ""."""
-    from tf1_mtl.teaching.planning import Names
-
     try:
-        names = Names(graph, fields)
-        [names.find(fetch) for fetch in fetches]
+        for fetch in fetches:
+            names.find(fetch)
     except InputError as error:
         return str(error)
     return ""

@@ -36,12 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="save checkpoints there, and continue from them; --steps counts all runs together",
     )
-    parser.add_argument(
-        "--save-every",
-        type=options.count,
-        metavar="N",
-        help=f"steps between checkpoints (default: {_SAVE_EVERY})",
-    )
+    options.add_count(parser, "--save-every", f"steps between checkpoints (default: {_SAVE_EVERY})")
 
 
 def check(args: argparse.Namespace) -> None:

@@ -42,24 +42,10 @@ def add_to(subparsers: Any) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> None:
-    parser.add_argument(
-        "--seed",
-        type=options.seed,
-        metavar="N",
-        help="seed of weights, coin and data (default: random)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=options.count,
-        default=steps,
-        metavar="N",
-        help="number of steps (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--batch",
-        type=options.count,
-        metavar="B",
-        help="rows of a step (default: 10, or all of FILE)",
+    options.add_seed(parser, "seed of weights, coin and data (default: random)")
+    options.add_count(parser, "--steps", "number of steps (default: %(default)s)", default=steps)
+    options.add_count(
+        parser, "--batch", "rows of a step (default: 10, or all of FILE)", metavar="B"
     )
     parser.add_argument(
         "--learning-rate",
@@ -68,12 +54,11 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         metavar="R",
         help="learning rate of the Adam optimizers (default: %(default)s)",
     )
-    parser.add_argument(
+    options.add_count(
+        parser,
         "--every",
-        type=options.count,
+        "print, and validate, after every N steps and the last; default: %(default)s",
         default=1,
-        metavar="N",
-        help="print, and validate, after every N steps and the last; default: %(default)s",
     )
     parser.add_argument(
         "--validation",
@@ -97,8 +82,7 @@ def _add_options(parser: argparse.ArgumentParser, steps: int, arrays: str) -> No
         "--export", metavar="DIR", help="write a SavedModel of the trained model into a new folder"
     )
     options.add_session_options(parser, variables=None)
-    options.add_json(parser)
-    options.add_quiet(parser)
+    options.add_flags(parser, "--json", "--quiet")
     parser.set_defaults(command=run)
 
 

@@ -26,60 +26,48 @@ SUCCESSORS: Dict[str, Tuple[str, ...]] = {
     "rnn": ("nn.rnn_cell",),
     "slim": ("tf_slim",),
 }
+
+
+def _places(places: str, **renamed: str) -> Dict[str, str]:
+    """Returns places in the v1 API by the names that scripts use.
+
+    Args:
+      places: Separated by spaces. The name is the end of the place.
+      **renamed: Places of other names.
+    """
+    return {**{place.rpartition(".")[2]: place for place in places.split()}, **renamed}
+
+
 #: Names of those modules that are in the v1 API today, and their place there.
 _IN_CORE: Dict[str, Dict[str, str]] = {
-    "eager": {
-        "Checkpoint": "train.Checkpoint",
-        "GradientTape": "GradientTape",
-        "TensorSpec": "TensorSpec",
-        "Variable": "Variable",
-        "custom_gradient": "custom_gradient",
-        "defun": "function",
-        "enable_eager_execution": "enable_eager_execution",
-        "executing_eagerly": "executing_eagerly",
-        "function": "function",
-        "in_eager_mode": "executing_eagerly",
-        "make_template": "make_template",
-        "py_func": "py_function",
-    },
-    "framework": {
-        "argsort": "argsort",
-        "assert_same_float_dtype": "debugging.assert_same_float_dtype",
-        "assert_scalar": "debugging.assert_scalar",
-        "init_from_checkpoint": "train.init_from_checkpoint",
-        "is_tensor": "is_tensor",
-        "list_variables": "train.list_variables",
-        "load_checkpoint": "train.load_checkpoint",
-        "load_variable": "train.load_variable",
-        "nest": "nest",
-        "py_func": "py_func",
-        "sort": "sort",
-    },
-    "metrics": {
-        "confusion_matrix": "confusion_matrix",
-        "set_difference": "sets.difference",
-        "set_intersection": "sets.intersection",
-        "set_size": "sets.size",
-        "set_union": "sets.union",
-    },
-    "rnn": {
-        "static_bidirectional_rnn": "nn.static_bidirectional_rnn",
-        "static_rnn": "nn.static_rnn",
-        "static_state_saving_rnn": "nn.static_state_saving_rnn",
-    },
+    "eager": _places(
+        "GradientTape TensorSpec Variable custom_gradient enable_eager_execution "
+        "executing_eagerly function make_template train.Checkpoint",
+        defun="function",
+        in_eager_mode="executing_eagerly",
+        py_func="py_function",
+    ),
+    "framework": _places(
+        "argsort debugging.assert_same_float_dtype debugging.assert_scalar is_tensor nest py_func "
+        "sort train.init_from_checkpoint train.list_variables train.load_checkpoint "
+        "train.load_variable"
+    ),
+    "metrics": _places(
+        "confusion_matrix",
+        set_difference="sets.difference",
+        set_intersection="sets.intersection",
+        set_size="sets.size",
+        set_union="sets.union",
+    ),
+    "rnn": _places("nn.static_bidirectional_rnn nn.static_rnn nn.static_state_saving_rnn"),
 }
 #: What tf-slim reads from private modules of TensorFlow, and where newer versions have it.
 _MOVED: Dict[str, Dict[str, str]] = {
-    "framework.ops": {"IndexedSlices": "IndexedSlices", "Tensor": "Tensor"},
-    "layers.normalization": {"BatchNormalization": "layers.BatchNormalization"},
-    "ops.array_ops": {"stack": "stack", "unstack": "unstack"},
-    "ops.control_flow_ops": {
-        "Assert": "Assert",
-        "case": "case",
-        "cond": "cond",
-        "while_loop": "while_loop",
-    },
-    "ops.variable_scope": {"variable": "Variable"},
+    "framework.ops": _places("IndexedSlices Tensor"),
+    "layers.normalization": _places("layers.BatchNormalization"),
+    "ops.array_ops": _places("stack unstack"),
+    "ops.control_flow_ops": _places("Assert case cond while_loop"),
+    "ops.variable_scope": _places("", variable="Variable"),
 }
 
 

@@ -15,15 +15,11 @@ So a `Store` reads every tensor of the newest checkpoint, since each has a check
 damaged, it reads the checkpoint before, until one is intact.
 """
 
+import fcntl
 import json
 import os
 import re
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
-
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -40,7 +36,6 @@ _FILE = re.compile(r"model\.ckpt-(\d+)\.(?:index|data-\d+-of-\d+)$")
 #: What reading a damaged checkpoint may raise, by the kind of damage and the version of TensorFlow.
 _DAMAGE = (tf.errors.OpError, ValueError, IndexError, RuntimeError, OSError)
 _KEPT = 5
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _LONGEST_OWNER = 100  # characters of a lock that are read
 
 
@@ -308,17 +303,22 @@ def _lock(directory: str) -> Any:
     path = os.path.join(directory, _LOCK)
     try:
         os.makedirs(directory, exist_ok=True)
-        file = os.fdopen(os.open(path, _NO_LINK | os.O_CREAT | os.O_RDWR, 0o666), "r+")
+        file = os.fdopen(os.open(path, os.O_NOFOLLOW | os.O_CREAT | os.O_RDWR, 0o666), "r+")
     except OSError as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}). Give a directory that can."
         ) from error
-    is_ours = _try_to_lock(file)
+    is_ours = True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        is_ours = False
     owner = file.read(_LONGEST_OWNER).strip()
-    if not is_ours or (owner and not owner.isdigit()):
+    if owner and not owner.isdigit():
         file.close()
-        if owner and not owner.isdigit():
-            raise InputError(f"{path}: is not the lock of a tf1-mtl run. Move or rename it.")
+        raise InputError(f"{path}: is not the lock of a tf1-mtl run. Move or rename it.")
+    if not is_ours:
+        file.close()
         raise InputError(
             f"{directory}: in use by process {owner}. Wait for it, or give another directory."
         )
@@ -327,22 +327,6 @@ def _lock(directory: str) -> Any:
     file.write(f"{os.getpid()}\n")
     file.flush()
     return file
-
-
-def _try_to_lock(file: Any) -> bool:
-    """Locks an open file, and returns True if that worked."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:  # Windows lets nobody read a locked byte, so this one is far behind the text
-            import msvcrt
-
-            file.seek(2**20)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            file.seek(0)
-    except OSError:
-        return False
-    return True
 
 
 def _pack_random_state(rng: np.random.RandomState) -> np.ndarray:

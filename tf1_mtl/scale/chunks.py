@@ -52,7 +52,7 @@ def in_chunks(net: MultiTaskGraph, batches: Iterable[Batch]) -> Iterator[Chunk]:
       InputError: A batch does not fit the graph, or has values that must not be fed. All
         batches before it have been yielded.
     """
-    shapes = {name: getattr(net, name).shape.as_list() for name in ("X", "Y1", "Y2")}
+    shapes = net.shapes
     batches = iter(batches)
     step = 0
     for first in batches:
@@ -110,7 +110,7 @@ def _next_or_error(runs: Iterator[ChunkRun]) -> Tuple[Optional[ChunkRun], Option
 
 def chunk_length(net: MultiTaskGraph, rows: int) -> int:
     """Returns how many steps a chunk has at most, for batches of this number of rows."""
-    columns = sum(getattr(net, name).shape.as_list()[1] for name in ("X", "Y1", "Y2"))
+    columns = sum(columns for _, columns in net.shapes.values())
     return max(1, min(MOST_STEPS, MOST_BYTES // (4 * rows * columns)))
 
 

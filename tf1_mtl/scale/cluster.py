@@ -26,10 +26,11 @@ from tf1_mtl.isolation import is_isolated
 from tf1_mtl.scale.cluster_file import Spec, port_of, takes_connections
 from tf1_mtl.session import DeviceSession
 
-PS, WORKERS = ("ps", 0), (("worker", 0), ("worker", 1))
+PS = ("ps", 0)
 START_SECONDS = 120  #: in which a server has to start
 SECONDS = 30  #: after which an operation of the cluster ends with an error
 _PROBE_SECONDS = 3
+#: The nodes of each task, which is the number of its worker.
 _HEADS = (
     ("Y1", "share_Y1", "MatMul_1", "Relu_1", "sub", "L2Loss"),
     ("Y2", "share_Y2", "MatMul_2", "Relu_2", "sub_1", "L2Loss_1"),
@@ -76,8 +77,14 @@ def open_local_session(graph: tf.Graph, workers: int = 2) -> "ClusterSession":
             "cluster: a network interface is up, and a TensorFlow server would be open to it. "
             "Run in a network namespace, as `tf1-mtl ... --cluster local` does."
         )
-    servers = _start_servers(workers)
+    first, *others = (f"127.0.0.1:{port}" for port in _free_ports(1 + workers))
+    spec: Spec = {"ps": [first], "worker": others}
+    servers = [
+        server._replace(process=_start(spec, server.job, server.task)) for server in _servers(spec)
+    ]
     try:
+        for server in servers:
+            _wait_for(server)
         return _open(graph, servers)
     except BaseException:
         _end(servers)
@@ -97,11 +104,7 @@ def open_session_on(graph: tf.Graph, spec: Spec) -> "ClusterSession":
     Raises:
       InputError: A server does not answer.
     """
-    servers = [
-        Server(job, task, address)
-        for job, addresses in spec.items()
-        for task, address in enumerate(addresses)
-    ]
+    servers = _servers(spec)
     for server in servers:
         if not takes_connections(server.address, _PROBE_SECONDS):
             raise InputError(
@@ -133,7 +136,7 @@ def start_server(spec: Spec, job: str, task: int) -> tf.train.Server:
         raise InputError(f"serve: TensorFlow cannot serve at port {port}: {error}.") from None
 
 
-def _open(graph: tf.Graph, servers: Sequence["Server"]) -> "ClusterSession":
+def _open(graph: tf.Graph, servers: Sequence[Server]) -> "ClusterSession":
     lost = _lost(servers)
     if lost:
         raise InputError(
@@ -143,7 +146,7 @@ def _open(graph: tf.Graph, servers: Sequence["Server"]) -> "ClusterSession":
     return ClusterSession(servers, graph)
 
 
-def _end(servers: Sequence["Server"]) -> None:
+def _end(servers: Sequence[Server]) -> None:
     """End the servers that this process started."""
     for server in servers:
         if server.process is not None:
@@ -151,7 +154,7 @@ def _end(servers: Sequence["Server"]) -> None:
             server.process.wait()
 
 
-def _lost(servers: Sequence["Server"]) -> Optional["Server"]:
+def _lost(servers: Sequence[Server]) -> Optional[Server]:
     """Return a server that has ended or does not answer; None where all of them do."""
     for server in servers:
         if server.process is not None and server.process.poll() is not None:
@@ -218,25 +221,16 @@ def _process_of(graph: tf.Graph, node: tf.Operation) -> Any:
         first = rest.partition("_grad/")[0]
     elif first.startswith("Adam"):  # the update of a variable is colocated with it
         return PS
-    return next((worker for worker, names in zip(WORKERS, _HEADS) if first in names), PS)
+    return next((("worker", task) for task, names in enumerate(_HEADS) if first in names), PS)
 
 
-def _start_servers(workers: int) -> List[Server]:
-    """Return the servers of this machine, which take connections."""
-    first, *others = (f"127.0.0.1:{port}" for port in _free_ports(1 + workers))
-    spec: Spec = {"ps": [first], "worker": others}
-    servers = [
-        Server(job, task, address, _start(spec, job, task))
+def _servers(spec: Spec) -> List[Server]:
+    """Return the servers of a cluster, of which this process has started none."""
+    return [
+        Server(job, task, address)
         for job, addresses in spec.items()
         for task, address in enumerate(addresses)
     ]
-    try:
-        for server in servers:
-            _wait_for(server)
-    except BaseException:
-        _end(servers)
-        raise
-    return servers
 
 
 def _free_ports(number: int) -> List[int]:

@@ -70,17 +70,14 @@ def chunk_run(net: MultiTaskGraph, chunk: Chunk) -> ChunkRun:
     scope = f"compiled_{length}_by_{rows}"
     if not is_built(net.graph, f"{scope}/losses"):
         _build(net, length, rows, scope)
+    tasks = [_TASKS.index(task) for task in chunk.tasks]
     feed_dict = {
-        f"{scope}/count:0": len(chunk.tasks),
-        f"{scope}/task:0": _padded([_TASKS.index(task) for task in chunk.tasks], length),
+        f"{scope}/count:0": len(tasks),
+        f"{scope}/task:0": tasks + [0] * (length - len(tasks)),
         f"{scope}/X:0": _side_by_side(chunk, ("X",), length, rows, net),
         f"{scope}/Y:0": _side_by_side(chunk, ("Y1", "Y2"), length, rows, net),
     }
     return ChunkRun(chunk.tasks, f"{scope}/losses:0", feed_dict)
-
-
-def _padded(tasks: List[int], length: int) -> np.ndarray:
-    return np.array(tasks + [0] * (length - len(tasks)), np.int32)
 
 
 def _side_by_side(
@@ -91,7 +88,7 @@ def _side_by_side(
     XLA compiles for fixed sizes, so missing rows are filled with zeros. In a model without biases
     they add nothing to loss and gradient.
     """
-    widths = [getattr(net, name).shape.as_list()[1] for name in names]
+    widths = [net.shapes[name][1] for name in names]
     joined = np.zeros((length, rows, sum(widths)), np.float32)
     tasks = np.array(chunk.tasks)
     for task, arrays in chunk.arrays.items():
@@ -111,15 +108,14 @@ def _build(net: MultiTaskGraph, length: int, rows: int, scope: str) -> None:
       rows: The number of rows of a batch.
       scope: The name scope of the new nodes.
     """
-    widths = [net.Y1.shape.as_list()[1], net.Y2.shape.as_list()[1]]
+    inputs, *widths = (columns for _, columns in net.shapes.values())
     with net.graph.as_default(), tf.name_scope(f"{scope}/"):
         count = tf.placeholder(tf.int32, [], "count")
         task = tf.placeholder(tf.int32, [length], "task")
-        X = tf.placeholder(tf.float32, [length, rows, net.X.shape.as_list()[1]], "X")
+        X = tf.placeholder(tf.float32, [length, rows, inputs], "X")
         Y = tf.placeholder(tf.float32, [length, rows, sum(widths)], "Y")
-        masks = np.array([[1, 1], [1, 0], [0, 1]], np.float32).repeat(
-            widths, axis=1
-        )  # by row of _TASKS
+        of_tasks = np.array([[1, 1], [1, 0], [0, 1]], np.float32)  # by row of _TASKS
+        masks = of_tasks.repeat(widths, axis=1)
 
         weights = list(net.weights.values())
         adams = [_adam_of(net, task) for task in _TASKS]

@@ -76,9 +76,7 @@ def _build(net: MultiTaskGraph, tasks: Sequence[str], scope: str) -> None:
         task_of_step = tf.placeholder(tf.int32, [None], "task")
         row_of_step = tf.placeholder(tf.int32, [None], "row")
         batches = {
-            (task, name): tf.placeholder(
-                tf.float32, [None, *getattr(net, name).shape.as_list()], f"{task}_{name}"
-            )
+            (task, name): tf.placeholder(tf.float32, [None, *net.shapes[name]], f"{task}_{name}")
             for task in tasks
             for name in NEEDS[task]
         }

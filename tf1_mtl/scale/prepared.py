@@ -72,7 +72,7 @@ def _build(net: MultiTaskGraph, task: str, scope: str) -> None:
         initializers = [counter.initializer]
         inputs = {}
         for name in NEEDS[task]:
-            shape = getattr(net, name).shape.as_list()
+            shape = net.shapes[name]
             batches = held(net, tf.placeholder(tf.float32, [None, *shape], name), f"{name}_held")
             inputs[name] = tf.gather(batches, at)
             inputs[name].set_shape(shape)

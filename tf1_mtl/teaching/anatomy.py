@@ -14,7 +14,6 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError
 from tf1_mtl.graph import build_graph
-from tf1_mtl.graph_reader import PLACEHOLDERS
 from tf1_mtl.teaching.explanation import Explanation
 from tf1_mtl.teaching.planning import AnyGraph, Element, Names, plan
 
@@ -161,7 +160,7 @@ def variable_values(graph: tf.Graph, session: Optional[tf.Session]) -> Values:
 
 def _feed_dict(names: Names, feeds: Optional[Feeds]) -> Dict[tf.Tensor, Any]:
     if feeds is None:
-        feeds = [op.outputs[0] for op in names.graph.get_operations() if op.type in PLACEHOLDERS]
+        feeds = names.placeholders()
     rng = np.random.RandomState(0)
     feed_dict = {}
     for feed in [feeds] if isinstance(feeds, str) else feeds:

@@ -94,9 +94,20 @@ def quick(settings: Sequence[Setting]) -> List[Setting]:
 
     Its figures are those that the same regimes have in a comparison under all settings.
     """
-    first = settings[0]
-    regimes = tuple(regime for regime in first.regimes if regime in (ALONE, RANDOM, JOINT))
-    return [first._replace(regimes=regimes, last_task=False)]
+    return [_without_variants(settings[0])]
+
+
+def _variations(setting: Setting) -> List[Setting]:
+    return [
+        _without_variants(setting)._replace(start=start, learning_rate=rate)
+        for start, rate in (("centred", 0.01), ("article", 0.001), ("article", 0.01))
+    ]
+
+
+def _without_variants(setting: Setting) -> Setting:
+    """Returns a setting with training by coin as the only kind of alternate training."""
+    regimes = tuple(regime for regime in setting.regimes if regime in (ALONE, RANDOM, JOINT))
+    return setting._replace(regimes=regimes, last_task=False)
 
 
 def _plain(data: Data, name: str, tasks: Tuple[str, str]) -> Setting:
@@ -104,8 +115,8 @@ def _plain(data: Data, name: str, tasks: Tuple[str, str]) -> Setting:
         # With as many rows for each task, a proportional coin is that of the article.
         regimes: Tuple[str, ...] = (ALONE, RANDOM, TURNS, JOINT)
         return Setting(name, held_out(data), regimes, tasks, last_task=True)
-    rows = {"Y1": len(data.Y1), "Y2": len(data.Y2)}
-    larger = "" if rows["Y1"] == rows["Y2"] else max(rows, key=rows.__getitem__)
+    more = len(data.Y1) - len(data.Y2)
+    larger = "Y1" if more > 0 else "Y2" if more < 0 else ""
     regimes = (ALONE, RANDOM, TURNS, PROPORTIONAL)
     return Setting(name, held_out(data), regimes, tasks, larger=larger, last_task=True)
 
@@ -121,14 +132,6 @@ def _one_hot(labels: np.ndarray) -> bool:
     """Returns True if every row is 0, except for a 1 in one of at least two columns."""
     zero_or_one = bool(((labels == 0) | (labels == 1)).all())
     return zero_or_one and labels.shape[1] > 1 and bool((labels.sum(axis=1) == 1).all())
-
-
-def _variations(setting: Setting) -> List[Setting]:
-    regimes = tuple(regime for regime in setting.regimes if regime in (ALONE, RANDOM, JOINT))
-    return [
-        setting._replace(regimes=regimes, start=start, learning_rate=rate, last_task=False)
-        for start, rate in (("centred", 0.01), ("article", 0.001), ("article", 0.01))
-    ]
 
 
 def digits() -> Data:

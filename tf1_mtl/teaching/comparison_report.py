@@ -72,6 +72,7 @@ def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int)
       What `--json` prints.
     """
     seeds = len({outcome.seed for outcome in outcomes})
+    of_settings = [_setting(setting, outcomes) for setting in settings]
     found = {
         "tasks": dict(zip(TASKS, settings[0].tasks)),
         "steps": steps,
@@ -81,8 +82,8 @@ def report(settings: Sequence[Setting], outcomes: Sequence[Outcome], steps: int)
             "method": "of the median, by order statistics",
             "coverage": rank_and_coverage(seeds)[1],
         },
-        "settings": [_setting(setting, outcomes) for setting in settings],
-        "bias_toward_larger_set": _size_bias(settings, outcomes),
+        "settings": of_settings,
+        "bias_toward_larger_set": _size_bias(of_settings),
     }
     supports, open_questions = _findings(found)
     return {
@@ -147,28 +148,30 @@ def _against(ours: Sequence[Outcome], others: Sequence[Outcome]) -> Dict[str, An
     }
 
 
-def _size_bias(settings: Sequence[Setting], outcomes: Sequence[Outcome]) -> Dict[str, Any]:
+def _size_bias(settings: Sequence[Dict[str, Any]]) -> Dict[str, Any]:
     """Returns how much more the task of the smaller set loses, compared with training alone.
 
     If each task had the larger set once, it is the geometric mean of both, so that the nature of
     the tasks cancels out.
     """
-    loss = {(o.setting, o.regime, o.seed): o.loss for o in outcomes}
-    unequal = [s for s in settings if s.larger and (s.start, s.learning_rate) == _PLAIN]
+    unequal = _unequal(settings)
     bias = {}
-    for regime in unequal[0].regimes[1:] if unequal else ():
-        seeds = sorted({o.seed for o in outcomes})
-        logs = []
+    for regime in unequal[0]["regimes"] if unequal else ():
+        if regime == ALONE:
+            continue
+        logs = []  # of each setting and seed
         for setting in unequal:
-            smaller = "Y2" if setting.larger == "Y1" else "Y1"
-            of_seed = []
-            for seed in seeds:
-                ours, alone = loss[setting.name, regime, seed], loss[setting.name, ALONE, seed]
-                harm = {task: np.log(ratio(ours[task], alone[task])) for task in TASKS}
-                of_seed.append(harm[smaller] - harm[setting.larger])
-            logs.append(of_seed)
-        bias[regime] = interval([float(value) for value in np.exp(np.mean(logs, axis=0))])
+            against = setting["regimes"][regime]["against_alone"]
+            smaller = "Y2" if setting["larger"] == "Y1" else "Y1"
+            harm = {task: np.log(against[task]["values"]) for task in TASKS}
+            logs.append(harm[smaller] - harm[setting["larger"]])
+        bias[regime] = interval(np.exp(np.mean(logs, axis=0)).tolist())
     return bias
+
+
+def _unequal(settings: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Returns the settings under which data sets of different sizes are compared."""
+    return [s for s in settings if s["larger"] and (s["start"], s["learning_rate"]) == _PLAIN]
 
 
 def _headline(found: Report) -> Dict[str, Any]:
@@ -315,12 +318,8 @@ def _claims_of_setting(setting: Dict[str, Any]) -> Iterator[_Claim]:
 
 def _claims_of_sizes(found: Report) -> Iterator[_Claim]:
     """Yields whether regimes have a bias toward a data set, from what `_size_bias` gave."""
-    unequal = [
-        setting
-        for setting in found["settings"]
-        if setting["larger"] and (setting["start"], setting["learning_rate"]) == _PLAIN
-    ]
     for name, bias in found["bias_toward_larger_set"].items():
+        unequal = _unequal(found["settings"])
         if any(learned_nothing(setting, name, task) for setting in unequal for task in TASKS):
             sentence = (
                 f"any bias toward the larger or the smaller data set in training {WORDS[name]}: a "
@@ -395,9 +394,11 @@ def verdict(ratio: Dict[str, Any]) -> str:
 
 def title(setting: Dict[str, Any]) -> str:
     """Returns data, start and rate in words."""
-    return (
-        f"{setting['data']}, {setting['start']} start, learning rate {setting['learning_rate']:g}"
-    )
+    return f"{setting['data']}, {_start_and_rate(setting)}"
+
+
+def _start_and_rate(setting: Dict[str, Any]) -> str:
+    return f"{setting['start']} start, learning rate {setting['learning_rate']:g}"
 
 
 def shown(figure: Dict[str, Any]) -> str:
@@ -428,8 +429,10 @@ def text(found: Report) -> str:
     lines = textwrap.wrap(found["headline"]["text"], _WIDTH)
     lines += ["", *textwrap.wrap(opening, _WIDTH), *_direct(found)]
     for setting in found["settings"]:
-        lines += ["", title(setting), f"rows to train on: {_row_counts(setting['rows'])}"]
-        for task in ("Y1", "Y2"):
+        Y1, Y2 = (setting["rows"][task] for task in TASKS)
+        counts = f"{Y1} of each task" if Y1 == Y2 else f"{Y1} of Y1, {Y2} of Y2"
+        lines += ["", title(setting), f"rows to train on: {counts}"]
+        for task in TASKS:
             lines += _table(setting, task)
     lines += _biases(found)
     for heading, key in (
@@ -449,8 +452,8 @@ def _direct(found: Report) -> List[str]:
     lines = ["", "Alternate against joint: loss when trained alternately by coin, as a multiple of"]
     lines += ["the loss when trained jointly", _row(f"  {direct[0]['data']}", *TASKS)]
     for setting in direct:
-        label = f"  {setting['start']} start, learning rate {setting['learning_rate']:g}"
-        lines.append(_row(label, *(shown(setting["alternate_against_joint"][t]) for t in TASKS)))
+        figures = [shown(setting["alternate_against_joint"][task]) for task in TASKS]
+        lines.append(_row(f"  {_start_and_rate(setting)}", *figures))
     return lines
 
 
@@ -495,12 +498,6 @@ def _biases(found: Report) -> List[str]:
 def _row(label: str, loss: str, alone: str = "", accuracy: str = "", *rest: str) -> str:
     cells = f"{label:<40}{loss:<25}{alone:<23}{accuracy:<23}"
     return (cells + "".join(f"{cell:<8}" for cell in rest)).rstrip()
-
-
-def _row_counts(rows: Dict[str, int]) -> str:
-    if rows["Y1"] == rows["Y2"]:
-        return f"{rows['Y1']} of each task"
-    return f"{rows['Y1']} of Y1, {rows['Y2']} of Y2"
 
 
 def plot(found: Report, path: str) -> None:
@@ -567,7 +564,7 @@ def _draw(axes: Any, setting: Dict[str, Any]) -> None:
     axes.set_ylim(len(regimes) - 0.5, -0.5)
     lines = [
         setting["data"],
-        f"{setting['start']} start, learning rate {setting['learning_rate']:g}",
+        _start_and_rate(setting),
         *(
             f"NOTHING LEARNED of {tasks} {where} (loss above a constant guess)"
             for tasks, where in nothing_learned(setting).items()

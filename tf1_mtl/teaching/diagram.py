@@ -9,19 +9,9 @@ of one name scope first.
 import collections
 import itertools
 import textwrap
-from typing import (
-    Any,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Set,
-    Tuple,
-)
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
+from tf1_mtl.data import shape_text
 from tf1_mtl.graph_reader import (
     PLACEHOLDERS,
     READS,
@@ -33,6 +23,7 @@ from tf1_mtl.graph_reader import (
     needed,
     shape_of,
     structure,
+    users_of,
 )
 from tf1_mtl.teaching.planning import AnyGraph, Names
 
@@ -100,21 +91,20 @@ def diagram(graph: AnyGraph, only: Optional[Iterable[Any]] = None) -> Diagram:
     home = {op: part_of[number] for op, number in home.items()}
     parted = [[chains[number] for number in part] for part in folded]
     boxes = [forward_box(names, part, optimizers) for part in parted]
-    links: Dict[Tuple[int, int], Edge] = {}
+    links: Dict[Tuple[int, int], List[str]] = {}
     for number, part in enumerate(parted):
         for op in itertools.chain(*part):
             for tensor in op.inputs:
                 start = home.get(tensor.op, number)
                 if start < number:  # the way back of a loop is not drawn
-                    nodes = links[start, number].nodes if (start, number) in links else ()
-                    links[start, number] = Edge(start, number, False, (*nodes, op.name))
+                    links.setdefault((start, number), []).append(op.name)
+    edges = [Edge(start, end, False, tuple(nodes)) for (start, end), nodes in links.items()]
     for optimizer in optimizers[:_MOST_OPTIMIZERS]:
-        number = len(boxes)
-        boxes.append(optimizer_box(names, optimizer))
+        box = optimizer_box(names, optimizer)
         if optimizer.loss in home:
-            start = home[optimizer.loss]
-            links[start, number] = Edge(start, number, True, boxes[number].nodes)
-    picture = arrange(boxes, list(links.values()))
+            edges.append(Edge(home[optimizer.loss], len(boxes), True, box.nodes))
+        boxes.append(box)
+    picture = arrange(boxes, edges)
     if len(folded) == len(chains) and len(optimizers) <= _MOST_OPTIMIZERS:
         return picture
     inside = sum(map(len, itertools.chain(*parted)))
@@ -134,10 +124,7 @@ def _chains(
     """Returns the ops of each box, and the number of the box of each op."""
     chains: List[List[Operation]] = []
     home: Dict[Operation, int] = {}
-    users: Dict[Operation, set] = {}
-    for op in forward:
-        for tensor in op.inputs:
-            users.setdefault(tensor.op, set()).add(op)
+    users = users_of(forward)
     for op in forward:
         before = {home[tensor.op] for tensor in op.inputs if tensor.op in home}
         last = chains[min(before)][-1] if len(before) == 1 else None
@@ -263,7 +250,7 @@ def _shape(op: Operation) -> str:
         return ""  # a recording does not have it
     if not shape:
         return "scalar" if shape == [] else "[...]"
-    return "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]"
+    return shape_text(shape)
 
 
 def _wrap(verb: str, names: Sequence[str]) -> List[str]:
@@ -294,28 +281,22 @@ def arrange(boxes: Sequence[Box], edges: Sequence[Edge]) -> Diagram:
     slots: List[List[Any]] = [[] for _ in range(max(rows, default=0) + 1)]
     for number, row in enumerate(rows):
         slots[row].append(number)
+    ways: List[List[Any]] = []
     pairs: List[Tuple[Any, Any]] = []
     for edge in edges:
-        stations: List[Any] = [edge.start]
-        for row in range(rows[edge.start] + 1, rows[edge.end]):
-            stations.append((edge.start, edge.end, row))
-            slots[row].append(stations[-1])
-        stations.append(edge.end)
-        pairs.extend(zip(stations, stations[1:]))
+        between = range(rows[edge.start] + 1, rows[edge.end])
+        way = [(edge.start, edge.end, row) for row in between]
+        for station, row in zip(way, between):
+            slots[row].append(station)
+        pairs.extend(zip([edge.start, *way], [*way, edge.end]))
+        ways.append(way)
     outside = {n for n, box in enumerate(boxes) if box.kind in ("placeholder", "variable")}
     place = _columns(slots, pairs, outside)
     return Diagram(
+        tuple(box._replace(row=rows[n], column=place[n]) for n, box in enumerate(boxes)),
         tuple(
-            box._replace(row=rows[number], column=place[number]) for number, box in enumerate(boxes)
-        ),
-        tuple(
-            edge._replace(
-                way=tuple(
-                    (place[edge.start, edge.end, row], row)
-                    for row in range(rows[edge.start] + 1, rows[edge.end])
-                )
-            )
-            for edge in edges
+            edge._replace(way=tuple((place[station], station[-1]) for station in way))
+            for edge, way in zip(edges, ways)
         ),
     )
 

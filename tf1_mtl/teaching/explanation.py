@@ -45,7 +45,7 @@ class Explanation(NamedTuple):
             **self._asdict(),
             "agrees": None if self.is_plan else self.agrees,
             "rewritten": self.rewritten,
-            "groups": dict(self._counts()),
+            "groups": self._counts(),
         }
 
     @property
@@ -63,19 +63,17 @@ class Explanation(NamedTuple):
                 by_op.setdefault(op, []).append(variable)
         return by_op
 
-    def _counts(self) -> List[Tuple[str, Dict[str, int]]]:
+    def _counts(self) -> Dict[str, Dict[str, int]]:
+        """Returns the numbers of nodes by group."""
         planned, measured = set(self.planned), set(self.measured or ())
-        return [
-            (
-                title,
-                {
-                    "planned": len(planned.intersection(nodes)),
-                    "measured": len(measured.intersection(nodes)),
-                    "nodes": len(nodes),
-                },
-            )
+        return {
+            title: {
+                "planned": len(planned.intersection(nodes)),
+                "measured": len(measured.intersection(nodes)),
+                "nodes": len(nodes),
+            }
             for title, nodes in self.groups.items()
-        ]
+        }
 
     def __str__(self) -> str:
         lines = [f"session.run([{', '.join(self.fetches)}])", ""]
@@ -109,15 +107,14 @@ class Explanation(NamedTuple):
         return "\n".join([*lines, "", *self._verdict()])
 
     def _table(self) -> List[str]:
-        total = sum(len(nodes) for nodes in self.groups.values())
-        every = {"planned": len(self.planned), "measured": len(self.measured or ()), "nodes": total}
-        counts = [*self._counts(), ("all", every)]
-        width = max(len(title) for title, _ in counts) + 2
+        counts = self._counts()
+        kinds = ("planned", "measured", "nodes")
+        counts["all"] = {kind: sum(count[kind] for count in counts.values()) for kind in kinds}
+        width = max(map(len, counts)) + 2
         heads = "" if self.is_plan else f"{'measured':>10}"
         lines = [f"{'nodes that run':{width}}{'planned':>9}{heads}{'in the graph':>14}"]
-        for title, count in counts:
-            ran = "-" if self.error is not None else count["measured"]
-            ran = "" if self.is_plan else f"{ran:>10}"
+        for title, count in counts.items():
+            ran = "" if self.is_plan else f"{count['measured'] if self.error is None else '-':>10}"
             lines.append(f"{title:{width}}{count['planned']:>9}{ran}{count['nodes']:>14}")
         return lines
 

@@ -81,7 +81,7 @@ def paint(
     picture = graph if isinstance(graph, Diagram) else diagram(graph, only)
     if not picture.boxes:
         raise InputError("draw: the graph computes nothing from a variable. Draw another.")
-    states = [_State(box, explanation, language, processes) for box in picture.boxes]
+    states = [_state(box, explanation, language, processes) for box in picture.boxes]
     columns = [abs(box.column) for box in picture.boxes]
     columns += [abs(column) for edge in picture.edges for column, _ in edge.way]
     width = max(4.2, (2 * max(columns, default=0) + 1) * _PITCH + 2 * _MARGIN)
@@ -112,64 +112,66 @@ def paint(
     return figure
 
 
-class _State:
-    """Holds a box, and what the run did to it."""
+class _State(NamedTuple):
+    """Holds a box as it is drawn, with what the run did to it."""
 
-    def __init__(
-        self,
-        box: Box,
-        explanation: Optional[Explanation],
-        language: str,
-        processes: Optional[Mapping[str, str]],
-    ) -> None:
-        self.box = box
-        self.used, self.written = True, False
-        happened = "" if explanation is None else self._happened(box, explanation)
-        self.is_bold = happened.startswith(("CHANGED", "WRITTEN"))
-        self.happened = in_language(happened, language)
-        self.lines: List[str] = [in_language(line, language) for line in box.lines]
-        self.fill = _FILL[box.kind]
-        self.processes: Set[str] = set()
-        if processes is not None:
-            self.processes = {processes[node] for node in box.nodes}
-            where = f"on {', '.join(sorted(self.processes))}"
-            self.lines += [in_language(line, language) for line in wrap(where, LETTERS)]
-            colours = dict(zip(sorted(set(processes.values())), cycle(_FILL_OF_PROCESS)))
-            fills = [colours[process] for process in self.processes]
-            self.fill = fills[0] if len(fills) == 1 else "white"
-
-    def _happened(self, box: Box, explanation: Explanation) -> str:
-        ran = _ran(explanation)
-        self.used = not set(ran).isdisjoint(box.nodes)
-        if box.kind == "placeholder":
-            self.used = box.title in explanation.must_feed
-            return "must be fed" if self.used else "need not be fed"
-        if box.kind == "variable":
-            self.written = box.nodes[0] in explanation.writes
-            return _what_happened(box.nodes[0], explanation, self.used)
-        rest = [node for node in box.nodes if node not in ran]
-        written = set(box.nodes).intersection(explanation.writes)
-        if box.kind == "part" and written:
-            self.written = True
-            return f"WRITTEN variables: {len(written)}"
-        if not self.used:
-            return "does not run"
-        if box.kind == "part" and rest:
-            return f"runs: {len(box.nodes) - len(rest)} of {len(box.nodes)}"
-        return f"not run: {', '.join(rest)}" if box.kind == "ops" and rest else ""
+    box: Box
+    used: bool
+    written: bool
+    happened: str
+    lines: Sequence[str]
+    fill: str
+    processes: Set[str]
 
     @property
     def height(self) -> float:
         return _LINE * (len(self.lines) + bool(self.happened) + 1.25) + 2 * _PADDING
 
 
-def _what_happened(variable: str, explanation: Explanation, used: bool) -> str:
-    """Returns what a run did to a variable, in words."""
-    if variable in explanation.rewritten:
-        return "WRITTEN, same value"
-    if variable in explanation.writes:
+def _state(
+    box: Box,
+    explanation: Optional[Explanation],
+    language: str,
+    processes: Optional[Mapping[str, str]],
+) -> _State:
+    """Returns a box with what the run did to it, and the processes that it is on."""
+    used, written, happened = True, False, ""
+    if explanation is not None:
+        used = not set(_ran(explanation)).isdisjoint(box.nodes)
+        if box.kind == "placeholder":
+            used = box.title in explanation.must_feed
+        if box.kind in ("variable", "part"):
+            written = not set(explanation.writes).isdisjoint(box.nodes)
+        happened = _what_happened(box, explanation, used)
+    lines, fill, of_box = [*box.lines], _FILL[box.kind], set()
+    if processes is not None:
+        of_box = {processes[node] for node in box.nodes}
+        lines += wrap(f"on {', '.join(sorted(of_box))}", LETTERS)
+        colours = dict(zip(sorted(set(processes.values())), cycle(_FILL_OF_PROCESS)))
+        fill = colours[min(of_box)] if len(of_box) == 1 else "white"
+    lines = [in_language(line, language) for line in lines]
+    return _State(box, used, written, in_language(happened, language), lines, fill, of_box)
+
+
+def _what_happened(box: Box, explanation: Explanation, used: bool) -> str:
+    """Returns in words what a run did to a box."""
+    if box.kind == "placeholder":
+        return "must be fed" if used else "need not be fed"
+    written = [node for node in box.nodes if node in explanation.writes]
+    if box.kind == "variable":
+        if not written:
+            return "read, not changed" if used else "not touched"
+        if written[0] in explanation.rewritten:
+            return "WRITTEN, same value"
         return "WRITTEN by this run" if explanation.changed is None else "CHANGED by this run"
-    return "read, not changed" if used else "not touched"
+    if box.kind == "part" and written:
+        return f"WRITTEN variables: {len(written)}"
+    if not used:
+        return "does not run"
+    rest = [node for node in box.nodes if node not in _ran(explanation)]
+    if box.kind == "part" and rest:
+        return f"runs: {len(box.nodes) - len(rest)} of {len(box.nodes)}"
+    return f"not run: {', '.join(rest)}" if box.kind == "ops" and rest else ""
 
 
 class _Row(NamedTuple):
@@ -212,6 +214,7 @@ def _pairs(edge: Edge, states: Sequence[_State]) -> Iterable[Tuple[_Place, _Plac
 def _draw_box(axes: Any, name: str, state: _State, middle: float) -> None:
     patches = require("matplotlib.patches", "plot")
     box, centre = state.box, state.box.column * _PITCH
+    title_at = middle - state.height / 2 + _PADDING + _LINE * 0.65
     rounding = _ROUNDING[box.kind]
     border, weight, line = _INK, 1.2, "-"
     if state.written:
@@ -231,27 +234,21 @@ def _draw_box(axes: Any, name: str, state: _State, middle: float) -> None:
             gid=f"{name}-shape",
         )
     )
-    ink, title = _INK if state.used else _GREY, cut(box.title, _MOST_LETTERS)
-    y = middle - state.height / 2 + _PADDING + _LINE * 0.65
-    lines = [(f"{name}-line{number}", line) for number, line in enumerate(state.lines)]
-    if state.happened:
-        lines.append((f"{name}-state", state.happened))
-    axes.text(
-        centre, y, title, ha="center", va="center", color=ink, weight="bold",
-        size=_fitting(title, _TITLE_SIZE, 19), gid=f"{name}-title",
-    )  # fmt: skip
-    for number, (gid, text) in enumerate(lines):
-        y_line = y + _LINE * (number + 1.1)
+
+    def write(part: str, text: str, down: float, weight: str, size: float, letters: int) -> None:
+        """Writes a line, smaller if it has more letters than the box holds."""
         axes.text(
-            centre, y_line, text, ha="center", va="center", color=ink, gid=gid,
-            size=_fitting(text, _TEXT_SIZE, LETTERS),
-            weight="bold" if state.is_bold and text is state.happened else "normal",
+            centre, title_at + _LINE * down, text, ha="center", va="center", weight=weight,
+            color=_INK if state.used else _GREY, size=size * min(1.0, letters / len(text)),
+            gid=f"{name}-{part}",
         )  # fmt: skip
 
-
-def _fitting(text: str, size: float, letters: int) -> float:
-    """Returns the size at which a long text fits a box that holds this many letters."""
-    return size * min(1.0, letters / len(text))
+    write("title", cut(box.title, _MOST_LETTERS), 0.0, "bold", _TITLE_SIZE, 19)
+    for number, line in enumerate(state.lines):
+        write(f"line{number}", line, number + 1.1, "normal", _TEXT_SIZE, LETTERS)
+    if state.happened:
+        boldness = "bold" if state.written else "normal"
+        write("state", state.happened, len(state.lines) + 1.1, boldness, _TEXT_SIZE, LETTERS)
 
 
 def _draw_edge(

@@ -14,11 +14,8 @@ from tf1_mtl.files import check_place, replacing
 
 #: Okabe, M. and Ito, K., "Color Universal Design" (2008).
 BLUE = "#0072B2"
-ORANGE = "#E69F00"
 GREEN = "#009E73"
 VERMILLION = "#D55E00"
-SKY = "#56B4E9"
-PURPLE = "#CC79A7"
 
 #: How the losses of each task are drawn. Colour, marker and line differ together, so that
 #: tasks can be distinguished in grey print too.

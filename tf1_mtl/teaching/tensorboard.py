@@ -5,42 +5,16 @@ import itertools
 import os
 import re
 import time
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Set
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Set
 
 import tensorflow.compat.v1 as tf
 
 from tf1_mtl.errors import InputError, reason_of
-from tf1_mtl.feeds import Batch
 from tf1_mtl.files import make_folder
 from tf1_mtl.graph import MultiTaskGraph
 from tf1_mtl.graph_reader import group
 from tf1_mtl.teaching.planning import AnyGraph, Names
-from tf1_mtl.training import Step, train
-
-
-def train_logged(
-    net: MultiTaskGraph, session: tf.Session, batches: Iterable[Batch], logdir: str
-) -> Iterator[Step]:
-    """Trains as `train` does, with the same numbers, and writes event files.
-
-    See `logged` for what is written.
-
-    Args:
-      net: The graph of the article.
-      session: A session on that graph with initialized variables.
-      batches: As for `train`.
-      logdir: The folder of this run. It is made if it does not exist, and gets one new file.
-
-    Yields:
-      The `Step`s of `train`.
-
-    Raises:
-      InputError: As in `train`, or the folder cannot be written.
-    """
-    make_folder(logdir)
-    yield from logged(
-        net, session, lambda recorder: train(net, recorder, batches), lambda _: logdir
-    )
+from tf1_mtl.training import Step
 
 
 def logged(

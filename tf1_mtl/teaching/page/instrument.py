@@ -51,7 +51,7 @@ def data(net: MultiTaskGraph, language: str) -> Dict[str, Any]:
         "weights": [number[name] for name in WEIGHTS],
         "fetches": {name: number[op_of(getattr(net, name)).name] for name in FETCHES},
         "feeds": {name: number[name] for name in FEEDS},
-        "shapes": {name: getattr(net, name).shape.as_list() for name in FEEDS},
+        "shapes": net.shapes,
         "errors": {name: _error_without(net, name) for name in FEEDS},
         "boxes": [
             {"kind": box.kind, "nodes": [number[name] for name in box.nodes]}
