@@ -9,6 +9,8 @@ import sys
 import forked
 import pytest
 
+pytest.register_assert_rewrite("command")
+
 # A process that has TensorFlow 2.21 crashes when it loads this part of PyTorch 2.13 after it.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401
