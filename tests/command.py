@@ -28,11 +28,20 @@ def result(capsys, *args, status=0):
     return json.loads(done(capsys, *args, "--json", status=status))
 
 
-def refused(capsys, *args):
-    """Returns the stderr of a command that must end with status 2 and print nothing else."""
+def refused(capsys, *args, folder=None):
+    """Returns the stderr of a command that must end with status 2 and print nothing else.
+
+    It must leave every file of the folder as it was, and make no other.
+    """
+    before = folder and _files(folder)
     status, out, err = run(capsys, *args)
     assert (status, out) == (2, "")
+    assert before == (folder and _files(folder))
     return err
+
+
+def _files(folder):
+    return {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
 
 
 def assert_holds(text, *fragments, without=()):

@@ -51,6 +51,23 @@ def patient(monkeypatch):
     monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
 
 
+@pytest.fixture
+def path(tmp_path):
+    """The path of a recording."""
+    return str(tmp_path / "recorded.npz")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a script. Returns its path."""
+
+    def write(text):
+        (tmp_path / "script.py").write_text(text)
+        return str(tmp_path / "script.py")
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def namespaces():
     """Skip where the system forbids unprivileged namespaces."""
