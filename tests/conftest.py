@@ -9,6 +9,8 @@ import sys
 import forked
 import pytest
 
+pytest.register_assert_rewrite("command")
+
 # A process that has TensorFlow 2.21 crashes when it loads this part of PyTorch 2.13 after it.
 with contextlib.suppress(ImportError):
     import triton  # noqa: F401
@@ -47,6 +49,23 @@ def pytest_xdist_auto_num_workers(config):
 def patient(monkeypatch):
     """Give the search for a diagnosis so much time that the machine does not decide."""
     monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """The path of a recording."""
+    return str(tmp_path / "recorded.npz")
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Writes a script. Returns its path."""
+
+    def write(text):
+        (tmp_path / "script.py").write_text(text)
+        return str(tmp_path / "script.py")
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
 """Runs a lesson, and checks each of its sentences.
 
 A *fact* is (lesson, words, check). The lesson has these words, and the check, a function of the
-`Lesson`, would fail if they were false. Sentences that are not facts are listed as plain, so that
-no sentence can be added without a decision. A changed sentence must keep the words of its check.
+`Lesson`, would fail if they were false. `@says(LESSON, WORDS)` stands above the check. Sentences
+that are not facts are listed as plain, so that no sentence can be added without a decision. A
+changed sentence must keep the words of its check.
 """
 
 import ast
@@ -23,6 +24,17 @@ FOLDER = pathlib.Path(__file__).parent.parent / "legacy_examples"
 PATHS = sorted(FOLDER.glob("[0-9]*.py"), key=lambda path: int(path.name.split("_")[0]))
 sys.path.append(str(FOLDER))  # for what the lessons import from beside them
 INDEX = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+class Facts(list):
+    """The facts of some lessons."""
+
+    def says(self, number, words):
+        def add(check):
+            self.append((number, words, check))
+            return check
+
+        return add
 
 
 class Lesson:

@@ -5,7 +5,10 @@ stdin. It prints the number of the process, and how it ended. It runs a single t
 (OPENBLAS_NUM_THREADS=1), so a child is as good as a new process, and starts ten times as fast.
 """
 
+import contextlib
 import os
+import resource
+import signal
 import sys
 import types
 
@@ -50,6 +53,19 @@ def long_run(
             values = dict(zip([v.op.name.replace("/", ".") for v in every], session.run(every)))
     values["random stream"] = rng.rand(5)
     return types.SimpleNamespace(told=told, losses=losses, values=values)
+
+
+@contextlib.contextmanager
+def full_disk(size):
+    """Limits the size of files, in place of a full disk. The writes of TensorFlow fail alike."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def serve():

@@ -16,6 +16,11 @@ VERSION = tuple(map(int, tf.__version__.split(".")[:2]))
 OFF = 1e-3  # how far inputs are off
 
 
+def normal_numbers(rng):
+    """Returns a function that draws a float32 array of a shape."""
+    return lambda *shape: np.asarray(rng.randn(*shape), np.float32)
+
+
 class Case:
     """One function of tensors, and the arrays that it is run on."""
 

@@ -1,13 +1,12 @@
 """Compares what `explain` reports about a run with what the run really did."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import assert_holds, done, refused, result
 from sampling import slow
 
-from tf1_mtl import InputError, build_graph, cli
+from tf1_mtl import InputError, build_graph
 from tf1_mtl.graph_reader import needed
 from tf1_mtl.teaching import explain
 from tf1_mtl.teaching.anatomy import cpu_config, trace
@@ -75,10 +74,8 @@ TASK_1_SLOTS = ["share_W/Adam_2", "share_W/Adam_3", "share_Y1/Adam_2", "share_Y1
 def test_a_step_of_task_1(net):
     found = explain(["Y1_op", "Y1_Loss"], graph=net)
     assert found.fetches == ("Y1_op", "Y1_Loss")
-    assert found.agrees
-    assert found.measured == found.planned
-    assert found.must_feed == ("X", "Y1")
-    assert found.not_needed == ("Y2",)
+    assert found.agrees and found.measured == found.planned
+    assert (found.must_feed, found.not_needed) == (("X", "Y1"), ("Y2",))
     own = ["beta1_power_1", "beta2_power_1"]
     assert sorted(found.reads) == sorted(TASK_1 + TASK_1_SLOTS + own)
     assert found.reads == found.writes == found.changed
@@ -106,16 +103,12 @@ def test_what_must_be_fed(net, fetches, must_feed):
     assert set(found.must_feed) | set(found.not_needed) == {"X", "Y1", "Y2"}
     assert found.agrees
     enough = explain(fetches, feeds=must_feed, graph=net)
-    assert enough.error is None
-    assert enough.measured == found.measured
+    assert (enough.error, enough.measured) == (None, found.measured)
     for name in must_feed:
         short = explain(fetches, feeds=[p for p in must_feed if p != name], graph=net)
         words = f"You must feed a value for placeholder tensor '{name}' with dtype float"
-        assert short.error.startswith(words)
-        assert short.measured is None
-        assert not short.agrees
-        assert short.must_feed == must_feed
-        assert short.error in str(short)
+        assert short.error.startswith(words) and short.error in str(short)
+        assert (short.measured, short.agrees, short.must_feed) == (None, False, must_feed)
 
 
 def test_reading_changes_nothing(net):
@@ -133,11 +126,10 @@ def test_a_variable_is_fetched_by_its_name_or_as_an_object(net):
 
 def test_the_initializer_overwrites_without_reading(net):
     found = explain("init", graph=net)
-    assert found.reads == ()
-    assert found.writes == found.variables
     assert len(found.variables) == 23
-    assert found.changed == ()  # initial values over the same initial values
-    assert found.rewritten == found.variables
+    assert (found.reads, found.writes) == ((), found.variables)
+    # Initial values over the same initial values.
+    assert (found.changed, found.rewritten) == ((), found.variables)
     lines = str(found).splitlines()
     assert [line for line in lines if line.startswith("changed")] == []
     assert any(line.startswith("written, same value share_W, share_Y1,") for line in lines)
@@ -147,15 +139,10 @@ def test_the_initializer_overwrites_without_reading(net):
 
 def test_several_writers_of_one_variable_have_no_order(net):
     found = explain(["Y1_op", "Y2_op", "Optimiser"], graph=net)
-    assert {name: len(ops) for name, ops in found.unordered.items()} == {
-        "share_W": 3,
-        "share_Y1": 2,
-        "share_Y2": 2,
-    }
+    writers = {name: len(ops) for name, ops in found.unordered.items()}
+    assert writers == {"share_W": 3, "share_Y1": 2, "share_Y2": 2}
     warning = next(line for line in str(found).split("\n\n") if line.startswith("Warning: "))
-    assert "share_W by 3 operations" in warning and "order is undefined" in " ".join(
-        warning.split()
-    )
+    assert_holds(" ".join(warning.split()), "share_W by 3 operations", "order is undefined")
     assert explain(["Y1_op", "Y1_Loss"], graph=net).unordered == {}
     assert "Warning" not in str(explain("Optimiser", graph=net))
     assert "share_W" in explain(["init", "Y1_op"], graph=net).unordered
@@ -174,10 +161,8 @@ def test_writers_that_are_ordered_are_no_cause_for_a_warning():
 
 def test_feeding_a_tensor_halfway_cuts_off_what_makes_it(net):
     found = explain("Y1_Loss", feeds=["shared_layer", "Y1"], graph=net)
-    assert found.agrees
-    assert found.must_feed == ("Y1",)
-    assert "X" in found.not_needed
-    assert found.reads == ("share_Y1",)
+    assert found.agrees and "X" in found.not_needed
+    assert (found.must_feed, found.reads) == (("Y1",), ("share_Y1",))
     assert not {"Relu", "MatMul"} & set(found.measured)
 
 
@@ -239,8 +224,7 @@ def test_a_cut_edge_is_seen():
     with tf.Graph().as_default() as cut:
         tf.import_graph_def(definition, name="")
     found = explain("L2Loss", graph=cut)
-    assert whole.must_feed == ("X", "Y1")
-    assert found.must_feed == ("Y1",)
+    assert (whole.must_feed, found.must_feed) == (("X", "Y1"), ("Y1",))
     assert found.measured == found.planned == ("sub", "L2Loss")
 
 
@@ -279,18 +263,9 @@ def test_groups_hold_every_node_once(net):
     grouped = [node for nodes in found.groups.values() for node in nodes]
     assert sorted(grouped) == sorted(op.name for op in net.graph.get_operations())
     assert list(found.groups) == [
-        "placeholders",
-        "shared layer",
-        "task 1 (Y1)",
-        "task 2 (Y2)",
-        "losses",
-        "gradients of Joint_Loss",
-        "gradients of Y1_Loss",
-        "gradients of Y2_Loss",
-        "optimizer Optimiser",
-        "optimizer Y1_op",
-        "optimizer Y2_op",
-        "initialization",
+        *("placeholders", "shared layer", "task 1 (Y1)", "task 2 (Y2)", "losses"),
+        *("gradients of Joint_Loss", "gradients of Y1_Loss", "gradients of Y2_Loss"),
+        *("optimizer Optimiser", "optimizer Y1_op", "optimizer Y2_op", "initialization"),
     ]
     assert {"share_W", "MatMul", "Relu"} < set(found.groups["shared layer"])
     assert {"share_Y2", "MatMul_2", "Relu_2"} < set(found.groups["task 2 (Y2)"])
@@ -328,34 +303,29 @@ def test_bad_input(net):
 
 
 def test_the_command(capsys):
-    assert cli.main(["explain", "Y1_op", "Y1_Loss", "--without", "Y2"]) == 0
-    text = capsys.readouterr().out
+    text = done(capsys, "explain", "Y1_op", "Y1_Loss", "--without", "Y2")
     assert text.startswith("session.run([Y1_op, Y1_Loss])\n\nfed                 X, Y1\n")
-    assert "\nneed not be fed     Y2\n" in text
     assert ["all", "47", "47", "216"] in [line.split() for line in text.splitlines()]
-    assert "\nshared layer: share_W, share_W/read, MatMul, Relu\n" in text
-    assert "Planned and measured are the same nodes." in text
-
-
-def test_the_command_says_why_a_run_fails(capsys):
-    assert cli.main(["explain", "Y1_op", "--without", "Y1"]) == 1
-    assert "You must feed a value for placeholder tensor 'Y1'" in capsys.readouterr().out
+    assert_holds(
+        text,
+        "\nneed not be fed     Y2\n",
+        "\nshared layer: share_W, share_W/read, MatMul, Relu\n",
+        "Planned and measured are the same nodes.",
+    )
+    failed = done(capsys, "explain", "Y1_op", "--without", "Y1", status=1)
+    assert "You must feed a value for placeholder tensor 'Y1'" in failed
 
 
 def test_the_command_in_json(capsys):
-    assert cli.main(["explain", "Joint_Loss", "--json", "--variables", "resource"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["planned"] == result["measured"]
-    assert result["agrees"] is True
-    assert (result["must_feed"], result["not_needed"]) == (["X", "Y1", "Y2"], [])
-    assert (result["reads"], result["writes"]) == (["share_W", "share_Y1", "share_Y2"], [])
-    assert result["groups"]["placeholders"] == {"planned": 0, "measured": 0, "nodes": 3}
+    found = result(capsys, "explain", "Joint_Loss", "--variables", "resource")
+    assert found["planned"] == found["measured"]
+    assert found["agrees"] is True
+    assert (found["must_feed"], found["not_needed"]) == (["X", "Y1", "Y2"], [])
+    assert (found["reads"], found["writes"]) == (["share_W", "share_Y1", "share_Y2"], [])
+    assert found["groups"]["placeholders"] == {"planned": 0, "measured": 0, "nodes": 3}
 
 
 @pytest.mark.parametrize("args", [["nonsense"], ["Y1_op", "--without", "Y3"]])
 def test_the_command_refuses(capsys, args):
-    assert cli.main(["explain", *args]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("tf1-mtl: ")
-    assert captured.err.count("\n") == 1
+    err = refused(capsys, "explain", *args)
+    assert err.startswith("tf1-mtl: ") and err.count("\n") == 1

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import result
+from needs import needs_xla
 
 from tests.benchmarks import (
     CONTENDERS,
@@ -23,7 +25,7 @@ from tests.benchmarks import (
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.problem import article_problem, wide_problem
 from tests.benchmarks.rounds import Missing, Timing
-from tf1_mtl import build_graph, cli, open_session, train
+from tf1_mtl import build_graph, open_session, train
 from tf1_mtl.feeds import Batch
 
 
@@ -44,17 +46,22 @@ def losses(problem):
         return np.array([step.loss for step in train(net, session, batches)])
 
 
-def test_numpy_trains_the_same(problem, losses):
-    run = peers.numpy(problem)
-    np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
-
-
-def test_c_trains_the_same(problem, losses):
+def needs_a_compiler():
     try:
         c_peer.compiler()
     except c_peer.InputError:
         pytest.skip("no C compiler here")
-    run = c_peer.by_hand(problem)
+
+
+@pytest.mark.parametrize(
+    "contender",
+    [peers.numpy, c_peer.by_hand, pytest.param(ours.compiled_stacked, marks=needs_xla)],
+    ids=["numpy", "c", "compiled_stacked"],
+)
+def test_a_contender_trains_the_same(contender, problem, losses):
+    if contender is c_peer.by_hand:
+        needs_a_compiler()
+    run = contender(problem)
     np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
 
 
@@ -210,19 +217,25 @@ def test_a_command_that_fails_is_listed(monkeypatch):
 def test_by_hand_is_the_session_of_the_command(capsys):
     by_hand.main(40)
     loss = float(capsys.readouterr().out)
-    assert cli.main([*rounds.JOINT, "--json", "--steps", "40"]) == 0
-    (expected,) = json.loads(capsys.readouterr().out)["losses"]
+    (expected,) = result(capsys, *rounds.JOINT, "--steps", 40)["losses"]
     assert loss == pytest.approx(expected, rel=2e-6)
 
 
-@pytest.mark.skipif(not hasattr(tf, "xla"), reason="this TensorFlow has no XLA API")
-def test_stacked_arrays_train_the_same(problem, losses):
-    run = ours.compiled_stacked(problem)
-    np.testing.assert_allclose(np.concatenate([run(), run()]), losses, rtol=2e-6)
+@pytest.fixture
+def opened(monkeypatch):
+    """The sessions that are opened."""
+    sessions = []
+
+    class Watched(tf.Session):
+        def __init__(self, *args, **settings):
+            super().__init__(*args, **settings)
+            sessions.append(self)
+
+    monkeypatch.setattr(tf, "Session", Watched)
+    return sessions
 
 
-def test_the_triad_reads_two_arrays_and_writes_one(monkeypatch):
-    opened = watch_sessions(monkeypatch)
+def test_the_triad_reads_two_arrays_and_writes_one(opened):
     problem = wide_problem(steps=1, batch=4, width=8)
     ours.triad(problem)()
     with opened[0].graph.as_default():
@@ -231,20 +244,7 @@ def test_the_triad_reads_two_arrays_and_writes_one(monkeypatch):
     np.testing.assert_array_equal(b, problem.weights[0])
 
 
-def watch_sessions(monkeypatch):
-    opened = []
-
-    class Watched(tf.Session):
-        def __init__(self, *args, **settings):
-            super().__init__(*args, **settings)
-            opened.append(self)
-
-    monkeypatch.setattr(tf, "Session", Watched)
-    return opened
-
-
-def test_the_yardstick_runs_all_eight_products(monkeypatch):
-    opened = watch_sessions(monkeypatch)
+def test_the_yardstick_runs_all_eight_products(opened):
     ours.products(wide_problem(steps=1, batch=4, width=64))()
     ran = tf.RunMetadata()
     options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)

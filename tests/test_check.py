@@ -9,10 +9,12 @@ import textwrap
 
 import numpy as np
 import pytest
+from command import assert_holds, done, refused, run
 from ports.numpy_port import Conformant as NumPyPort
 from sampling import one_in, slow
 from wrong_ports.base import LINEAR, RELU, changed_port
 
+from tf1_mtl import cli
 from tf1_mtl.baseline import (
     Recording,
     Reference,
@@ -28,7 +30,6 @@ from tf1_mtl.baseline import (
 )
 from tf1_mtl.baseline.judge import judge, ulps_between
 from tf1_mtl.baseline.port_run import run_port
-from tf1_mtl.cli import main
 
 #: All but the 1,000 steps, for tests of many ports.
 SHORT = tuple(name for name in golden_names() if name != "joint-1000")
@@ -115,18 +116,18 @@ class HyperParametersInDouble(Reference):
         return m * alpha / self.denominator(optimizer, v)
 
 
-@pytest.mark.parametrize(
-    "port",
-    [
-        slow(Reference),
-        slow(functools.partial(Reference, dtype=np.float64)),
-        slow(NumPyPort),
-        slow(InDouble),
-    ],
-    ids=["float32", "float64", "NumPy", "float64 kept"],
-)
+CORRECT = {
+    "float32": Reference,
+    "float64": functools.partial(Reference, dtype=np.float64),
+    "NumPy": NumPyPort,
+    "float64 kept": InDouble,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("port", CORRECT)
 def test_correct_ports_conform(port):
-    report = check(port)
+    report = check(CORRECT[port])
     assert report.passed, report
     assert report.diagnosis is None
     assert not report.notes
@@ -144,8 +145,7 @@ def test_hyper_parameters_in_double_conform_with_a_note():
     report = check(HyperParametersInDouble, ("joint-1000",))
     assert report.passed, report
     (note,) = report.notes
-    assert "Hyper-parameters held in double" in note
-    assert "5.4e-06 of their length shorter" in note
+    assert_holds(note, "Hyper-parameters held in double", "5.4e-06 of their length shorter")
 
 
 class InItsOwnArrays(NumPyPort):
@@ -202,9 +202,9 @@ def test_a_drift_too_small_for_one_step_shows_in_the_long_run():
     report = check(Drifts, ("joint-1000",))
     assert report.first.stage == "long run", report
     assert report.first.step > 100
-    assert "summed squares of all tolerances so far" in str(report)
     assert report.diagnosis.ids == ("drift",)
-    assert "diagnosis: drift: every step by itself is within its tolerance" in str(report)
+    found = "diagnosis: drift: every step by itself is within its tolerance"
+    assert_holds(str(report), "summed squares of all tolerances so far", found)
 
 
 # What a report says
@@ -229,13 +229,16 @@ def test_report_of_a_deviation(other_epsilon):
     assert lines[3].split() == ["Y1", "right", "wrong", "wrong", "-"]
     assert lines[4].split() == ["Y2", "right", "wrong", "-", "wrong"]
     assert lines[5].split() == ["joint", "right", "wrong", "wrong", "wrong"]
-    assert lines[7].startswith("first divergence: golden 'small-gradients', step 0 (joint), share_")
-    assert "should be" in lines[7]
-    assert f"{first.ulps} ulp" in lines[7]
-    assert lines[8].startswith("  TensorFlow 1.15.5 recorded ")
-    assert lines[9].startswith("  stage: optimizer; ")
-    assert lines[10].startswith("  still right: the loss of this step")
-    assert lines[11].startswith("  tolerance: float32 rounding of the gradients")
+    begins = (
+        "first divergence: golden 'small-gradients', step 0 (joint), share_",
+        "  TensorFlow 1.15.5 recorded ",
+        "  stage: optimizer; ",
+        "  still right: the loss of this step",
+        "  tolerance: float32 rounding of the gradients",
+    )
+    for line, start in zip(lines[7:], begins):
+        assert line.startswith(start)
+    assert_holds(lines[7], "should be", f"{first.ulps} ulp")
     assert lines[12] == "diagnosis: the recorded graph does the same with"
     assert lines[13] == "  epsilon: epsilon of Optimiser, Y1_op and Y2_op is 1e-07"
     assert "  alternate                conforms, 10 steps" in lines
@@ -257,12 +260,8 @@ def test_a_step_must_leave_the_other_head_alone():
     assert "share_Y1" in result.divergence.where
     assert "a step of Y2 must leave share_Y1 alone" in str(result)
     verdicts = json.loads(Report((result,), True, ()).to_json())["verdicts"]
-    assert verdicts["Y2"] == {
-        "loss": "right",
-        "share_W": "right",
-        "share_Y1": "wrong",
-        "share_Y2": "right",
-    }
+    right = dict.fromkeys(("loss", "share_W", "share_Y2"), "right")
+    assert verdicts["Y2"] == {**right, "share_Y1": "wrong"}
     assert verdicts["Y1"]["share_Y1"] == "right"
 
 
@@ -283,33 +282,29 @@ def test_report_as_json(other_epsilon):
 ONE_FOR_ALL = dict.fromkeys(("Y1_op", "Y2_op"), "Optimiser")
 AT_ZERO = {"Relu": (RELU[0], lambda z: (z >= 0).astype(z.dtype))}
 IGNORED = dict.fromkeys(("Relu_1", "Relu_2"), (RELU[0], LINEAR[1]))
+STAGES = [
+    ({"loss_weight": 2.0}, "forward and loss"),
+    ({"gradient_factor": -1.0}, "gradients"),
+    ({"frozen": ("share_W",)}, "gradients"),
+    ({"frozen": ("share_Y1",)}, "gradients"),
+    ({"activations": AT_ZERO}, "gradients"),
+    ({"activations": IGNORED}, "gradients"),
+    ({"rate": 0.01}, "optimizer"),
+    ({"rate": 1e-6}, "optimizer"),
+    ({"beta1": 0.8}, "optimizer"),
+    ({"epsilon": 1e-3}, "optimizer"),
+    ({"powers_of": ONE_FOR_ALL}, "optimizer"),
+    # Moves weights whose gradient is zero, which rest in TensorFlow.
+    ({"decay": 0.01}, "optimizer"),
+    ({"decay": 0.3}, "optimizer"),
+    # Momentum of another task moves share_W too, and no step at all shows no gradient.
+    ({"slots_of": ONE_FOR_ALL}, "gradients or optimizer"),
+    ({"rate": 0.0}, "gradients or optimizer"),
+]
 
 
 @pytest.mark.parametrize(
-    "changes, stage",
-    one_in(
-        3,
-        [
-            ({"loss_weight": 2.0}, "forward and loss"),
-            ({"gradient_factor": -1.0}, "gradients"),
-            ({"frozen": ("share_W",)}, "gradients"),
-            ({"frozen": ("share_Y1",)}, "gradients"),
-            ({"activations": AT_ZERO}, "gradients"),
-            ({"activations": IGNORED}, "gradients"),
-            ({"rate": 0.01}, "optimizer"),
-            ({"rate": 1e-6}, "optimizer"),
-            ({"beta1": 0.8}, "optimizer"),
-            ({"epsilon": 1e-3}, "optimizer"),
-            ({"powers_of": ONE_FOR_ALL}, "optimizer"),
-            # Moves weights whose gradient is zero, which rest in TensorFlow.
-            ({"decay": 0.01}, "optimizer"),
-            ({"decay": 0.3}, "optimizer"),
-            # Momentum of another task moves share_W too, and no step at all shows no gradient.
-            ({"slots_of": ONE_FOR_ALL}, "gradients or optimizer"),
-            ({"rate": 0.0}, "gradients or optimizer"),
-        ],
-    ),
-    ids=lambda changes: "-".join(changes) if isinstance(changes, dict) else "",
+    "changes, stage", one_in(3, STAGES), ids=lambda x: x if isinstance(x, str) else "-".join(x)
 )
 def test_stages(changes, stage):
     results = tuple(check_case(changed_port(**changes), case) for case in SHORT)
@@ -337,6 +332,11 @@ class ReturnsNaN(NumPyPort):
     def step(self, *given):
         super().step(*given)
         return float("nan")
+
+
+class TrainsToInfinity(NumPyPort):
+    def update(self, m, v, powers, gradients):
+        self.w = {name: w * np.float32(np.inf) for name, w in self.w.items()}
 
 
 class Random(NumPyPort):
@@ -392,14 +392,15 @@ def _returning(**methods):
 
 def test_a_port_that_raises_is_told_with_its_traceback():
     report = check(Raises, ("one-task-then-the-other", "joint"))
-    assert report.broke
-    assert not report.passed
-    text = str(report)
-    assert "first in golden 'one-task-then-the-other', step 5 (Y2)" in text
-    assert "RuntimeError: no second task here" in text
-    assert "in step" in text
-    assert "port_run.py" not in text
-    assert "joint                    conforms, 10 steps" in text
+    assert report.broke and not report.passed
+    assert_holds(
+        str(report),
+        "first in golden 'one-task-then-the-other', step 5 (Y2)",
+        "RuntimeError: no second task here",
+        "in step",
+        "joint                    conforms, 10 steps",
+        without=["port_run.py"],
+    )
 
 
 class NoStep:
@@ -412,30 +413,28 @@ class NoWeights:
         self.step = NumPyPort(*weights).step
 
 
+STEP_TAKES_X = _returning(step=lambda self, X: None)
 NO_PORTS = {
     "takes one array": (lambda share_W: None, "before step 0", "TypeError"),
     "takes keywords": (lambda *, share_W: None, "before step 0", "TypeError"),
     "gives None": (lambda *weights: None, "before step 0", "'NoneType' object has no attribute"),
     "no step": (NoStep, "step 0 (joint)", "'NoStep' object has no attribute 'step'"),
     "no weights": (NoWeights, "before step 0", "'NoWeights' object has no attribute 'weights'"),
-    "step takes X": (
-        type("StepTakesX", (NumPyPort,), {"step": lambda self, X: None}),
-        "step 0 (joint)",
-        "TypeError",
-    ),
+    "step takes X": (STEP_TAKES_X, "step 0 (joint)", "TypeError"),
 }
 
 
 @pytest.mark.parametrize("port, where, error", NO_PORTS.values(), ids=NO_PORTS.keys())
 def test_what_is_no_port_is_told_what_a_port_needs(port, where, error):
     report = check(port, ("joint",))
-    text = str(report)
     assert report.broke
-    assert f"broke in 1 of 1 case, first in golden 'joint', {where}" in text
-    assert error in text
-    assert "A port is called with share_W, share_Y1, share_Y2 and returns an object with" in text
-    assert "Traceback" not in text
-    assert "port_run.py" not in text
+    assert_holds(
+        str(report),
+        f"broke in 1 of 1 case, first in golden 'joint', {where}",
+        error,
+        "A port is called with share_W, share_Y1, share_Y2 and returns an object with",
+        without=["Traceback", "port_run.py"],
+    )
 
 
 def test_an_error_in_a_constructor_has_its_traceback():
@@ -444,45 +443,35 @@ def test_an_error_in_a_constructor_has_its_traceback():
             raise TypeError("not today")
 
     text = str(check(Raises, ("joint",)))
-    assert "TypeError: not today" in text
-    assert "in __init__" in text
-    assert "A port is called with" not in text
-    assert "port_run.py" not in text
+    no_advice = ["A port is called with", "port_run.py"]
+    assert_holds(text, "TypeError: not today", "in __init__", without=no_advice)
 
 
+#: What a port may return, by the message about it.
+WRONG_LOSSES = {
+    "step(): None, should be one number, the loss before this update": None,
+    "shape of step(): [1], should be [], one number": np.zeros(1),
+}
+WRONG_WEIGHTS = {
+    "weights(): list, should be a dict of": lambda port: [],
+    "weights(): a dict of W, should be of share_W, share_Y1, share_Y2": lambda port: {
+        "W": port.w["share_W"]
+    },
+    "shape of weights()['share_W']: [200], should be [10, 20]": lambda port: {
+        name: w.ravel() for name, w in port.w.items()
+    },
+    "weights()['share_W']: str": lambda port: dict.fromkeys(port.w, "w"),
+    "share_W[0, 0]: nan, should be": lambda port: {
+        name: w * np.float32(np.nan) for name, w in port.w.items()
+    },
+}
 WRONG_RETURNS = {
-    "loss nan": (ReturnsNaN, "loss: nan, should be", "forward and loss"),
-    "no loss": (
-        _returning(step=lambda self, *given: None),
-        "step(): None, should be one number, the loss before this update",
-        "dtype and shape",
-    ),
-    "loss [1]": (
-        _returning(step=lambda self, *given: np.zeros(1)),
-        "shape of step(): [1], should be [], one number",
-        "dtype and shape",
-    ),
-    "list": (_returning(weights=lambda self: []), "weights(): list, should be a dict of", None),
-    "keys": (
-        _returning(weights=lambda self: {"W": self.w["share_W"]}),
-        "weights(): a dict of W, should be of share_W, share_Y1, share_Y2",
-        None,
-    ),
-    "shape": (
-        _returning(weights=lambda self: {k: w.ravel() for k, w in self.w.items()}),
-        "shape of weights()['share_W']: [200], should be [10, 20]",
-        None,
-    ),
-    "text": (
-        _returning(weights=lambda self: dict.fromkeys(self.w, "w")),
-        "weights()['share_W']: str",
-        None,
-    ),
-    "weights nan": (
-        _returning(weights=lambda self: {k: w * np.float32(np.nan) for k, w in self.w.items()}),
-        "share_W[0, 0]: nan, should be",
-        None,
-    ),
+    "loss: nan, should be": ReturnsNaN,
+    **{
+        text: _returning(step=lambda self, *given, loss=loss: loss)
+        for text, loss in WRONG_LOSSES.items()
+    },
+    **{text: _returning(weights=weights) for text, weights in WRONG_WEIGHTS.items()},
 }
 
 
@@ -502,6 +491,13 @@ def test_another_dtype_is_reported_and_the_rest_is_judged(dtype):
         assert json.loads(report.to_json())["dtypes"][0]["obtained"] == "float64"
 
 
+@pytest.mark.parametrize("port", [ReturnsNaN, TrainsToInfinity])
+def test_numbers_that_are_not_finite(port):
+    with np.errstate(all="ignore"):
+        text = str(check(port, ("joint",)))
+    assert_holds(text, "(not finite; tolerance", "diagnosis: no known mistake explains this.")
+
+
 class Float64AfterTheFirstStep(NumPyPort):
     stepped = False
 
@@ -519,26 +515,12 @@ def test_another_dtype_after_the_first_step_is_reported():
     assert not report.passed and report.ids == ("weights-float64",)
 
 
-class TrainsToInfinity(NumPyPort):
-    def update(self, m, v, powers, gradients):
-        self.w = {name: w * np.float32(np.inf) for name, w in self.w.items()}
-
-
-@pytest.mark.parametrize("port", [ReturnsNaN, TrainsToInfinity])
-def test_numbers_that_are_not_finite(port):
-    with np.errstate(all="ignore"):
-        text = str(check(port, ("joint",)))
-    assert "(not finite; tolerance" in text
-    assert "diagnosis: no known mistake explains this." in text
-
-
-@pytest.mark.parametrize("port, text, stage", WRONG_RETURNS.values(), ids=WRONG_RETURNS.keys())
-def test_wrong_returns_are_named_before_values(port, text, stage):
-    report = check(port, ("joint",))
-    assert not report.passed
-    assert not report.broke
+@pytest.mark.parametrize("text", WRONG_RETURNS)
+def test_wrong_returns_are_named_before_values(text):
+    report = check(WRONG_RETURNS[text], ("joint",))
+    assert not report.passed and not report.broke
     assert text in str(report)
-    assert report.first.stage == (stage or "dtype and shape")
+    assert report.first.stage == ("forward and loss" if "loss: nan" in text else "dtype and shape")
     json.loads(report.to_json())
 
 
@@ -566,79 +548,69 @@ def test_another_order_of_summation_each_time_hides_no_cause(epsilon):
 
 
 #: Checks against one recording alone.
-OF_JOINT = ("--golden", os.path.join(os.path.dirname(goldens.__file__), "joint.npz"))
+GOLDEN = os.path.join(os.path.dirname(goldens.__file__), "joint.npz")
+OF_JOINT = ("--golden", GOLDEN)
+CONFORMANT, DEFAULT = (f"tests.ports.numpy_port:{name}" for name in ("Conformant", "Default"))
 
 
-def _command(capsys, *arguments):
-    status = main(["check", *arguments])
-    return (status, *capsys.readouterr())
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "port.py"
 
 
-def test_command_on_a_port_that_conforms(capsys, tmp_path):
-    file = tmp_path / "my_port.py"
+def test_command_on_a_port_that_conforms(capsys, file):
     file.write_text("from ports.numpy_port import Conformant\nprint('noise')\nPort = Conformant\n")
-    status, out, err = _command(capsys, f"{file}:Port")
+    status, out, err = run(capsys, "check", f"{file}:Port")
     assert status == 0
     assert out.startswith("conformant: 10 cases, 1086 steps, all within float32 rounding\n")
-    assert "noise" not in out
-    assert "noise" in err
+    assert "noise" not in out and "noise" in err
+    # "Port" is the default name.
+    assert done(capsys, "check", file, *OF_JOINT).startswith("conformant: 1 case")
 
 
 def test_command_on_a_port_that_deviates(capsys):
-    status, out, _ = _command(capsys, "tests.ports.numpy_port:Default", "--json", *OF_JOINT)
-    assert status == 1
+    out = done(capsys, "check", DEFAULT, "--json", *OF_JOINT, status=1)
     assert json.loads(out)["ids"] == ["weights-float64"]
 
 
-def test_command_with_a_port_of_the_default_name(capsys, tmp_path):
-    file = tmp_path / "named_port.py"
-    file.write_text("from ports.numpy_port import Conformant as Port\n")
-    status, out, _ = _command(capsys, str(file), *OF_JOINT)
-    assert status == 0
-    assert out.startswith("conformant: 1 case")
-
-
-def test_command_on_a_port_that_breaks(capsys, tmp_path):
-    file = tmp_path / "broken_port.py"
+def test_command_on_a_port_that_breaks(capsys, file):
     file.write_text("def Port(*weights):\n    raise SystemExit('no')\n")
-    status, out, _ = _command(capsys, f"{file}:Port")
-    assert status == 2
-    assert "broke in 10 of 10 cases, first in golden 'alternate', before step 0" in out
-    assert "SystemExit: no" in out
+    out = done(capsys, "check", f"{file}:Port", status=2)
+    broke = "broke in 10 of 10 cases, first in golden 'alternate', before step 0"
+    assert_holds(out, broke, "SystemExit: no")
+
+
+def test_command_on_a_file_that_cannot_be_imported(capsys, file):
     file.write_text("1 / 0\n")
-    status, out, err = _command(capsys, f"{file}:Port")
-    assert status == 2
-    assert not out
-    assert "ZeroDivisionError" in err
+    assert cli.main(["check", f"{file}:Port"]) == 2
+    out, err = capsys.readouterr()
+    assert not out and "ZeroDivisionError" in err
 
 
 @pytest.mark.parametrize("last", ["", "1 / 0\n"])
-def test_a_script_in_place_of_a_port_is_told(last, capsys, tmp_path):
-    file = tmp_path / "script_in_place.py"
+def test_a_script_in_place_of_a_port_is_told(last, capsys, file):
     file.write_text(f"# import tensorflow as tf; tf.Session()\n{last}")
-    status, out, err = _command(capsys, str(file))
-    assert (status, out) == (2, "")
-    assert "It looks like a TensorFlow 1 script. Record it first with" in err
-    assert f"tf1-mtl run --record F.npz {file}`" in err
+    assert cli.main(["check", str(file)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    advice = "It looks like a TensorFlow 1 script. Record it first with"
+    assert_holds(err, advice, f"tf1-mtl run --record F.npz {file}`")
 
 
-def test_ports_are_listed_first_and_one_that_does_not_fit_is_told(capsys, tmp_path):
-    file = tmp_path / "no_port.py"
+def test_ports_are_listed_first_and_one_that_does_not_fit_is_told(capsys, file):
     file.write_text("class Layer: pass\nclass Net:\n    step = weights = None\n")
-    assert "should be one of Net, Layer. Check the name." in _command(capsys, str(file))[2]
-    golden = os.path.join(os.path.dirname(goldens.__file__), "joint.npz")
-    status, _, err = _command(capsys, f"{file}:Net", "--golden", golden)
+    assert "should be one of Net, Layer. Check the name." in refused(capsys, "check", file)
+    status, _, err = run(capsys, "check", f"{file}:Net", *OF_JOINT)
     assert status == 2
-    assert f"`tf1-mtl check --golden {golden} --skeleton` prints a port" in err
+    assert f"`tf1-mtl check --golden {GOLDEN} --skeleton` prints a port" in err
 
 
 def test_a_check_that_takes_long_shows_its_progress_on_a_terminal(capsys, monkeypatch):
-    golden = os.path.join(os.path.dirname(goldens.__file__), "joint.npz")
-    arguments = ("tests.ports.numpy_port:Conformant", "--golden", golden)
     monkeypatch.setattr("tf1_mtl.commands.check.QUIET_SECONDS", -1)
-    assert "steps" not in _command(capsys, *arguments)[2]
+    assert "steps" not in run(capsys, "check", CONFORMANT, *OF_JOINT)[2]
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    assert _command(capsys, *arguments)[2].endswith("\r10/10 steps (100 %)\n")
+    progress = run(capsys, "check", CONFORMANT, *OF_JOINT)[2]
+    assert progress.endswith("\r10/10 steps (100 %)\n")
 
 
 @pytest.mark.parametrize(
@@ -652,12 +624,8 @@ def test_a_check_that_takes_long_shows_its_progress_on_a_terminal(capsys, monkey
     ],
 )
 def test_command_with_a_wrong_argument(capsys, argument, text):
-    status, out, err = _command(capsys, argument)
-    assert status == 2
-    assert not out
-    assert err.startswith("tf1-mtl: ")
-    assert text in err
-    assert "Traceback" not in err
+    err = refused(capsys, "check", argument)
+    assert err.startswith("tf1-mtl: ") and text in err
 
 
 @pytest.mark.parametrize(
@@ -710,15 +678,12 @@ def _recorded(path, session, runs, article=True, **replaced):
 def test_command_with_a_golden_of_one_s_own(capsys, tmp_path):
     path = str(tmp_path / "mine.npz")
     _recorded(path, 1, load_golden("alternate").runs)
-    port = "tests.ports.numpy_port:"
-    assert _command(capsys, port + "Conformant", "--golden", path)[:2] == (
-        0,
+    assert done(capsys, "check", CONFORMANT, "--golden", path) == (
         "conformant: 1 case, 10 steps, all within float32 rounding\n"
-        "  mine.npz  conforms, 10 steps\n",
+        "  mine.npz  conforms, 10 steps\n"
     )
     _recorded(path, 0, load_golden("alternate").runs, fetched={})
-    status, out, _ = _command(capsys, port + "Default", "--golden", path)
-    assert status == 1
+    out = done(capsys, "check", DEFAULT, "--golden", path, status=1)
     assert "dtype: weights()['share_W'], weights()['share_Y1'], weights()['share_Y2'] are" in out
     port = functools.partial(Reference, learning_rate=0.01)
     (result,) = check(port, goldens=[path]).cases
@@ -730,12 +695,9 @@ def test_command_with_several_goldens(capsys, tmp_path):
     for path in paths:
         _recorded(path, 0, load_golden("alternate").runs)
     arguments = [text for path in paths for text in ("--golden", path)]
-    status, out, _ = _command(capsys, "tests.ports.numpy_port:Conformant", *arguments)
-    assert status == 0
+    out = done(capsys, "check", CONFORMANT, *arguments)
     assert out.startswith("conformant: 2 cases, 20 steps")
-    status, out, _ = _command(capsys, *arguments)
-    assert status == 0
-    assert out.count("reproduces 10 of 10 training runs") == 2
+    assert done(capsys, "check", *arguments).count("reproduces 10 of 10 training runs") == 2
 
 
 def test_a_golden_of_one_s_own_must_hold_what_a_port_is_given(capsys, tmp_path):
@@ -747,18 +709,12 @@ def test_a_golden_of_one_s_own_must_hold_what_a_port_is_given(capsys, tmp_path):
         ("share_W is missing", {"runs": runs, "variables": {}}),
     ):
         _recorded(path, 1, **arguments)
-        status, out, err = _command(capsys, "tests.ports.numpy_port:Default", "--golden", path)
-        assert (status, out) == (2, "")
-        assert err.startswith(f"tf1-mtl: {path}")
-        assert told in err
-        assert "Traceback" not in err
-    status, _, err = _command(capsys, "tests.ports.numpy_port:Default", "--golden", path + "no")
-    assert status == 2
-    assert "no such file" in err
+        err = refused(capsys, "check", DEFAULT, "--golden", path)
+        assert err.startswith(f"tf1-mtl: {path}") and told in err
+    assert "no such file" in refused(capsys, "check", DEFAULT, "--golden", path + "no")
     # Steps that an earlier one, which was not recorded, has given momentum.
     _recorded(path, 1, runs[1:])
-    status, out, _ = _command(capsys, "--golden", path)
-    assert status == 1
+    out = done(capsys, "check", "--golden", path, status=1)
     assert "golden 'mine.npz', step 0 (Y2): " in out
 
 
@@ -801,5 +757,4 @@ def test_a_recording_in_place_of_a_port(capsys, tmp_path, monkeypatch):
     """A module of the same name beside it is not imported."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.py").write_text("raise SystemExit(3)")
-    assert main(["check", "run.npz"]) == 2
-    assert "Did you mean --golden run.npz?" in capsys.readouterr().err
+    assert "Did you mean --golden run.npz?" in refused(capsys, "check", "run.npz")

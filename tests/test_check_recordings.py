@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from command import assert_holds, done
 from sampling import one_in, slow
 from script_ports import SCRIPT_PORTS
 from wrong_ports import named_rightly, names
@@ -14,7 +15,6 @@ from wrong_ports import named_rightly, names
 from tf1_mtl.baseline import cases_of, check, check_case
 from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.verification import verify
-from tf1_mtl.cli import main
 from tf1_mtl.errors import InputError
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -103,6 +103,15 @@ def test_ports_of_scripts_are_judged_and_named(entry):
         assert named_rightly(entry, names(report)), report
 
 
+def recorded(script, folder):
+    """Runs a script. Returns the path of its recording."""
+    path, golden = folder / "script.py", str(folder / "script.npz")
+    path.write_text(script)
+    command = [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(path)]
+    subprocess.run(command, check=True)
+    return golden
+
+
 EMBEDDING = """
 import numpy as np
 import tensorflow as tf
@@ -137,12 +146,7 @@ class EmbeddingWithMomentum:
 
 def test_an_embedding_that_gradient_descent_trains(tmp_path):
     """TensorFlow subtracts from some rows, by an operation that is not a rule of an optimizer."""
-    script, golden = tmp_path / "embedding.py", str(tmp_path / "embedding.npz")
-    script.write_text(EMBEDDING)
-    subprocess.run(
-        [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(script)], check=True
-    )
-    report = check(EmbeddingWithMomentum, goldens=[golden])
+    report = check(EmbeddingWithMomentum, goldens=[recorded(EMBEDDING, tmp_path)])
     (edit,) = report.diagnosis.edits
     assert (edit.kind, edit.value) == ("other optimizer", "momentum"), report
 
@@ -194,13 +198,7 @@ class Classifier:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("classifier")
-    script, golden = folder / "script.py", str(folder / "classifier.npz")
-    script.write_text(CLASSIFIER)
-    subprocess.run(
-        [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(script)], check=True
-    )
-    return golden
+    return recorded(CLASSIFIER, tmp_path_factory.mktemp("classifier"))
 
 
 @pytest.mark.parametrize(
@@ -347,27 +345,15 @@ def test_goldens_must_be_named(nothing):
         check(functools.partial, **nothing)
 
 
-def _command(capsys, *arguments):
-    status = main(["check", *arguments])
-    return (status, *capsys.readouterr())
-
-
 def test_command_without_a_port(capsys):
-    status, out, _ = _command(capsys, "--golden", path_of("clipping_and_decay"))
-    assert status == 0
-    assert "reproduces 20 of 20 training runs" in out
-    assert "task train: 20 runs, loss" in out
-    status, out, _ = _command(capsys, "--json", "--golden", path_of("ftrl"))
-    assert status == 0
+    out = done(capsys, "check", "--golden", path_of("clipping_and_decay"))
+    assert_holds(out, "reproduces 20 of 20 training runs", "task train: 20 runs, loss")
+    out = done(capsys, "check", "--json", "--golden", path_of("ftrl"))
     assert '"reproduced": 20' in out
 
 
 def test_command_prints_a_port_to_fill_in(capsys, tmp_path):
-    golden = path_of("clipping_and_decay")
-    status, out, _ = _command(capsys, "--golden", golden, "--skeleton")
-    assert status == 0
-    file = tmp_path / "unfinished_port.py"
-    file.write_text(out)
-    status, out, _ = _command(capsys, f"{file}:Port", "--golden", golden)
-    assert status == 2
+    golden, file = path_of("clipping_and_decay"), tmp_path / "unfinished_port.py"
+    file.write_text(done(capsys, "check", "--golden", golden, "--skeleton"))
+    out = done(capsys, "check", f"{file}:Port", "--golden", golden, status=2)
     assert "NotImplementedError" in out

@@ -1,11 +1,11 @@
 """Long runs: killed, damaged or stopped, they end bit for bit as if never interrupted."""
 
+import contextlib
 import itertools
 import json
 import os
 import random
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,8 +19,8 @@ import long_runs
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from command import run
-from long_runs import SEED, long_run
+from command import done, run
+from long_runs import SEED, full_disk, long_run
 from sampling import RUNTIME, one_in, slow, slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds
@@ -75,9 +75,9 @@ def test_goes_on_bit_for_bit(stepping, variables, uninterrupted, tmp_path):
 
 def test_five_checkpoints_are_kept_also_across_processes(copy):
     long_run(copy, 80)
-    kept = sorted(int(name[11:-6]) for name in os.listdir(str(copy)) if name.endswith(".index"))
+    kept = sorted(int(path.name[11:-6]) for path in copy.glob("*.index"))
     assert kept == [40, 50, 60, 70, 80]
-    assert not [name for name in os.listdir(str(copy)) if name.endswith(".meta")]
+    assert not list(copy.glob("*.meta"))
 
 
 def test_a_saver_and_a_monitored_session_of_tensorflow_read_it(copy, uninterrupted):
@@ -98,68 +98,58 @@ def test_a_saver_and_a_monitored_session_of_tensorflow_read_it(copy, uninterrupt
 # Damage -----------------------------------------------------------------------------------------
 
 
-def truncate(path):
-    path.write_bytes(path.read_bytes()[:-100])
-
-
 def flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
     path.write_bytes(bytes(content))
 
 
-def empty(path):
-    path.write_bytes(b"")
-
-
-def remove(path):
-    path.unlink()
-
-
-def fill_with_garbage(path):
-    path.write_bytes(os.urandom(5000))
-
-
-DAMAGES = [truncate, flip, empty, remove, fill_with_garbage]
+DAMAGES = {
+    "truncate": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+    "flip": flip,
+    "empty": lambda path: path.write_bytes(b""),
+    "remove": Path.unlink,
+    "fill_with_garbage": lambda path: path.write_bytes(os.urandom(5000)),
+}
 NEWEST = ["model.ckpt-60.data-00000-of-00001", "model.ckpt-60.index"]
+
+
+def goes_on_from(step, directory, uninterrupted):
+    """Goes on to the same end. Returns the only warning."""
+    result = long_run(directory, 120)
+    assert sorted(result.losses) == list(range(step, 120))
+    assert_same_end(result, uninterrupted)
+    (warning,) = result.told
+    return warning
 
 
 @pytest.mark.parametrize("name, damage", one_in(9, itertools.product(NEWEST, DAMAGES), RUNTIME))
 def test_falls_back_from_a_damaged_checkpoint(name, damage, copy, uninterrupted):
-    damage(copy / name)
-    result = long_run(copy, 120)
-    assert sorted(result.losses) == list(range(50, 120))
-    assert_same_end(result, uninterrupted)
-    (warning,) = result.told
+    DAMAGES[damage](copy / name)
+    warning = goes_on_from(50, copy, uninterrupted)
     assert "damaged: model.ckpt-60 (" in warning
     assert "Taking model.ckpt-50, 10 steps earlier." in warning
 
 
 @pytest.mark.parametrize(
-    "damage", [slow_everywhere(empty), remove, slow_everywhere(fill_with_garbage)]
+    "damage", [slow_everywhere("empty"), "remove", slow_everywhere("fill_with_garbage")]
 )
 def test_a_damaged_state_file_does_not_start_again(damage, copy, uninterrupted):
-    damage(copy / "checkpoint")
-    result = long_run(copy, 120)
-    assert sorted(result.losses) == list(range(60, 120))
-    assert_same_end(result, uninterrupted)
-    (warning,) = result.told
-    assert "checkpoint: missing or damaged" in warning
+    DAMAGES[damage](copy / "checkpoint")
+    assert "checkpoint: missing or damaged" in goes_on_from(60, copy, uninterrupted)
 
 
 def test_none_intact_is_an_error_and_nothing_is_overwritten(copy):
-    for path in copy.iterdir():
-        if path.name.startswith("model.ckpt"):
-            flip(path)
+    for path in copy.glob("model.ckpt*"):
+        flip(path)
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
     with pytest.raises(InputError, match=r"no checkpoint in it is intact: model\.ckpt-60"):
         long_run(copy, 120)
     after = {path.name: path.read_bytes() for path in copy.iterdir()}
     after["tf1-mtl.lock"] = before["tf1-mtl.lock"]
     assert after == before
-    for path in copy.iterdir():
-        if path.name.startswith("model.ckpt"):
-            path.unlink()
+    for path in list(copy.glob("model.ckpt*")):
+        path.unlink()
     with pytest.raises(InputError, match="a state file without any"):
         long_run(copy, 120)
 
@@ -206,9 +196,8 @@ def test_other_names_work(name, tmp_path):
 
 
 def test_a_checkpoint_under_the_name_of_another_step_is_damaged(copy, uninterrupted):
-    for path in list(copy.iterdir()):
-        if path.name.startswith("model.ckpt-50."):
-            shutil.copy(str(path), str(copy / path.name.replace("-50.", "-90.")))
+    for path in list(copy.glob("model.ckpt-50.*")):
+        shutil.copy(str(path), str(path).replace("ckpt-50.", "ckpt-90."))
     result = long_run(copy, 120)
     assert "model.ckpt-90 (it holds step 50)" in result.told[0]
     assert_same_end(result, uninterrupted)
@@ -216,18 +205,19 @@ def test_a_checkpoint_under_the_name_of_another_step_is_damaged(copy, uninterrup
 
 def test_files_of_the_user_are_not_touched(copy, tmp_path):
     mine = {copy / "lock": "mine", copy / "model.ckpt.tempstate": "mine", tmp_path / "target": "me"}
+    lock = copy / "tf1-mtl.lock"
     for path, text in mine.items():
         path.write_text(text)
     long_run(copy, 70)
-    (copy / "tf1-mtl.lock").unlink()
-    (copy / "tf1-mtl.lock").symlink_to(tmp_path / "target")
+    lock.unlink()
+    lock.symlink_to(tmp_path / "target")
     with pytest.raises(InputError, match="cannot be written"):
         long_run(copy, 80)
-    (copy / "tf1-mtl.lock").unlink()
-    (copy / "tf1-mtl.lock").write_text("my list of locks")
+    lock.unlink()
+    lock.write_text("my list of locks")
     with pytest.raises(InputError, match="is not the lock of a tf1-mtl run"):
         long_run(copy, 80)
-    assert (copy / "tf1-mtl.lock").read_text() == "my list of locks"
+    assert lock.read_text() == "my list of locks"
     assert {path: path.read_text() for path in mine} == mine
 
 
@@ -250,24 +240,25 @@ def test_a_checkpoint_that_another_machine_writes_is_told(copy, monkeypatch):
 
 
 def test_the_command_says_where_it_stands(capsys, tmp_path):
+    def told(*args):
+        return run(capsys, *args)[2]
+
     directory = str(tmp_path / "run")
     command = ("joint", "--checkpoint", directory, "--save-every", "3", "--steps")
-    assert "from step 0 of 6" in run(capsys, *command, 6)[2]
-    told = run(capsys, *command, 4)[2]
-    assert "holds step 6, and --steps 4 asks for no more" in told
-    shapes = {"X": (9, 10), "Y1": (9, 20), "Y2": (9, 20)}
+    assert "from step 0 of 6" in told(*command, 6)
+    assert "holds step 6, and --steps 4 asks for no more" in told(*command, 4)
     data = str(tmp_path / "data.npz")
+    shapes = {"X": (9, 10), "Y1": (9, 20), "Y2": (9, 20)}
     np.savez(data, **{name: np.ones(shape, np.float32) for name, shape in shapes.items()})
-    told = run(capsys, *command, 9, "--data", data)[2]
-    assert "the data differ: to continue it, leave out --data" in told
+    differ = "the data differ: to continue it, "
+    assert differ + "leave out --data" in told(*command, 9, "--data", data)
     stopped = forked.tf1_mtl(*command, 10**6, interrupt_at=3)
     assert stopped.returncode == 130
     saved = int(re.search(r"saved at step (\d+)", stopped.stderr).group(1))
     assert saved == max(_steps(directory)) > 6
     other = ("joint", "--checkpoint", str(tmp_path / "other"), "--steps", "3")
-    assert run(capsys, *other, "--data", data)[0] == 0
-    told = run(capsys, *other)[2]
-    assert "the data differ: to continue it, give --data FILE of the first run" in told
+    done(capsys, *other, "--data", data)
+    assert differ + "give --data FILE of the first run" in told(*other)
 
 
 def test_the_second_signal_ends_the_process_at_once():
@@ -280,9 +271,9 @@ def test_the_second_signal_ends_the_process_at_once():
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('alive', flush=True)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE)
-    assert done.returncode == -signal.SIGINT
-    assert len(done.stdout.splitlines()) == 1
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert ran.returncode == -signal.SIGINT
+    assert len(ran.stdout.splitlines()) == 1
 
 
 # Two at once, no room, no right ------------------------------------------------------------------
@@ -298,21 +289,15 @@ def test_the_second_of_two_is_told(copy):
 
 
 def test_a_full_disk_is_told_and_older_checkpoints_stay(copy, uninterrupted):
-    """A limit on file size replaces a full disk. The write of TensorFlow fails the same way."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with contextlib.ExitStack() as disk:
 
-    def fill(step):
-        if step.step == 65:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        def fill(step):
+            if step.step == 65:
+                disk.enter_context(full_disk(2000))
 
-    try:
         with pytest.raises(InputError, match=r"of step 70 \(File too large\)"):
             long_run(copy, 120, each=fill)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
-    assert not [path for path in copy.iterdir() if ".tempstate" in path.name]
+    assert not list(copy.glob("*.tempstate*"))
     result = long_run(copy, 120)
     assert sorted(result.losses) == list(range(60, 120))
     assert_same_end(result, uninterrupted)

@@ -1,6 +1,5 @@
 """The commands as a user types them: what they print, exit with, and answer without TensorFlow."""
 
-import json
 import os
 import re
 import signal
@@ -11,7 +10,7 @@ import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from command import run
+from command import done, refused, result, run
 from sampling import slow_everywhere
 
 from tf1_mtl import cli, feeds
@@ -21,26 +20,34 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 ENVIRONMENT = dict(os.environ, PYTHONPATH=ROOT)
 
 
+def python(*args):
+    command = [sys.executable, *args]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
+
+
+def shell(rest):
+    """Runs a line that begins with this Python."""
+    command = f"{sys.executable} {rest}"
+    return subprocess.run(command, shell=True, capture_output=True, text=True, env=ENVIRONMENT)
+
+
 def test_alternate_prints_as_the_article_does(capsys):
     status, out, err = run(capsys, "alternate", "--seed", 7, "--device", "cpu")
     assert status == 0
-    lines = out.split("\n")
-    assert len(lines) == 11
-    assert lines[-1] == ""
-    for line in lines[:-1]:
+    *lines, last = out.split("\n")
+    assert (len(lines), last) == (10, "")
+    for line in lines:
         assert line == str(np.float32(line))
     device = "/job:localhost/replica:0/task:0/device:CPU:0"
     assert err == f"seed 7, {device}, TensorFlow {tf.__version__}\n"
 
 
 def test_the_step_mode_chooses_the_variables(capsys):
-    def result(*options):
-        return json.loads(run(capsys, "joint", "--seed", 7, "--steps", 3, "--json", *options)[1])
-
-    session, prepared = result(), result("--stepping", "prepared")
-    assert (session["variables"], prepared["variables"]) == ("ref", "resource")
-    kept = result("--stepping", "prepared", "--variables", "ref")
-    assert kept["variables"] == "ref"
+    args = (capsys, "joint", "--seed", 7, "--steps", 3)
+    session, prepared = result(*args), result(*args, "--stepping", "prepared")
+    kept = result(*args, "--stepping", "prepared", "--variables", "ref")
+    found = [each["variables"] for each in (session, prepared, kept)]
+    assert found == ["ref", "resource", "ref"]
     assert session["losses"] == prepared["losses"] == kept["losses"]
 
 
@@ -55,19 +62,16 @@ def test_the_step_mode_chooses_the_variables(capsys):
 )
 def test_json(capsys, regime, variables):
     args = (regime, "--seed", 7, "--steps", 5, "--variables", variables)
-    status, out, _ = run(capsys, *args, "--json")
-    assert status == 0
-    result = json.loads(out)
-    assert list(result) == [
-        *("regime", "seed", "steps", "tasks", "losses", "device", "tensorflow", "variables")
-    ]
-    assert (result["regime"], result["seed"], result["steps"]) == (regime, 7, 5)
-    assert (result["tensorflow"], result["variables"]) == (tf.__version__, variables)
-    assert result["device"].endswith(":0")
-    assert set(result["tasks"]) <= ({"joint"} if regime == "joint" else {"Y1", "Y2"})
+    found = result(capsys, *args)
+    names = ("regime", "seed", "steps", "tasks", "losses", "device", "tensorflow", "variables")
+    assert tuple(found) == names
+    assert (found["regime"], found["seed"], found["steps"]) == (regime, 7, 5)
+    assert (found["tensorflow"], found["variables"]) == (tf.__version__, variables)
+    assert found["device"].endswith(":0")
+    assert set(found["tasks"]) <= ({"joint"} if regime == "joint" else {"Y1", "Y2"})
     printed = [np.float32(line) for line in run(capsys, *args)[1].split()]
-    assert [np.float32(loss) for loss in result["losses"]] == printed
-    assert all(loss == float(np.float32(loss)) for loss in result["losses"])
+    assert [np.float32(loss) for loss in found["losses"]] == printed
+    assert all(loss == float(np.float32(loss)) for loss in found["losses"])
 
 
 def test_without_a_seed_the_run_is_random_and_can_be_had_again(capsys):
@@ -83,11 +87,11 @@ def test_quiet_leaves_stderr_empty(capsys):
 
 
 def test_learning_rate_and_batch(capsys):
-    status, out, _ = run(capsys, "joint", "--seed", 1, "--steps", 2, "--learning-rate", 0.01)
-    assert status == 0
-    default = run(capsys, "joint", "--seed", 1, "--steps", 2)[1].split()
-    assert out.split()[0] == default[0]  # the first loss is that before any update
-    assert out.split()[1] != default[1]
+    two_steps = ("joint", "--seed", 1, "--steps", 2)
+    faster = done(capsys, *two_steps, "--learning-rate", 0.01).split()
+    default = done(capsys, *two_steps).split()
+    assert faster[0] == default[0]  # the first loss is that before any update
+    assert faster[1] != default[1]
     one_row = run(capsys, "joint", "--seed", 1, "--batch", 1)[1]
     assert 0 < float(one_row) < float(default[0])
 
@@ -109,11 +113,9 @@ def test_a_users_data(capsys, data):
         ("alternate", "--data", one, "--steps", 60),
         ("alternate", "--data", two, "--steps", 60, "--batch", 5),
     ):
-        status, out, _ = run(capsys, *args, "--seed", 1, "--json", "--learning-rate", 0.01)
-        assert status == 0
-        result = json.loads(out)
-        for task in set(result["tasks"]):
-            losses = [loss for loss, t in zip(result["losses"], result["tasks"]) if t == task]
+        found = result(capsys, *args, "--seed", 1, "--learning-rate", 0.01)
+        for task in set(found["tasks"]):
+            losses = [loss for loss, t in zip(found["losses"], found["tasks"]) if t == task]
             assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
@@ -142,10 +144,7 @@ BAD = [
     (("joint", "--learning-rate", "0"), "'0', but should be a number above 0"),
     (("joint", "--learning-rate", "nan"), "'nan', but should be a number above 0"),
     (("joint", "--learning-rate", "inf"), "'inf', but should be a number above 0"),
-    (
-        ("joint", "--learning-rate", "1e300"),
-        "'1e300', but should be a number above 0, from",
-    ),
+    (("joint", "--learning-rate", "1e300"), "'1e300', but should be a number above 0, from"),
     (("joint", "--learning-rate", "1e-300"), "'1e-300', but should be a number above 0, from"),
     (("joint", "--batch", "9" * 26), "but should be a whole number of at least 1 and at most"),
     (("joint", "--variables", "eager"), "invalid choice: 'eager'"),
@@ -177,12 +176,8 @@ BAD = [
 def test_bad_input(capsys, data, tmp_path, monkeypatch, args, message):
     monkeypatch.chdir(tmp_path)
     one, two = data
-    before = sorted(os.listdir(str(tmp_path)))
-    status, out, err = run(capsys, *[arg.format(one=one, two=two) for arg in args])
-    assert status == 2
-    assert out == ""
-    assert message in err
-    assert sorted(os.listdir(str(tmp_path))) == before
+    args = [arg.format(one=one, two=two) for arg in args]
+    assert message in refused(capsys, *args, folder=tmp_path)
 
 
 WITHOUT_TENSORFLOW = """
@@ -208,12 +203,7 @@ def test_help_and_wrong_arguments_answer_without_tensorflow(tmp_path):
     args = [["--help"], ["--version"], *([name, "--help"] for name in commands)]
     wrong = [["nothing"], ["joint", "--steps", "0"], ["reproduce", "--seeds", "19"]]
     wrong.append(["joint", "--data", str(tmp_path / "no.npz")])
-    ran = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TENSORFLOW.format(args=args + wrong)],
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    ran = python("-c", WITHOUT_TENSORFLOW.format(args=args + wrong))
     assert ran.returncode == 0, ran.stderr
     statuses = [line for line in ran.stderr.splitlines() if line in ("0", "1", "2")]
     assert statuses == ["0"] * len(args) + ["2"] * len(wrong)
@@ -256,17 +246,9 @@ def test_sigterm_says_at_which_step_and_that_nothing_is_saved(capsys, monkeypatc
 
 @pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error():
-    command = f"{sys.executable} -m tf1_mtl joint --steps 20000 --seed 1 | head -n 1"
-    ran = subprocess.run(
-        command,
-        shell=True,
-        capture_output=True,
-        text=True,
-        env=ENVIRONMENT,
-    )
+    ran = shell("-m tf1_mtl joint --steps 20000 --seed 1 | head -n 1")
     assert len(ran.stdout.split()) == 1
-    assert "Error" not in ran.stderr
-    assert "Traceback" not in ran.stderr
+    assert "Error" not in ran.stderr and "Traceback" not in ran.stderr
 
 
 @pytest.mark.slow
@@ -280,12 +262,10 @@ def test_a_reader_that_goes_away_is_no_error():
     ],
 )
 def test_output_that_has_no_place_to_go(redirection, status, message):
-    command = f"{sys.executable} -m tf1_mtl joint --seed 1 {redirection}"
-    ran = subprocess.run(command, shell=True, capture_output=True, text=True, env=ENVIRONMENT)
+    ran = shell(f"-m tf1_mtl joint --seed 1 {redirection}")
     assert ran.returncode == status
     assert message in ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert "Exception ignored" not in ran.stderr
+    assert "Traceback" not in ran.stderr and "Exception ignored" not in ran.stderr
 
 
 def test_too_little_memory_is_told(capsys, monkeypatch):
@@ -293,11 +273,8 @@ def test_too_little_memory_is_told(capsys, monkeypatch):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
     monkeypatch.setattr(feeds, "article_draw", lambda *args: draw)
-    status, out, err = run(capsys, "joint", "--quiet")
-    assert (status, out) == (2, "")
-    assert err == (
-        "tf1-mtl: not enough memory (Unable to allocate 7.28 TiB). Take smaller sizes.\n"
-    )
+    told = "tf1-mtl: not enough memory (Unable to allocate 7.28 TiB). Take smaller sizes.\n"
+    assert refused(capsys, "joint", "--quiet") == told
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -386,8 +363,7 @@ def test_progress_tells_the_rate_and_the_time_left(monkeypatch):
 
 
 def test_what_a_terminal_obeys_is_escaped(capsys):
-    assert cli.main(["joint", "--data", "red\x1b[31m\nname.npz"]) == 2
-    _, told = capsys.readouterr()
+    told = refused(capsys, "joint", "--data", "red\x1b[31m\nname.npz")
     assert "\x1b" not in told and "red\\x1b[31m" in told
 
 
@@ -400,6 +376,6 @@ def test_an_error_of_a_file_is_not_one_of_the_output(name, text, monkeypatch):
         "cli.draw.run = fails\n"
         "sys.exit(cli.main(['draw', '-o', 'x.svg']))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE)
-    assert done.returncode == 2
-    assert done.stderr.decode().strip().endswith(text)
+    ran = python("-c", program)
+    assert ran.returncode == 2
+    assert ran.stderr.strip().endswith(text)

@@ -15,10 +15,10 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import refused
 from sampling import slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds, isolation, train
-from tf1_mtl.cli import main
 from tf1_mtl.graph_reader import VARIABLES, needed
 from tf1_mtl.scale import cluster
 from tf1_mtl.scale.replicas import replicate
@@ -34,25 +34,32 @@ REPLICA_NODES = ("MatMul", "MatMul_1", "MatMul_2", "add", "gradients/MatMul_grad
 ENDLESS = ("joint", "--seed", "3", "--steps", "10000000", "--cluster", "local")
 
 
+@pytest.fixture
+def cluster_file(tmp_path):
+    """The path of a file that names a cluster."""
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps({"ps": ONE, "worker": TWO}))
+    return path
+
+
 def test_only_the_placement_of_the_graph_changes():
-    net = build_graph(np.random.RandomState(0))
-    before = [
-        (node.name, node.type, [x.name for x in node.inputs]) for node in net.graph.get_operations()
-    ]
-    cluster.place(net.graph)
-    after = [
-        (node.name, node.type, [x.name for x in node.inputs]) for node in net.graph.get_operations()
-    ]
-    assert after == before and len(after) == 216
+    graph = build_graph(np.random.RandomState(0)).graph
+
+    def nodes():
+        ops = graph.get_operations()
+        return [(node.name, node.type, [x.name for x in node.inputs]) for node in ops]
+
+    before = nodes()
+    cluster.place(graph)
+    assert nodes() == before and len(before) == 216
 
 
 @pytest.mark.parametrize("variables", ["ref", "resource"])
 def test_each_task_has_a_process(variables):
-    net = build_graph(np.random.RandomState(0), variables=variables)
-    cluster.place(net.graph)
-    place = {
-        node.name: node.device[: len("/job:worker/task:0")] for node in net.graph.get_operations()
-    }
+    graph = build_graph(np.random.RandomState(0), variables=variables).graph
+    cluster.place(graph)
+    length = len("/job:worker/task:0")
+    place = {node.name: node.device[:length] for node in graph.get_operations()}
     one, other, shared = "/job:worker/task:0", "/job:worker/task:1", "/job:ps/task:0"
     for name in ("Y1", "share_Y1", "share_Y1/Adam_1", "MatMul_1", "L2Loss"):
         assert place[name] == one, name
@@ -71,10 +78,8 @@ def test_each_task_has_a_process(variables):
 )
 def test_options_that_do_not_go_together(options, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["joint", "--cluster", "local", *options]) == 2
-    error = capsys.readouterr().err
+    error = refused(capsys, "joint", "--cluster", "local", *options, folder=tmp_path)
     assert error.startswith("tf1-mtl: --cluster: ") and error.count("\n") == 1
-    assert not os.listdir(str(tmp_path))
 
 
 def test_without_a_namespace_nothing_starts(monkeypatch, capsys):
@@ -104,11 +109,8 @@ def test_without_a_namespace_nothing_starts(monkeypatch, capsys):
         (["joint", "--cluster", "{file}", "--replicas", "2", "--batch", "1"], "a step has only 1"),
     ],
 )
-def test_replicas_that_cannot_be(tmp_path, capsys, options, message):
-    path = tmp_path / "cluster.json"
-    path.write_text(json.dumps({"ps": ONE, "worker": TWO}))
-    assert main([each.format(file=path) for each in options]) == 2
-    error = capsys.readouterr().err
+def test_replicas_that_cannot_be(cluster_file, capsys, options, message):
+    error = refused(capsys, *(each.format(file=cluster_file) for each in options))
     assert error.startswith("tf1-mtl: --replicas: ") and message in error
 
 
@@ -166,21 +168,19 @@ def test_no_weight_is_updated_before_all_replicas_have_read_all():
 
 def test_each_replica_has_its_rows_on_its_worker():
     net = replicated(build_graph(np.random.RandomState(0), batch=None), 3)
+    node_of = net.graph.get_operation_by_name
     for worker in range(3):
         for name in REPLICA_NODES:
-            node = net.graph.get_operation_by_name(f"replicas/{worker}/{name}")
+            node = node_of(f"replicas/{worker}/{name}")
             assert node.device.startswith(f"/job:worker/task:{worker}")
-    for name, owner in (("", "share_W"), ("_1", "share_Y1"), ("_2", "share_Y2")):
-        total = net.graph.get_operation_by_name(f"AddN{name}")
-        variable = net.graph.get_operation_by_name(owner)
-        update = net.graph.get_operation_by_name(f"replicas/step/Adam/update_{owner}/ApplyAdam")
-        assert total.device == variable.device == update.device
-    for worker in range(3):
         for name in ("MatMul", "sub", "sub_1"):  # of X, Y1 and Y2, which are fed to the ps
-            rows = net.graph.get_operation_by_name(f"replicas/{worker}/{name}").inputs[0]
+            rows = node_of(f"replicas/{worker}/{name}").inputs[0]
             assert rows.op.type == "StridedSlice" and rows.device == "/job:ps/task:0"
+    for name, owner in (("", "share_W"), ("_1", "share_Y1"), ("_2", "share_Y2")):
+        update = node_of(f"replicas/step/Adam/update_{owner}/ApplyAdam")
+        assert node_of(f"AddN{name}").device == node_of(owner).device == update.device
     assert all(op.device for op in net.graph.get_operations())
-    parts = [net.graph.get_operation_by_name(f"replicas/{i}/MatMul").inputs[0] for i in range(3)]
+    parts = [node_of(f"replicas/{worker}/MatMul").inputs[0] for worker in range(3)]
     for node in net.graph.get_operations():
         node._set_device("")
     X = np.arange(100, dtype="float32").reshape(10, 10)
@@ -205,27 +205,20 @@ def test_each_replica_has_its_rows_on_its_worker():
         ({"ps": ONE, "worker": ["b:1", "b:1"]}, "has b:1 twice"),
     ],
 )
-def test_a_file_that_names_no_cluster(tmp_path, capsys, content, message):
-    path = tmp_path / "cluster.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+def test_a_file_that_names_no_cluster(cluster_file, capsys, content, message):
+    cluster_file.write_text(content if isinstance(content, str) else json.dumps(content))
     for arguments in (["joint"], ["serve", "--job", "ps", "--task", "0"]):
-        assert main([*arguments, "--cluster", str(path)]) == 2
-        error = capsys.readouterr().err
-        assert error.startswith(f"tf1-mtl: --cluster: {path}: ") and message in error
+        error = refused(capsys, *arguments, "--cluster", cluster_file)
+        assert error.startswith(f"tf1-mtl: --cluster: {cluster_file}: ") and message in error
         assert error.count("\n") == 1
 
 
-def test_serve_asks_for_a_closed_network(tmp_path, capsys, monkeypatch):
-    path = tmp_path / "cluster.json"
-    path.write_text(json.dumps({"ps": ONE, "worker": TWO}))
-    arguments = ["serve", "--cluster", str(path), "--job", "worker", "--task"]
+def test_serve_asks_for_a_closed_network(cluster_file, capsys, monkeypatch):
+    serve = ("serve", "--cluster", cluster_file, "--job", "worker", "--task")
     monkeypatch.setattr(isolation, "is_isolated", lambda: False)
-    assert main([*arguments, "1"]) == 2
-    assert "give --trust-network" in capsys.readouterr().err
-    assert main([*arguments, "2"]) == 2
-    assert "Give a number from 0 to 1." in capsys.readouterr().err
-    assert main(["joint", "--cluster", str(tmp_path / "nothing")]) == 2
-    assert "No such file" in capsys.readouterr().err
+    assert "give --trust-network" in refused(capsys, *serve, 1)
+    assert "Give a number from 0 to 1." in refused(capsys, *serve, 2)
+    assert "No such file" in refused(capsys, "joint", "--cluster", f"{cluster_file}.none")
 
 
 # What follows starts servers
@@ -254,11 +247,20 @@ class Client:
         wait_until(lambda: os.path.getsize(self.out) or self.process.poll() is not None)
         assert self.process.poll() is None, self.process.communicate()
 
-    def end(self, seconds=120):
-        """Return the exit status and what is on stderr; the servers have ended too."""
+    def end(self, seconds=120, status=None):
+        """Return what is on stderr, after the servers have ended too."""
         _, error = self.process.communicate(timeout=seconds)
         wait_until(lambda: not self.servers(), 10)
-        return self.process.returncode, error
+        if status is not None:
+            assert self.process.returncode == status, error
+            assert "Traceback" not in error
+        return error
+
+    def printed(self):
+        """Return the lines on stdout of a command that must succeed."""
+        self.end(status=0)
+        with open(self.out) as file:
+            return file.read().splitlines()
 
 
 @pytest.fixture
@@ -345,6 +347,11 @@ def wait_until(condition, seconds=120):
         time.sleep(0.05)
 
 
+def last_saved(folder):
+    """Return the step of the newest checkpoint in a folder."""
+    return max(int(re.findall(r"\d+", path.name)[0]) for path in folder.glob("*.index"))
+
+
 def trained(*arguments):
     done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -358,9 +365,7 @@ def trained(*arguments):
 def test_the_losses_are_those_of_one_process(start, regime, variables):
     arguments = (regime, "--seed", "5", "--steps", "200", "--variables", variables)
     client = start(*arguments, "--cluster", "local")
-    status, error = client.end()
-    assert status == 0, error
-    assert "cluster of 3 processes" in error
+    assert "cluster of 3 processes" in client.end(status=0)
     with open(client.out) as file:
         assert file.read().splitlines() == trained(*arguments)
 
@@ -372,38 +377,29 @@ def test_two_clients_share_servers_and_no_variables(served):
     given = [(*arguments, "--steps", "200") for arguments in given]
     clients = [served.inside(*arguments, "--cluster", served.path) for arguments in given]
     for arguments, client in zip(given, clients):
-        status, error = client.end()
-        assert status == 0, error
-        with open(client.out) as file:
-            assert file.read().splitlines() == trained(*arguments)
+        assert client.printed() == trained(*arguments)
     assert all(server.poll() is None for server in served.servers.values())
     arguments = ("serve", "--cluster", served.path, "--job", "worker", "--task", "1")
-    status, error = served.inside(*arguments).end()
-    assert status == 2 and "port 2302 cannot be used" in error and "Traceback" not in error
+    assert "port 2302 cannot be used" in served.inside(*arguments).end(status=2)
 
 
 @pytest.mark.slow
 def test_a_lost_server_of_a_file_is_started_again(served, tmp_path):
     arguments = ("joint", "--seed", "4", "--checkpoint", str(tmp_path / "saved"))
-    cluster_options = ("--save-every", "20", "--cluster", served.path)
-    client = served.inside(*arguments, *cluster_options, "--steps", "1000000")
+    more = ("--save-every", "20", "--cluster", served.path, "--steps")
+    client = served.inside(*arguments, *more, "1000000")
     client.wait_until_it_trains()
     wait_until(lambda: list(tmp_path.glob("saved/model.ckpt-*.index")))
     served.servers["worker", 1].kill()
-    status, error = client.end(cluster.SECONDS + 60)
-    assert status == 2, error
-    assert "/job:worker/task:1 is lost: it takes no connection at 127.0.0.1:2302" in error
-    client = served.inside(*arguments, *cluster_options, "--steps", "1000000")
-    status, error = client.end()
-    assert status == 2 and "serve --cluster FILE.json --job worker --task 1" in error
+    lost = "/job:worker/task:1 is lost: it takes no connection at 127.0.0.1:2302"
+    assert lost in client.end(cluster.SECONDS + 60, status=2)
+    advice = "serve --cluster FILE.json --job worker --task 1"
+    assert advice in served.inside(*arguments, *more, "1000000").end(status=2)
     served.serve(("worker", 1))
-    saved = [int(re.findall(r"\d+", path.name)[0]) for path in tmp_path.glob("saved/*.index")]
-    steps = str(max(saved) + 30)
-    client = served.inside(*arguments, *cluster_options, "--steps", steps)
-    status, error = client.end()
-    assert status == 0, error
-    with open(client.out) as file:
-        assert file.read().splitlines() == trained(*arguments[:3], "--steps", steps)[max(saved) :]
+    saved = last_saved(tmp_path / "saved")
+    steps = str(saved + 30)
+    whole = trained(*arguments[:3], "--steps", steps)
+    assert served.inside(*arguments, *more, steps).printed() == whole[saved:]
 
 
 @pytest.mark.slow
@@ -414,10 +410,7 @@ def test_replicas_continue_a_run_and_are_continued(served, tmp_path):
     losses = trained(*arguments, "20")
     for steps, where, replicas in (("40", served.path, "2"), ("60", "local", "3")):
         client = served.inside(*arguments, steps, "--cluster", where, "--replicas", replicas)
-        status, error = client.end()
-        assert status == 0, error
-        with open(client.out) as file:
-            losses += file.read().split()
+        losses += client.printed()
     losses += trained(*arguments, "80")
     whole = trained("joint", "--seed", "4", "--steps", "80")
     np.testing.assert_allclose(np.float64(losses), np.float64(whole), rtol=1e-6)
@@ -445,10 +438,8 @@ def test_a_lost_server_ends_the_run_with_its_name(start, server, number, what):
     client = start(*ENDLESS)
     client.wait_until_it_trains()
     os.kill(client.servers()[server], number)
-    status, error = client.end(cluster.SECONDS + 60)
-    assert status == 2, error
+    error = client.end(cluster.SECONDS + 60, status=2)
     assert "/job:{}/task:{} is lost".format(*server) in error and what in error
-    assert "Traceback" not in error
 
 
 @pytest.mark.slow
@@ -457,9 +448,7 @@ def test_a_signal_saves_and_ends_the_servers(start, tmp_path, number, status):
     client = start(*ENDLESS, "--checkpoint", str(tmp_path))
     client.wait_until_it_trains()
     client.process.send_signal(number)
-    found, error = client.end()
-    assert found == status, error
-    assert "saved at step" in error
+    assert "saved at step" in client.end(status=status)
 
 
 @pytest.mark.slow
@@ -473,11 +462,8 @@ def test_twenty_kills_lose_nothing(start, tmp_path):
         time.sleep(draw.random() * 2)
         victims = [client.process.pid, *client.servers().values()]
         os.kill(victims[kill % 4], signal.SIGKILL)
-        status, error = client.end(cluster.SECONDS + 60)
-        assert status == (2 if kill % 4 else -signal.SIGKILL), error
-        assert "Traceback" not in error
-    saved = [int(re.findall(r"\d+", path.name)[0]) for path in tmp_path.glob("model.ckpt-*.index")]
-    step = max(saved)
+        client.end(cluster.SECONDS + 60, status=2 if kill % 4 else -signal.SIGKILL)
+    step = last_saved(tmp_path)
     assert step > 100
     rest = trained(*arguments, "--steps", str(step + 50))
     whole = trained("alternate", "--seed", "8", "--steps", str(step + 50))
@@ -497,8 +483,7 @@ def test_twenty_kills_lose_nothing(start, tmp_path):
 def test_what_cannot_be_explained_starts_nothing(options, message, monkeypatch, capsys):
     monkeypatch.setattr(cluster, "_start", None)
     monkeypatch.setattr(isolation, "is_isolated", lambda: True)
-    assert main(["explain", "--cluster", "local", *options]) == 2
-    error = capsys.readouterr().err
+    error = refused(capsys, "explain", "--cluster", "local", *options)
     assert message in error and error.count("\n") == 1
 
 

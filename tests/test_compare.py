@@ -1,6 +1,5 @@
 """The comparison of regimes: the same weights and rows, intervals, and no verdict beyond them."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -10,21 +9,15 @@ from itertools import product
 
 import numpy as np
 import pytest
+from command import done, refused, run
+from needs import needs_matplotlib, needs_scikit_learn
 from sampling import slow
 
-from tf1_mtl import cli
 from tf1_mtl.data import make_data
 from tf1_mtl.errors import InputError, MissingExtra
 from tf1_mtl.teaching import comparison, comparison_report
 from tf1_mtl.teaching.comparison import Outcome, Setting, schedule, settings_of
 from tf1_mtl.teaching.comparison_report import interval, rank_and_coverage
-
-needs_matplotlib = pytest.mark.skipif(
-    importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
-)
-needs_scikit_learn = pytest.mark.skipif(
-    importlib.util.find_spec("sklearn") is None, reason="the plot extra is not installed"
-)
 
 
 def one_set(rows=40):
@@ -95,9 +88,13 @@ def test_all_regimes_start_from_the_same_weights_and_feed_a_task_the_same_rows(r
                 assert np.array_equal(getattr(batch, task), getattr(batch_alone, task))
 
 
+def train_alone(settings, steps, seeds):
+    alone = [setting._replace(regimes=("alone",)) for setting in settings]
+    list(comparison.trainings(alone, steps, seeds))
+
+
 def test_seeds_differ_in_start_and_rows(recorded):
-    setting = settings_of(make_data(one_set()), "data")[0]
-    list(comparison.trainings([setting._replace(regimes=("alone",))], steps=2, seeds=2))
+    train_alone(settings_of(make_data(one_set()), "data")[:1], steps=2, seeds=2)
     (first, start), (other, other_start) = recorded[0], recorded[2]
     assert not np.array_equal(start[0], other_start[0])
     assert not np.array_equal(first[0].X, other[0].X)
@@ -105,14 +102,9 @@ def test_seeds_differ_in_start_and_rows(recorded):
 
 def test_the_start_is_the_articles_or_small_and_centred(recorded):
     settings = settings_of(make_data(one_set()), "data")
-    assert {(s.start, s.learning_rate) for s in settings} == {
-        ("centred", 0.001),
-        ("centred", 0.01),
-        ("article", 0.001),
-        ("article", 0.01),
-    }
-    for setting in settings[::2]:
-        list(comparison.trainings([setting._replace(regimes=("alone",))], steps=1, seeds=1))
+    starts = {(setting.start, setting.learning_rate) for setting in settings}
+    assert starts == set(product(("centred", "article"), (0.001, 0.01)))
+    train_alone(settings[::2], steps=1, seeds=1)
     centred, article = recorded[0][1], recorded[2][1]
     assert all(w.min() >= 0 and w.max() < 1 and w.mean() > 0.4 for w in article)
     limits = [np.sqrt(6 / (rows + columns)) for rows, columns in ((5, 20), (20, 3), (20, 2))]
@@ -221,12 +213,8 @@ def test_coverage_is_exact(seeds):
 
 
 def test_an_interval_by_hand():
-    assert interval([3.0, 1.0, 2.0, 9.0, 5.0, 4.0]) == {
-        "median": 3.5,
-        "low": 1.0,
-        "high": 9.0,
-        "values": [3.0, 1.0, 2.0, 9.0, 5.0, 4.0],
-    }
+    values = [3.0, 1.0, 2.0, 9.0, 5.0, 4.0]
+    assert interval(values) == {"median": 3.5, "low": 1.0, "high": 9.0, "values": values}
     assert rank_and_coverage(9)[0] == 2
     nine = interval([float(n) for n in range(9)])
     assert (nine["low"], nine["high"]) == (1.0, 7.0)
@@ -319,11 +307,10 @@ def test_rows_with_one_label_are_not_told_to_train_jointly(of_two_sets):
 
 def test_the_headline_counts_the_answers_at_other_starts_and_rates(of_one_set):
     found = comparison_report.report(*of_one_set, 4)
-    assert found["headline"]["answers_at_other_starts_and_rates"] == ["undecided"]
-    assert (
-        "Of 1 other starts and learning rates the answer is 'undecided' at 1"
-        in (found["headline"]["text"])
-    )
+    headline = found["headline"]
+    assert headline["answers_at_other_starts_and_rates"] == ["undecided"]
+    others = "Of 1 other starts and learning rates the answer is 'undecided' at 1"
+    assert others in headline["text"]
     text = comparison_report.text(found)
     for setting in found["settings"]:
         for task in ("Y1", "Y2"):
@@ -422,48 +409,59 @@ def test_the_text_holds_every_figure(of_one_set):
 # The command
 
 
-def run(*arguments):
-    return cli.main(["compare", *map(str, arguments)])
+@pytest.fixture
+def compared(tmp_path):
+    """Returns the command that compares on these arrays."""
+
+    def command(arrays, *options):
+        np.savez(str(tmp_path / "data.npz"), **arrays)
+        return ("compare", "--data", tmp_path / "data.npz", *options)
+
+    return command
 
 
-def test_json_quickly_with_progress(tmp_path, capsys, monkeypatch):
+def test_json_quickly_with_progress(compared, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    np.savez(str(tmp_path / "data.npz"), **two_sets())
     options = ("--steps", 3, "--seeds", 2, "--json", "--quick")
-    assert run("--data", tmp_path / "data.npz", *options) == 0
-    printed = capsys.readouterr()
-    found = json.loads(printed.out)
+    status, out, err = run(capsys, *compared(two_sets(), *options))
+    found = json.loads(out)
+    assert status == 0
     assert (found["steps"], found["seeds"], found["interval"]["coverage"]) == (3, 2, 0.5)
     assert found["headline"]["answer"] == "undecided"
     (setting,) = found["settings"]
     assert setting["data"] == "data.npz"
     assert len(setting["regimes"]["random"]["loss"]["Y1"]["values"]) == 2
-    assert "\r1/4 trainings (25 %)" in printed.err and "4/4 trainings (100 %)" in printed.err
+    assert "\r1/4 trainings (25 %)" in err and "4/4 trainings (100 %)" in err
 
 
 @needs_matplotlib
 @pytest.mark.parametrize("ending", [slow("png"), "svg"])
-def test_plot(tmp_path, capsys, ending):
-    np.savez(str(tmp_path / "data.npz"), **one_set())
+def test_plot(compared, tmp_path, capsys, ending):
     picture = tmp_path / f"picture.{ending}"
-    assert run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--plot", picture) == 0
+    options = ("--steps", 2, "--seeds", 1, "--plot", picture)
+    printed = done(capsys, *compared(one_set(), *options))
     assert picture.stat().st_size > 5000
-    printed = capsys.readouterr().out
     assert printed.startswith("Alternate or joint? ") and "constant guess" in printed
     assert [p.name for p in tmp_path.iterdir() if "partial" in p.name] == []
 
 
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that would be saved."""
+    saved = []
+    monkeypatch.setattr(comparison_report.style, "save", lambda figure, *_: saved.append(figure))
+    return saved
+
+
 @needs_matplotlib
 @pytest.mark.parametrize("span", [1.02, 1.3, 3, 100, 10000])
-def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span):
+def test_every_axis_shows_where_one_is_and_how_far_it_reaches(figures, span):
     ratio = {"low": 1 / span, "median": 1.0, "high": span**0.5}
     against = {"Y1": ratio, "Y2": ratio}
     regimes = {
         name: {"against_alone": against, "against_guess": against} for name in ("alone", "joint")
     }
     setting = {"regimes": regimes, "data": "data", "start": "centred", "learning_rate": 0.1}
-    figures = []
-    monkeypatch.setattr(comparison_report.style, "save", lambda figure, *_: figures.append(figure))
     found = {"settings": [setting] * 2, "seeds": 9, "interval": {"coverage": 0.99}}
     found["headline"] = {"text": "Alternate or joint? It depends. " * 6}
     comparison_report.plot(found, "picture.png")
@@ -476,9 +474,7 @@ def test_every_axis_shows_where_one_is_and_how_far_it_reaches(monkeypatch, span)
 
 
 @needs_matplotlib
-def test_a_panel_shows_where_nothing_was_learned(monkeypatch):
-    figures = []
-    monkeypatch.setattr(comparison_report.style, "save", lambda figure, *_: figures.append(figure))
+def test_a_panel_shows_where_nothing_was_learned(figures):
     comparison_report.plot(comparison_report.report(*one_task_that_learns(), 1), "picture.png")
     (axes,) = figures[0].axes
     assert "NOTHING LEARNED of Y1 in any regime" in axes.get_title("left")
@@ -497,31 +493,23 @@ def test_a_panel_shows_where_nothing_was_learned(monkeypatch):
         ({"X": np.ones((20, 2))}, "the arrays are X, but should be X, Y1, Y2"),
     ],
 )
-def test_bad_data(tmp_path, capsys, arrays, message):
-    np.savez(str(tmp_path / "data.npz"), **arrays)
-    assert run("--data", tmp_path / "data.npz") == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("tf1-mtl: ") and message in captured.err
+def test_bad_data(compared, capsys, arrays, message):
+    err = refused(capsys, *compared(arrays))
+    assert err.startswith("tf1-mtl: ") and message in err
 
 
-def test_labels_that_are_all_zero_do_no_harm(tmp_path, capsys):
+def test_labels_that_are_all_zero_do_no_harm(compared, capsys):
     arrays = dict(one_set(), Y1=np.zeros((40, 3)))
-    np.savez(str(tmp_path / "data.npz"), **arrays)
-    assert (
-        run("--data", tmp_path / "data.npz", "--steps", 2, "--seeds", 1, "--json", "--quick") == 0
-    )
-    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    out = done(capsys, *compared(arrays, "--steps", 2, "--seeds", 1, "--json", "--quick"))
+    found = json.loads(out, parse_constant=pytest.fail)
     assert found["settings"][0]["constant_guess"]["Y1"]["median"] == 0
     assert comparison.ratio(0.0, 0.0) == 1
 
 
-def test_outputs_that_overflow_are_refused(tmp_path, capsys):
+def test_outputs_that_overflow_are_refused(compared, capsys):
     arrays = dict(one_set(), X=np.full((40, 5), 1e30))
     arrays["Y1"] = arrays["Y1"] * 1e30
-    np.savez(str(tmp_path / "data.npz"), **arrays)
-    assert run("--data", tmp_path / "data.npz", "--steps", 9, "--seeds", 1) == 2
-    assert "Scale X" in capsys.readouterr().err
+    assert "Scale X" in refused(capsys, *compared(arrays, "--steps", 9, "--seeds", 1))
 
 
 def test_without_scikit_learn_the_extra_is_named(monkeypatch):
@@ -560,9 +548,9 @@ def test_the_articles_start_learns_nothing_of_the_digits_in_so_few_steps():
 @pytest.mark.slow
 @pytest.mark.runtime
 @pytest.mark.parametrize("name", ["$\\foo$.npz", "odd \udcff.npz", "bell \x07.npz"])
-def test_any_name_can_be_drawn(name, tmp_path):
+def test_any_name_can_be_drawn(name, tmp_path, capsys):
     data, drawing = str(tmp_path / name), str(tmp_path / "o.svg")
     np.savez(data, **two_sets())
     options = ("--quick", "--steps", 3, "--seeds", 2, "--plot", drawing)
-    assert run("--data", data, *options) == 0
+    done(capsys, "compare", "--data", data, *options)
     xml.etree.ElementTree.parse(drawing)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluated_training import Training
-from operation_cases import VERSION, Case, Results
+from operation_cases import VERSION, Case, Results, normal_numbers
 
 from tf1_mtl.baseline.error_bounds import ErrorBounded
 from tf1_mtl.baseline.evaluator import Plan, UnknownOperation
@@ -15,10 +15,7 @@ from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph
 from tf1_mtl.errors import InputError
 
 RNG = np.random.RandomState(0)
-
-
-def normal(*shape):
-    return RNG.randn(*shape).astype(np.float32)
+normal = normal_numbers(RNG)
 
 
 def powers(x, n):

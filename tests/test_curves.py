@@ -1,19 +1,15 @@
 """Loss curves: one look a task, named axes, and nothing left behind when they cannot be written."""
 
-import importlib.util
 import re
 import sys
 
 import numpy as np
 import pytest
+from needs import needs_matplotlib
 
 from tf1_mtl import InputError, Step
 from tf1_mtl.errors import MissingExtra
 from tf1_mtl.teaching import curves, style
-
-needs_matplotlib = pytest.mark.skipif(
-    importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
-)
 
 
 def steps(losses, task=None):

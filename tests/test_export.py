@@ -4,13 +4,13 @@ import contextlib
 import io
 import os
 import re
-import resource
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from command import run
+from command import done, refused, run
+from long_runs import full_disk
 from test_predict import arrays_of
 
 from tf1_mtl import cli
@@ -112,7 +112,7 @@ def test_the_examples_of_the_documents(capsys, exported, call):
 
 def test_a_checkpointed_run_that_has_ended_is_exported(capsys, exported):
     args = (*ARGS, "--checkpoint", "run")
-    assert run(capsys, *args)[0] == 0
+    done(capsys, *args)
     os.mkdir("empty")
     assert run(capsys, *args, "--export", "empty")[:2] == (0, "")
     assert_served(served_1("empty", arrays_of("x.npz")["X"])[0], exported[0])
@@ -141,11 +141,7 @@ def test_bad_places(capsys, folder, args, message):
     os.mkdir("full")
     (folder / "full" / "mine").write_text("mine")
     os.symlink("nowhere", "link")
-    before = sorted(os.listdir("."))
-    status, out, err = run(capsys, "joint", "--seed", 1, *args)
-    assert (status, out) == (2, "")
-    assert message in err
-    assert sorted(os.listdir(".")) == before
+    assert message in refused(capsys, "joint", "--seed", 1, *args, folder=folder)
     assert os.listdir("full") == ["mine"]
 
 
@@ -154,19 +150,13 @@ def test_bad_places(capsys, folder, args, message):
 )
 def test_a_place_without_permission(capsys, folder):
     os.mkdir("locked", 0o555)
-    status, out, err = run(capsys, "joint", "--export", "locked/model")
-    assert (status, out) == (2, "")
+    err = refused(capsys, "joint", "--export", "locked/model")
     assert "locked/model: cannot be written" in err
 
 
 def test_a_full_disk(capsys, folder):
-    """A limit on file size stands for the full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
-    try:
+    with full_disk(500):
         status, _, err = run(capsys, "joint", "--seed", 1, "--export", "model")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert status == 2
     assert "model: cannot be written (" in err
     assert sorted(os.listdir(".")) == ["data.npz"]

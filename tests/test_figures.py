@@ -1,7 +1,6 @@
 """Pictures follow the real graph, show what really ran, and nothing in them overlaps."""
 
 import functools
-import importlib.util
 import itertools
 import os
 import re
@@ -11,6 +10,8 @@ import lesson_pictures
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import done, refused
+from needs import needs_matplotlib
 from sampling import RUNTIME, one_in, slow, slow_everywhere
 from test_other_graphs import RECORDINGS, large_graph
 
@@ -23,9 +24,6 @@ from tf1_mtl.teaching.first_graph import build_first_graph
 from tf1_mtl.teaching.replica_diagram import replica_diagram
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-needs_matplotlib = pytest.mark.skipif(
-    importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
-)
 
 
 def many_tasks(names=("digit", "loop", "colour"), use_resource=False):
@@ -77,6 +75,13 @@ def net():
     return build_graph(np.random.RandomState(0))
 
 
+@pytest.fixture
+def path(tmp_path):
+    """Where a picture is written."""
+    pytest.importorskip("matplotlib", reason="the plot extra is not installed")
+    return tmp_path / "x.svg"
+
+
 def described(picture):
     """{title: (kind, lines)} of the boxes, and the set of arrows."""
     boxes = {box.title: (box.kind, box.lines) for box in picture.boxes}
@@ -88,16 +93,11 @@ def described(picture):
 
 
 FORWARD = {
-    ("X", "shared_layer"),
-    ("share_W", "shared_layer"),
-    ("shared_layer", "Y1_layer"),
-    ("share_Y1", "Y1_layer"),
-    ("Y1_layer", "Y1_Loss"),
-    ("Y1", "Y1_Loss"),
-    ("shared_layer", "Y2_layer"),
-    ("share_Y2", "Y2_layer"),
-    ("Y2_layer", "Y2_Loss"),
-    ("Y2", "Y2_Loss"),
+    *(("X", "shared_layer"), ("share_W", "shared_layer")),
+    *(("shared_layer", "Y1_layer"), ("share_Y1", "Y1_layer")),
+    *(("Y1_layer", "Y1_Loss"), ("Y1", "Y1_Loss")),
+    *(("shared_layer", "Y2_layer"), ("share_Y2", "Y2_layer")),
+    *(("Y2_layer", "Y2_Loss"), ("Y2", "Y2_Loss")),
 }
 JOINT = {("Y1_Loss", "Joint_Loss"), ("Y2_Loss", "Joint_Loss"), ("Joint_Loss", "Optimiser")}
 ALTERNATE = {("Y1_Loss", "Y1_op"), ("Y2_Loss", "Y2_op")}
@@ -110,10 +110,10 @@ def test_the_whole_graph(variables):
     assert boxes["X"] == ("placeholder", ("placeholder [10, 10]",))
     assert boxes["shared_layer"] == ("ops", ("MatMul → Relu", "[10, 20]"))
     assert boxes["Y2_Loss"] == ("ops", ("Sub → L2Loss", "scalar"))
-    lines = ("variable [20, 20]", "trained by Optimiser,", "Y1_op")
-    assert boxes["share_Y1"] == ("variable", lines)
-    lines = ("Adam on Y1_Loss", "trains share_W, share_Y1", "own variables: 6")
-    assert boxes["Y1_op"] == ("optimizer", lines)
+    trained = ("variable [20, 20]", "trained by Optimiser,", "Y1_op")
+    adam = ("Adam on Y1_Loss", "trains share_W, share_Y1", "own variables: 6")
+    assert boxes["share_Y1"] == ("variable", trained)
+    assert boxes["Y1_op"] == ("optimizer", adam)
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,8 @@ def test_another_graph_other_names_more_tasks(use_resource):
     names = ("digit", "loop", "colour", "size")
     boxes, arrows = described(diagram(many_tasks(names, use_resource)))
     for name in names:
-        assert (name, f"{name}_loss") in arrows
-        assert (f"{name}_loss", f"train_{name}") in arrows
-        assert (f"{name}_loss", "total") in arrows
+        loss = f"{name}_loss"
+        assert {(name, loss), (loss, f"train_{name}"), (loss, "total")} <= arrows
     assert ("total", "train_all") in arrows
     assert boxes["train_loop"][1][0] == "GradientDescent on"
     renamed = described(diagram(many_tasks(("cat", *names[1:]), use_resource)))[0]
@@ -283,9 +282,7 @@ def test_many_optimizers_and_placeholders_are_folded():
     assert len(starts) == len(set(starts)) and all(start < end for start, end in starts)
 
 
-@needs_matplotlib
-def test_a_large_picture_says_what_is_left_out(tmp_path):
-    path = tmp_path / "x.svg"
+def test_a_large_picture_says_what_is_left_out(path):
     graph = large_graph()
     figures.draw(str(path), graph, explanation=explain("train_digit", graph=graph))
     texts = svg_texts(path)
@@ -297,23 +294,19 @@ def test_a_large_picture_says_what_is_left_out(tmp_path):
     assert [text for text in svg_texts(path) if re.match("folded|and |variables", text)] == []
 
 
-@needs_matplotlib
 @pytest.mark.parametrize("name", one_in(4, ["alternate", *sorted(os.listdir(RECORDINGS))]))
-def test_every_recording_is_drawn(name, tmp_path):
-    path = tmp_path / "x.svg"
+def test_every_recording_is_drawn(name, path, capsys):
     golden = name if name == "alternate" else os.path.join(RECORDINGS, name)
-    assert cli.main(["draw", "--golden", golden, "--fetch", "init", "-o", str(path)]) == 0
+    done(capsys, "draw", "--golden", golden, "--fetch", "init", "-o", path)
     texts = svg_texts(path)
     assert name in texts and "session.run([init])" in texts
     assert any(text.startswith("WRITTEN") for text in texts)
 
 
-@needs_matplotlib
-def test_a_script_is_drawn(tmp_path):
+def test_a_script_is_drawn(path):
     script = os.path.join(ROOT, "tests", "training_scripts", "several_losses.py")
-    path = tmp_path / "x.svg"
-    done = forked.tf1_mtl("draw", "--script", script, "-o", path)
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    ran = forked.tf1_mtl("draw", "--script", script, "-o", path)
+    assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
     assert "several_losses.py" in svg_texts(path)
 
 
@@ -341,9 +334,7 @@ def svg_texts(path):
         return re.findall(r"<text[^>]*>([^<]*)</text>", file.read())
 
 
-@needs_matplotlib
-def test_a_run_is_told_in_words_and_lines_not_in_colour_alone(net, tmp_path):
-    path = tmp_path / "run.svg"
+def test_a_run_is_told_in_words_and_lines_not_in_colour_alone(net, path):
     found = explain(["Y1_op", "Y1_Loss"], graph=net)
     figures.draw(str(path), net, explanation=found, title=figures.run_title(found))
     texts = svg_texts(path)
@@ -353,21 +344,21 @@ def test_a_run_is_told_in_words_and_lines_not_in_colour_alone(net, tmp_path):
     assert texts.count("need not be fed") == 1
     assert texts.count("does not run") == 5  # Y2_layer, Y2_Loss, Y2_op, Joint_Loss, Optimiser
     assert "session.run([Y1_op, Y1_Loss])" in texts
-    dotted = [
-        box for box in boxes_of(figures.paint(net, None, found)) if box.get_linestyle() == ":"
-    ]
-    assert len(dotted) == 7
+    styles = [box.get_linestyle() for box in boxes_of(figures.paint(net, None, found))]
+    assert styles.count(":") == 7
+
+
+def painted_texts(net, explanation):
+    return [text.get_text() for text in figures.paint(net, None, explanation).axes[0].texts]
 
 
 @needs_matplotlib
 def test_what_init_writes_is_not_called_read(net):
     found = explain("init", graph=net)
-    figure = figures.paint(net, None, found)
-    texts = [text.get_text() for text in figure.axes[0].texts]
+    texts = painted_texts(net, found)
     assert texts.count("WRITTEN, same value") == 3 and "read, not changed" not in texts
     planned_only = found._replace(changed=None, measured=None)
-    texts = [text.get_text() for text in figures.paint(net, None, planned_only).axes[0].texts]
-    assert texts.count("WRITTEN by this run") == 3
+    assert painted_texts(net, planned_only).count("WRITTEN by this run") == 3
 
 
 @needs_matplotlib
@@ -380,9 +371,7 @@ def test_a_thick_border_is_what_the_legend_says(net, fetches, written):
     assert "thick border: written by this run" in figure.axes[0].texts[-1].get_text()
 
 
-@needs_matplotlib
-def test_half_a_box(net, tmp_path):
-    path = tmp_path / "run.svg"
+def test_half_a_box(net, path):
     figures.draw(str(path), net, explanation=explain("MatMul_1", graph=net))
     assert "not run: Relu_1" in svg_texts(path)
 
@@ -415,31 +404,35 @@ def test_a_path_that_cannot_be_written(net, tmp_path, name, message):
     assert [p.name for p in tmp_path.iterdir()] == ["folder.svg"]
 
 
-@needs_matplotlib
-def test_a_graph_without_anything_to_draw(tmp_path):
+def test_a_graph_without_anything_to_draw(path):
     with pytest.raises(InputError, match="computes nothing"):
-        figures.draw(str(tmp_path / "x.svg"), tf.Graph())
+        figures.draw(str(path), tf.Graph())
+
+
+#: What cannot be drawn: arguments, and the message.
+BAD = [
+    ("--fetch Y1_opp -o x.svg", "Near: Y1_op"),
+    ("first --fetch Y1_op -o x.svg", ""),
+    ("-o x.bmp", ""),
+    ("--golden joint --fetch Y1_opp -o x.svg", "joint: 'Y1_opp': not in the graph"),
+    ("whole --golden joint -o x.svg", "whole: is a figure of the article"),
+    ("--golden none.npz -o x.svg", ""),
+    *(
+        (f"{graph} --cluster local -o x.svg", "--cluster: places the graph of both tasks alone")
+        for graph in ("first", "--golden alternate")
+    ),
+]
 
 
 @needs_matplotlib
-def test_the_command_refuses(capsys, tmp_path):
-    path = str(tmp_path / "x.svg")
-    assert cli.main(["draw", "--fetch", "Y1_opp", "-o", path]) == 2
-    assert "Near: Y1_op" in capsys.readouterr().err
-    assert cli.main(["draw", "first", "--fetch", "Y1_op", "-o", path]) == 2
-    assert cli.main(["draw", "-o", str(tmp_path / "x.bmp")]) == 2
-    assert cli.main(["draw", "--golden", "joint", "--fetch", "Y1_opp", "-o", path]) == 2
-    assert "joint: 'Y1_opp': not in the graph" in capsys.readouterr().err
-    assert cli.main(["draw", "whole", "--golden", "joint", "-o", path]) == 2
-    assert "whole: is a figure of the article" in capsys.readouterr().err
-    assert cli.main(["draw", "--golden", str(tmp_path / "none.npz"), "-o", path]) == 2
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("args, message", BAD, ids=[args for args, _ in BAD])
+def test_the_command_refuses(args, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(capsys, "draw", *args.split(), folder=tmp_path)
 
 
-@needs_matplotlib
-def test_the_command_draws_in_chinese(tmp_path):
-    path = tmp_path / "x.svg"
-    assert cli.main(["draw", "joint", "--fetch", "Y1_op", "--lang", "zh", "-o", str(path)]) == 0
+def test_the_command_draws_in_chinese(path, capsys):
+    done(capsys, "draw", "joint", "--fetch", "Y1_op", "--lang", "zh", "-o", path)
     texts = svg_texts(path)
     assert {"本次运行改变了它", "不运行", "必须喂入", "未触及", "占位符 [10, 10]"} <= set(texts)
     assert "联合训练：一个优化器最小化损失之和" in texts
@@ -449,9 +442,8 @@ def test_the_command_draws_in_chinese(tmp_path):
 @needs_matplotlib
 def test_a_png_file_in_chinese_needs_a_font(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(style, "_installed_fonts", lambda: {"DejaVu Sans"})
-    assert cli.main(["draw", "--lang", "zh", "-o", str(tmp_path / "x.png")]) == 2
-    assert "Install one, or write .svg" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+    err = refused(capsys, "draw", "--lang", "zh", "-o", tmp_path / "x.png", folder=tmp_path)
+    assert "Install one, or write .svg" in err
 
 
 #: The pictures kept in legacy_examples/figures, and the arguments of `tf1-mtl draw` that made them.
@@ -504,9 +496,8 @@ def test_each_replica_is_drawn_on_its_worker(tmp_path):
 
 @needs_matplotlib
 @pytest.mark.parametrize("name", one_in(4, reversed(list(KEPT)), RUNTIME))
-def test_the_kept_pictures_are_current(name, tmp_path):
-    path = tmp_path / name
-    assert cli.main(["draw", *KEPT[name], "-o", str(path)]) == 0
+def test_the_kept_pictures_are_current(name, path, capsys):
+    done(capsys, "draw", *KEPT[name], "-o", path)
     assert_same_texts(name, path)
 
 
@@ -530,11 +521,9 @@ def test_every_kept_picture_is_checked_and_its_command_documented():
         assert f"]({name}) | {command} |" in text
 
 
-@needs_matplotlib
 @pytest.mark.parametrize("name", [*map(slow, lesson_pictures.PICTURES)])
-def test_the_pictures_of_lessons_are_current(name, tmp_path):
+def test_the_pictures_of_lessons_are_current(name, path):
     if name == "two_images.svg":
         pytest.importorskip("sklearn")
-    path = tmp_path / name
     lesson_pictures.draw(name, str(path))
     assert_same_texts(name, path)

@@ -55,11 +55,8 @@ def layers_of(case):
     return layers, gradients
 
 
-def test_there_is_a_golden_for_every_case_and_no_other():
+def test_there_is_a_small_golden_for_every_case_and_no_other():
     assert goldens.golden_names() == tuple(sorted(CASES))
-
-
-def test_the_goldens_are_small():
     sizes = [os.path.getsize(os.path.join(GOLDENS, name + ".npz")) for name in CASES]
     assert sum(sizes) < 3e6
 

@@ -14,10 +14,14 @@ TRUTH = os.path.join(os.path.dirname(__file__), "truth")
 
 
 @pytest.fixture(scope="module")
-def expected():
-    """The recorded graph as the running TensorFlow would write it."""
+def recorded():
     with open(os.path.join(TRUTH, "graph-1.15.5.pbtxt")) as file:
-        recorded = text_format.Parse(file.read(), tf.GraphDef())
+        return text_format.Parse(file.read(), tf.GraphDef())
+
+
+@pytest.fixture(scope="module")
+def expected(recorded):
+    """The recorded graph as the running TensorFlow would write it."""
     return as_written_by(tf.__version__, recorded)
 
 
@@ -70,9 +74,7 @@ def _each_change(original):
     yield "attribute added", changed
 
 
-def test_each_listed_difference_changes_the_recorded_graph():
-    with open(os.path.join(TRUTH, "graph-1.15.5.pbtxt")) as file:
-        recorded = text_format.Parse(file.read(), tf.GraphDef())
+def test_each_listed_difference_changes_the_recorded_graph(recorded):
     for difference in DIFFERENCES:
         changed = tf.GraphDef()
         changed.CopyFrom(recorded)
@@ -104,11 +106,10 @@ def test_weights_are_the_articles_draws():
     net = build_graph(np.random.RandomState(3))
     rng = np.random.RandomState(3)
     drawn = [rng.rand(*shape) for shape in ((10, 20), (20, 20), (20, 20))]
+    variables = net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights
     with tf.Session(graph=net.graph) as session:
         session.run(net.init)
-        weights = session.run(
-            [net.shared_layer_weights, net.Y1_layer_weights, net.Y2_layer_weights]
-        )
+        weights = session.run(variables)
     for got, expected in zip(weights, drawn):
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got, expected.astype(np.float32))
@@ -148,9 +149,8 @@ def test_names_sizes_and_handles():
 def test_learning_rate_reaches_all_three_optimizers():
     net = build_graph(learning_rate=0.25)
     constants = [n for n in net.graph.as_graph_def().node if n.name.endswith("learning_rate")]
-    assert [n.name for n in constants] == [
-        f"{o}/learning_rate" for o in ("Adam", "Adam_1", "Adam_2")
-    ]
+    optimizers = ("Adam", "Adam_1", "Adam_2")
+    assert [n.name for n in constants] == [f"{o}/learning_rate" for o in optimizers]
     assert all(n.attr["value"].tensor.float_val[0] == 0.25 for n in constants)
 
 

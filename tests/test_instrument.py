@@ -5,7 +5,6 @@ what the page shows. Needs Chromium (package chromium on Debian).
 """
 
 import html
-import importlib.util
 import itertools
 import json
 import os
@@ -19,6 +18,7 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from needs import needs_matplotlib
 
 from tf1_mtl import build_graph
 from tf1_mtl.baseline import load_golden
@@ -28,15 +28,11 @@ from tf1_mtl.teaching.page import build, instrument, lessons
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+NO_CHROMIUM = "Chromium is not installed: it comes from the system's packages, not from PyPI"
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        importlib.util.find_spec("matplotlib") is None, reason="the plot extra is not installed"
-    ),
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="Chromium is not installed: it comes from the system's packages, not from PyPI",
-    ),
+    needs_matplotlib,
+    pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM),
 ]
 
 #: Ticks everything in turn. What is noted is read off the page, not asked of its script.
@@ -186,18 +182,15 @@ def test_a_box_says_in_words_what_happens(shown):
     language, _, choices, _ = shown
     (page,) = [p for p in choices if p["fetches"] == ["Y1_op"] and p["feeds"] == ["X", "Y2"]]
     words = {
-        "en": [
-            "fed",
-            "must be fed",
-            "fed, not needed",
-            "to be written",
-            "not touched",
-            "not run: L2Loss",
-        ],
-        "zh": ["已喂入", "必须喂入", "已喂入，但不需要", "本应被写入", "未触及", "未运行：L2Loss"],
+        "X": ("fed", "已喂入"),
+        "Y1": ("must be fed", "必须喂入"),
+        "Y2": ("fed, not needed", "已喂入，但不需要"),
+        "share_W": ("to be written", "本应被写入"),
+        "share_Y2": ("not touched", "未触及"),
+        "Y1_Loss": ("not run: L2Loss", "未运行：L2Loss"),
     }
-    titles = ("X", "Y1", "Y2", "share_W", "share_Y2", "Y1_Loss")
-    assert [page["drawn"][title][1] for title in titles] == words[language]
+    for title, in_both in words.items():
+        assert page["drawn"][title][1] == in_both[language == "zh"]
 
 
 def test_the_call_runs_when_it_is_pasted_below_a_listing(shown):

@@ -97,13 +97,8 @@ def test_a_missing_extra_is_named(monkeypatch):
 def by_path(path, folder, **environment):
     """Runs a script by its path from another folder, with nothing set for TensorFlow."""
     unset = {k: v for k, v in os.environ.items() if k not in ("TF_CPP_MIN_LOG_LEVEL", "PYTHONPATH")}
-    return subprocess.run(
-        [sys.executable, str(path)],
-        capture_output=True,
-        text=True,
-        cwd=str(folder),
-        env={**unset, **environment},
-    )
+    settings = {"cwd": str(folder), "env": {**unset, **environment}}
+    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, **settings)
 
 
 @pytest.mark.slow

@@ -17,6 +17,12 @@ from tf1_mtl import build_graph, feeds, open_session, train
 from tf1_mtl.graph_reader import needed
 from tf1_mtl.teaching import explain
 
+FACTS = lessons.Facts()
+says = FACTS.says
+says(1, "1 and 2 alike with no global switch")(lessons.it_runs_on_both_with_no_global_switch)
+for number in (2, 3, 4):
+    says(number, "runs on TensorFlow 1 and 2 alike")(lessons.it_runs_on_both_with_no_global_switch)
+
 
 def session_of(lesson):
     """Opens a new session on the graph of a lesson, with initialized variables."""
@@ -35,6 +41,8 @@ def feed_of(lesson, *names):
 # All of them
 
 
+@says(1, "seeded data, so that the figures can be had again")
+@says(2, "seeded weights")
 def it_gives_the_same_again(lesson):
     assert lessons.Lesson(lesson.path).output == lesson.output
 
@@ -42,6 +50,7 @@ def it_gives_the_same_again(lesson):
 # Lesson 1
 
 
+@says(1, "a linear map of X, compared with Y by a squared")
 def the_loss_is_a_squared_difference(lesson):
     W, rng = np.random.RandomState(1).rand(10, 1), np.random.RandomState(2)
     x, y = rng.rand(10, 10), rng.rand(10, 1)
@@ -51,17 +60,20 @@ def the_loss_is_a_squared_difference(lesson):
     np.testing.assert_allclose(loss, (y - x.dot(W)) ** 2, rtol=1e-4)  # float32: sums of ten
 
 
+@says(1, "a Session carries a part of it out, on data")
 def a_session_carries_out_a_part(lesson):
     ran = explain("Loss", graph=lesson.graph).measured
     assert {"MatMul", "Loss"} <= set(ran)
     assert not {"init", "W/Assign"} & set(ran)
 
 
+@says(1, "`import Tensorflow`, and no package has that name")
 def no_package_has_that_name(lesson):
     with pytest.raises(ImportError):
         __import__("Tensorflow")
 
 
+@says(1, "`global_variables_initializer`, the newer name")
 def both_initializers_do_the_same(lesson):
     with tf.Graph().as_default():
         tf.Variable(0.0), tf.Variable(1.0)
@@ -71,17 +83,20 @@ def both_initializers_do_the_same(lesson):
     assert "DEPRECATED" in tf.initialize_all_variables.__doc__
 
 
+@says(1, "operations on arrays that are not there yet")
 def the_arrays_are_not_there_yet(lesson):
     with session_of(lesson) as session, pytest.raises(tf.errors.InvalidArgumentError):
         session.run(lesson.Loss)
 
 
+@says(1, "10 rows of 10 numbers, and one number")
 def placeholders_take_ten_rows(lesson):
     assert lesson.X.shape.as_list() == [10, 10] and lesson.Y.shape.as_list() == [10, 1]
     with session_of(lesson) as session, pytest.raises(ValueError, match="Cannot feed value"):
         session.run(lesson.Loss, {lesson.X: np.ones((9, 10)), lesson.Y: np.ones((9, 1))})
 
 
+@says(1, "keeps its value from one run")
 def a_variable_keeps_its_value_and_a_placeholder_does_not(lesson):
     with tf.Session(graph=lesson.graph) as session:
         session.run(lesson.W.initializer, {lesson.W.initial_value: np.full((10, 1), 7.0)})
@@ -91,15 +106,18 @@ def a_variable_keeps_its_value_and_a_placeholder_does_not(lesson):
             session.run(lesson.Loss)
 
 
+@says(1, "Its initial value is a constant")
 def the_initial_value_is_a_constant(lesson):
     assert lesson.W.initial_value.op.type == "Const"
 
 
+@says(1, "one for each row: a loss that nobody has summed up yet")
 def a_loss_for_each_row(lesson):
     assert lesson.Loss.shape.as_list() == [10, 1]
     assert lesson.line("Fetched") == "Fetched: float32 (10, 1)"
 
 
+@says(1, "the promise of an array")
 def a_tensor_has_a_name_a_dtype_and_a_shape_but_no_value(lesson):
     assert isinstance(lesson.Loss, tf.Tensor)
     told = 'Loss is Tensor("Loss:0", shape=(10, 1), dtype=float32'
@@ -108,6 +126,9 @@ def a_tensor_has_a_name_a_dtype_and_a_shape_but_no_value(lesson):
         float(np.asarray(lesson.Loss).item(0))
 
 
+@says(1, "what a Session is for")
+@says(1, "The session: only now does anything run")
+@says(1, "nothing is computed; then a session runs it")
 def nothing_runs_before_the_session(lesson):
     """A node that counts how often it runs."""
     ran = []
@@ -121,10 +142,12 @@ def nothing_runs_before_the_session(lesson):
     assert ran == [1]
 
 
+@says(1, "first argument says what to fetch, the second what to feed")
 def run_takes_fetches_then_feeds(lesson):
     assert list(inspect.signature(tf.Session.run).parameters)[1:3] == ["fetches", "feed_dict"]
 
 
+@says(1, "so each row's loss is the square of its Y")
 def zero_weights_give_squares(lesson):
     rng = np.random.RandomState(1)
     rng.rand(10, 10)
@@ -135,6 +158,9 @@ def zero_weights_give_squares(lesson):
 # Lesson 2
 
 
+@says(2, "two task layers, and that nothing has run")
+@says(2, "What there is not: a value")
+@says(2, "Even the variables have none before the initializer")
 def nothing_has_run(lesson):
     nothing_runs_before_the_session(lesson)
     assert lesson.line("Variables without a value:").endswith(" 23")
@@ -145,6 +171,10 @@ def nothing_has_run(lesson):
                 session.run(variable)
 
 
+@says(2, "Two tasks look at the same X")
+@says(2, "each has a second layer of its own")
+@says(2, "share_Y1 and share_Y2 belong to one task each")
+@says(2, "one shared layer, two tasks, their losses")
 def two_tasks_share_the_first_layer_only(lesson):
     ops = [{op.name for op in needed([loss])} for loss in (lesson.Y1_Loss, lesson.Y2_Loss)]
     own = [{"share_Y1", "Y1"}, {"share_Y2", "Y2"}]
@@ -152,6 +182,7 @@ def two_tasks_share_the_first_layer_only(lesson):
     assert own[0] <= ops[0] - ops[1] and own[1] <= ops[1] - ops[0]
 
 
+@says(2, "There are no biases")
 def there_are_no_biases(lesson):
     types = {op.type for op in needed([lesson.Y1_layer, lesson.Y2_layer])}
     assert types == {"Placeholder", "VariableV2", "Identity", "MatMul", "Relu"}
@@ -159,6 +190,9 @@ def there_are_no_biases(lesson):
         assert not session.run(lesson.Y1_layer, {lesson.X: np.zeros((10, 10))}).any()
 
 
+@says(2, "The graph is the one of the joint listing")
+@says(3, "The graph of lesson 2")
+@says(4, "The graph of lesson 2")
 def the_graph_is_build_graphs(lesson):
     """But for the drawn constants, and for what lesson 2 looks at the variables with, later."""
     seed = int(re.search(r"RandomState\((\d)\)", lesson.source).group(1))
@@ -168,11 +202,14 @@ def the_graph_is_build_graphs(lesson):
     assert node_differences(own, built) == []
 
 
+@says(2, "one input, and a label for each task")
 def one_input_and_two_labels(lesson):
     kinds = [op.name for op in lesson.graph.get_operations() if op.type == "Placeholder"]
     assert kinds == ["X", "Y1", "Y2"]
 
 
+@says(2, "the graph keeps them as constants")
+@says(2, "NumPy's draws, rounded to float32")
 def the_graph_keeps_the_draws_as_constants(lesson):
     constant = lesson.shared_layer_weights.initial_value.op
     assert constant.type == "Const"
@@ -181,12 +218,14 @@ def the_graph_keeps_the_draws_as_constants(lesson):
     assert lesson.line("share_W is what NumPy drew") == "share_W is what NumPy drew: True"
 
 
+@says(2, "where shared_layer is used twice")
 def the_fork_is_at_the_shared_layer(lesson):
     forward = needed([lesson.Joint_Loss])
     users = [op.type for op in lesson.shared_layer.consumers() if op in forward]
     assert users == ["MatMul", "MatMul"]
 
 
+@says(2, "the sum of squares / 2, not a mean")
 def l2_loss_is_half_the_sum_of_squares(lesson):
     with session_of(lesson) as session:
         feed = feed_of(lesson, "X", "Y1")
@@ -196,6 +235,7 @@ def l2_loss_is_half_the_sum_of_squares(lesson):
     assert loss > 50 * squares.mean()
 
 
+@says(2, "for both tasks together, and one for each alone")
 def each_op_trains_its_own(lesson):
     layers = [lesson.shared_layer_weights, lesson.Y1_layer_weights, lesson.Y2_layer_weights]
     for op, expected in (
@@ -210,6 +250,7 @@ def each_op_trains_its_own(lesson):
         assert [not np.array_equal(old, new) for old, new in zip(before, after)] == expected
 
 
+@says(2, "most of them made by the three minimize calls")
 def most_of_216_nodes_are_made_by_minimize(lesson):
     assert lesson.line("216 nodes") == "216 nodes, from X to init"
     ops = lesson.graph.get_operations()[:216]
@@ -221,6 +262,9 @@ def most_of_216_nodes_are_made_by_minimize(lesson):
 # Lessons 3 and 4
 
 
+@says(3, "A coin picks each step's task, and only its op is run")
+@says(3, "ten steps")
+@says(3, "one task or the other, step by step")
 def one_task_a_step(lesson):
     """The losses of the lesson are those of `feeds.alternate` and `train` with the same seed."""
     rng = np.random.RandomState(3)
@@ -236,24 +280,28 @@ def one_task_a_step(lesson):
         assert op.name in ran and other not in ran and "Adam" not in ran
 
 
+@says(3, "no row needs both labels")
 def each_task_trains_on_rows_of_its_own(lesson):
     with session_of(lesson) as session:
         session.run(lesson.Y1_op, feed_of(lesson, "X", "Y1"))
         session.run(lesson.Y2_op, feed_of(lesson, "X", "Y2"))
 
 
+@says(3, "as in lessons 2 and 4) and are not used")
 def the_joint_loss_is_there_and_not_used(lesson):
     the_graph_is_build_graphs(lesson)
     assert len(lesson.graph.get_operations()) == 216
     assert lesson.source.count("Optimiser") == 1
 
 
+@says(3, "does not need its label, and does not run")
 def the_other_task_does_not_run(lesson):
     found = explain(["Adam_1", "L2Loss"], feeds=["X", "Y1"], graph=lesson.graph)
     assert found.error is None and found.not_needed == ("Y2",)
     assert not {"Y2", "share_Y2", "MatMul_2", "Relu_2", "L2Loss_1"} & set(found.measured)
 
 
+@says(3, "its own result is None")
 def fetching_an_op_runs_it_and_gives_none(lesson):
     with session_of(lesson) as session:
         before = session.run(lesson.shared_layer_weights)
@@ -261,6 +309,7 @@ def fetching_an_op_runs_it_and_gives_none(lesson):
         assert not np.array_equal(before, session.run(lesson.shared_layer_weights))
 
 
+@says(3, "The loss is that before the update")
 def the_loss_is_from_before_the_update(lesson):
     feed = feed_of(lesson, "X", "Y1")
     with session_of(lesson) as session:
@@ -269,6 +318,9 @@ def the_loss_is_from_before_the_update(lesson):
         assert session.run(lesson.Y1_Loss, feed) < alone
 
 
+@says(4, "Both tasks in every step, on the sum of their losses")
+@says(4, "here three steps run")
+@says(4, "makes all three ops and uses the first")
 def every_step_is_on_the_sum(lesson):
     rng = np.random.RandomState(4)
     net = build_graph(rng)
@@ -284,6 +336,7 @@ def every_step_is_on_the_sum(lesson):
     each_op_trains_its_own(lesson)
 
 
+@says(4, "when every row has both labels")
 def every_row_needs_both_labels(lesson):
     for label in ("Y1", "Y2"):
         fed = feed_of(lesson, "X", label)
@@ -291,6 +344,7 @@ def every_row_needs_both_labels(lesson):
             session.run(lesson.Optimiser, fed)
 
 
+@says(4, "so that a second run fails")
 def the_listings_second_run_fails(lesson):
     """As published: `_, Joint_Loss = session.run([Optimiser, Joint_Loss], ...)`."""
     feed, Joint_Loss = feed_of(lesson, "X", "Y1", "Y2"), lesson.Joint_Loss
@@ -301,6 +355,7 @@ def the_listings_second_run_fails(lesson):
             session.run([lesson.Optimiser, Joint_Loss], feed)
 
 
+@says(4, "cost memory, but no time")
 def the_other_optimizers_cost_memory_but_do_not_run(lesson):
     names = ("Adam", "Adam_1", "Adam_2")
     slots = [
@@ -311,6 +366,7 @@ def the_other_optimizers_cost_memory_but_do_not_run(lesson):
     assert not {"Adam_1", "Adam_2"} & set(explain("Adam", graph=lesson.graph).measured)
 
 
+@says(4, "its first update depends on no training")
 def the_first_loss_depends_on_no_training(lesson):
     rng = np.random.RandomState(4)
     for shape in ((10, 20), (20, 20), (20, 20)):  # the draws of the weights
@@ -324,63 +380,6 @@ def the_first_loss_depends_on_no_training(lesson):
         untrained = session.run(lesson.Joint_Loss, feed)
     assert lesson.line("0 joint").startswith(f"0 joint {untrained} = ")
 
-
-FACTS = [
-    (1, "what a Session is for", nothing_runs_before_the_session),
-    (1, "a linear map of X, compared with Y by a squared", the_loss_is_a_squared_difference),
-    (1, "a Session carries a part of it out, on data", a_session_carries_out_a_part),
-    (1, "`import Tensorflow`, and no package has that name", no_package_has_that_name),
-    (1, "1 and 2 alike with no global switch", lessons.it_runs_on_both_with_no_global_switch),
-    (1, "`global_variables_initializer`, the newer name", both_initializers_do_the_same),
-    (1, "seeded data, so that the figures can be had again", it_gives_the_same_again),
-    (1, "operations on arrays that are not there yet", the_arrays_are_not_there_yet),
-    (1, "10 rows of 10 numbers, and one number", placeholders_take_ten_rows),
-    (1, "keeps its value from one run", a_variable_keeps_its_value_and_a_placeholder_does_not),
-    (1, "Its initial value is a constant", the_initial_value_is_a_constant),
-    (1, "one for each row: a loss that nobody has summed up yet", a_loss_for_each_row),
-    (1, "the promise of an array", a_tensor_has_a_name_a_dtype_and_a_shape_but_no_value),
-    (1, "The session: only now does anything run", nothing_runs_before_the_session),
-    (1, "first argument says what to fetch, the second what to feed", run_takes_fetches_then_feeds),
-    (1, "so each row's loss is the square of its Y", zero_weights_give_squares),
-    (1, "nothing is computed; then a session runs it", nothing_runs_before_the_session),
-    (2, "two task layers, and that nothing has run", nothing_has_run),
-    (2, "Two tasks look at the same X", two_tasks_share_the_first_layer_only),
-    (2, "each has a second layer of its own", two_tasks_share_the_first_layer_only),
-    (2, "There are no biases", there_are_no_biases),
-    (2, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
-    (2, "seeded weights", it_gives_the_same_again),
-    (2, "The graph is the one of the joint listing", the_graph_is_build_graphs),
-    (2, "one input, and a label for each task", one_input_and_two_labels),
-    (2, "the graph keeps them as constants", the_graph_keeps_the_draws_as_constants),
-    (2, "share_Y1 and share_Y2 belong to one task each", two_tasks_share_the_first_layer_only),
-    (2, "where shared_layer is used twice", the_fork_is_at_the_shared_layer),
-    (2, "the sum of squares / 2, not a mean", l2_loss_is_half_the_sum_of_squares),
-    (2, "for both tasks together, and one for each alone", each_op_trains_its_own),
-    (2, "most of them made by the three minimize calls", most_of_216_nodes_are_made_by_minimize),
-    (2, "What there is not: a value", nothing_has_run),
-    (2, "Even the variables have none before the initializer", nothing_has_run),
-    (2, "NumPy's draws, rounded to float32", the_graph_keeps_the_draws_as_constants),
-    (2, "one shared layer, two tasks, their losses", two_tasks_share_the_first_layer_only),
-    (3, "A coin picks each step's task, and only its op is run", one_task_a_step),
-    (3, "no row needs both labels", each_task_trains_on_rows_of_its_own),
-    (3, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
-    (3, "as in lessons 2 and 4) and are not used", the_joint_loss_is_there_and_not_used),
-    (3, "The graph of lesson 2", the_graph_is_build_graphs),
-    (3, "ten steps", one_task_a_step),
-    (3, "does not need its label, and does not run", the_other_task_does_not_run),
-    (3, "its own result is None", fetching_an_op_runs_it_and_gives_none),
-    (3, "The loss is that before the update", the_loss_is_from_before_the_update),
-    (3, "one task or the other, step by step", one_task_a_step),
-    (4, "Both tasks in every step, on the sum of their losses", every_step_is_on_the_sum),
-    (4, "when every row has both labels", every_row_needs_both_labels),
-    (4, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
-    (4, "so that a second run fails", the_listings_second_run_fails),
-    (4, "here three steps run", every_step_is_on_the_sum),
-    (4, "The graph of lesson 2", the_graph_is_build_graphs),
-    (4, "makes all three ops and uses the first", every_step_is_on_the_sum),
-    (4, "cost memory, but no time", the_other_optimizers_cost_memory_but_do_not_run),
-    (4, "its first update depends on no training", the_first_loss_depends_on_no_training),
-]
 
 #: Sentences that state nothing which TensorFlow could prove wrong.
 PLAIN = (

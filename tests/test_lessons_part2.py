@@ -11,7 +11,13 @@ from sampling import slow
 
 from tf1_mtl import build_graph
 
+FACTS = lessons.Facts()
+says = FACTS.says
+says(5, "runs on TensorFlow 1 and 2 alike")(lessons.it_runs_on_both_with_no_global_switch)
 
+
+@says(5, "one shared layer, two tasks, three minimize ops")
+@says(6, "The article's graph, its three optimizers kept")
 def the_graph_is_the_articles(lesson):
     """The nodes that training runs are those of `build_graph`, to the name and the input."""
     graphs = lesson.graph, build_graph(np.random.RandomState(0)).graph
@@ -26,6 +32,9 @@ def the_graph_is_the_articles(lesson):
 # Lesson 5
 
 
+@says(5, "train task 1 without Y2, and look at the weights")
+@says(5, "why task 1 trains without task 2's label")
+@says(5, "This lesson trains task 1 without Y2")
 def trains_task_1_without_y2(lesson):
     assert "share_W  has moved" in lesson.output
     assert "share_Y1 has moved" in lesson.output
@@ -34,25 +43,33 @@ def trains_task_1_without_y2(lesson):
     assert not np.array_equal(lesson.before[0], lesson.after[0])
 
 
+@says(5, "the walk backward through the graph")
+@says(5, "a run needs the fetches, their inputs, the inputs of those, and nothing else")
 def a_run_needs_what_the_walk_finds(lesson):
     assert lesson.executed | {"X", "Y1"} == lesson.needed(lesson.Y1_op, lesson.Y1_Loss)
     assert "needs  49 nodes and the placeholders X, Y1\n" in lesson.output
     assert "needs  74 nodes and the placeholders X, Y1, Y2\n" in lesson.output
 
 
+@says(5, "since the other task still runs forward")
+@says(5, "It does not.")
+@says(5, "lists what TensorFlow really executed")
 def the_other_task_does_not_run(lesson):
     assert "Executed: 47 nodes, 0 of them task 2's own." in lesson.output
     assert {"share_Y2", "L2Loss_1", "Relu_2", "Y2"} <= lesson.only_task_2
 
 
+@says(5, "they are fed, so nothing computes them")
 def what_is_fed_is_not_computed(lesson):
     assert lesson.missing == ["X", "Y1"]
 
 
+@says(5, "What must be fed: a label that the fetch does need")
 def the_fetched_tasks_label_must_be_fed(lesson):
     assert "You must feed a value for placeholder tensor 'Y1'" in lesson.line("Y2 fed, but not Y1")
 
 
+@says(5, "TensorFlow lists what it executes, once it is told to run the graph as written")
 def the_trace_needs_the_switches(lesson):
     """Without them Grappler and constant folding run other nodes than the graph has."""
     trace = tf.RunMetadata()
@@ -68,6 +85,8 @@ def the_trace_needs_the_switches(lesson):
 # Lesson 6
 
 
+@says(6, "Adam keeps two for every weight that it trains")
+@says(6, "joined by 20 variables that its listing never names")
 def adam_keeps_two_slots_a_weight_and_one_pair_of_powers(lesson):
     with lesson.graph.as_default():
         kept = {a: len(getattr(lesson, a).variables()) for a in ("adam_joint", "adam_1", "adam_2")}
@@ -76,12 +95,16 @@ def adam_keeps_two_slots_a_weight_and_one_pair_of_powers(lesson):
     assert sum(kept.values()) == 20
 
 
+@says(6, "A slot is a variable that an optimizer keeps")
 def a_slot_is_a_variable_beside_a_weight(lesson):
     slot = lesson.adam_1.get_slot(lesson.share_W, "m")
     assert slot.op.name in [variable.op.name for variable in lesson.variables]
     assert slot.shape.as_list() == lesson.share_W.shape.as_list()
 
 
+@says(6, "a slot is called after its weight and numbered in order of creation")
+@says(6, 'TensorFlow calls every Adam slot "Adam" and adds _1, _2, ... when the name is taken')
+@says(6, "share_W/Adam_2 is task 1's m, while the operation Adam_2 is Y2_op")
 def names_follow_the_order_of_creation(lesson):
     for optimizer, names in (
         ("Optimiser", "share_W/Adam, share_W/Adam_1"),
@@ -93,6 +116,8 @@ def names_follow_the_order_of_creation(lesson):
     assert lesson.adam_1.get_slot(lesson.share_W, "m").op.name == "share_W/Adam_2"
 
 
+@says(6, "under which names, and which step changes it")
+@says(6, "one step of Y1_op changes task 1's state, and leaves all other state alone")
 def one_step_leaves_other_state_alone(lesson):
     assert lesson.moved == [
         "share_W",
@@ -107,18 +132,23 @@ def one_step_leaves_other_state_alone(lesson):
     assert lesson.line("Y1_op keeps for share_Y2").endswith("None")
 
 
+@says(6, "in a run of its own: before the update")
+@says(6, "m (a running mean of the gradients) and v (of their squares)")
+@says(6, "m starts at (1 - beta1) times the gradient, v at (1 - beta2) times its square")
 def slots_start_as_said(lesson):
     # Float32 rounding of one multiplication, relative.
     assert lesson.floats("m / gradient")[0] == pytest.approx(1 - 0.9, rel=1e-3)
     assert lesson.floats("v / gradient**2") == [0.001]
 
 
+@says(6, "one pair of beta powers, which count its steps")
 def powers_count_the_steps(lesson):
     powers = [lesson.floats(name + " ")[0] for name in ("beta1_power", "beta1_power_1")]
     assert powers == [0.9, 0.81]
     assert lesson.floats("beta1_power_2 ")[0] == 0.9
 
 
+@says(6, "the tasks share m, v and count")
 def one_optimizer_shares_m(lesson):
     assert "['W', 'beta1_power', 'beta2_power', 'W/Adam', 'W/Adam_1']" in lesson.output
     # m: 0.1 * 2 W at W = 1; then 0.9 of it + 0.1 * -3.
@@ -134,10 +164,12 @@ def in_turns_helps_a_related_task(lesson):
     assert lesson.line("related   tasks, in turns").endswith("6 of 6 seeds: better")
 
 
+@says(7, "once with related tasks and once with unrelated ones")
 def in_turns_does_not_help_an_unrelated_task(lesson):
     assert "better" not in lesson.line("unrelated tasks, in turns")
 
 
+@says(7, "Jointly it needs rows with both labels")
 def joint_training_needs_both_labels(lesson):
     x, y = np.ones((3, 10)), np.ones((3, 20))
     for label in (lesson.Y1, lesson.Y2):
@@ -175,10 +207,13 @@ def watched(lesson):
     }
 
 
+@says(7, "The article's graph, its rows left open")
 def the_rows_are_left_open(lesson):
     assert [p.shape.as_list()[0] for p in (lesson.X, lesson.Y1, lesson.Y2)] == [None] * 3
 
 
+@says(7, "so that all ways share them")
+@says(7, "Every way starts from the same weights and takes task 2's rows equally often")
 def every_way_has_one_start_and_one_diet(lesson):
     ways = watched(lesson)
     diets = {}
@@ -193,6 +228,8 @@ def every_way_has_one_start_and_one_diet(lesson):
     assert np.array_equal(other["joint"][0][0], ways["joint"][0][0])  # of one seed
 
 
+@says(7, "task 1 has 500 rows, task 2 only 20")
+@says(7, "in turns each task is fed its own rows")
 def in_turns_each_task_is_fed_its_own_rows(lesson):
     _, runs, _ = watched(lesson)["in turns"]
     fed = {op.name: sorted(tensor.op.name for tensor in feed) for op, feed in runs}
@@ -201,6 +238,7 @@ def in_turns_each_task_is_fed_its_own_rows(lesson):
     assert rows == {lesson.Y1_op.name: 500, lesson.Y2_op.name: 20}
 
 
+@says(7, "task 1's 500 shape the shared layer too")
 def task_1s_rows_shape_the_shared_layer(lesson):
     start, runs, _ = watched(lesson)["in turns"]
     op, feed = next((op, feed) for op, feed in runs if op is lesson.Y1_op)
@@ -209,6 +247,8 @@ def task_1s_rows_shape_the_shared_layer(lesson):
     assert not np.array_equal(lesson.session.run(lesson.share_W), start[0])
 
 
+@says(7, "Alone, task 2 learns from its 20 rows")
+@says(7, "again those 20")
 def alone_and_jointly_there_are_20_rows(lesson):
     for way, op in (("alone", lesson.Y2_op), ("joint", lesson.Optimiser)):
         _, runs, _ = watched(lesson)[way]
@@ -216,6 +256,7 @@ def alone_and_jointly_there_are_20_rows(lesson):
         assert {len(feed[lesson.X]) for _, feed in runs} == {20}
 
 
+@says(7, "on rows that no way has seen")
 def no_way_has_seen_the_rows_that_count(lesson):
     for _, runs, unseen in watched(lesson).values():
         seen = {row.tobytes() for _, feed in runs for row in feed[lesson.X]}
@@ -223,11 +264,13 @@ def no_way_has_seen_the_rows_that_count(lesson):
         assert not seen & {row.tobytes() for row in unseen[lesson.X]}
 
 
+@says(7, "That all six seeds fall on the same side by chance alone happens in one of 32 cases")
 def six_on_one_side(lesson):
     falls = list(itertools.product((True, False), repeat=lesson.SEEDS))
     assert len(falls) == 32 * sum(len(set(sides)) == 1 for sides in falls)
 
 
+@says(7, "all-positive ones make the first outputs far too large")
 def positive_weights_start_far_too_large(lesson):
     rng = np.random.RandomState(0)
     x, _, labels = lesson.rows(rng, True)
@@ -256,6 +299,9 @@ ERRORS = {
 }
 
 
+@says(8, "Mended by")
+@says(8, "made for real and mended")
+@says(8, "Each cell makes one of them for real")
 def each_error_is_made_and_mended(lesson):
     sections = re.split(r"^(\d)\. ", lesson.output, flags=re.M)
     found = dict(zip(map(int, sections[1::2]), sections[2::2]))
@@ -269,14 +315,18 @@ def each_error_is_made_and_mended(lesson):
         assert lines[2].startswith("   mended:"), lines
 
 
+@says(8, "1 and 8 need TensorFlow 2's eager mode")
 def eager_mode_is_off_in_tensorflow_1(lesson):
     assert tf.executing_eagerly() == (not tf.__version__.startswith("1."))
 
 
+@says(8, "it sets the weights afresh, too")
 def the_initializer_sets_the_weights_afresh(lesson):
     assert lesson.output.count("mended: loss 1.25\n") == 3  # of W = 0.5, before and after error 4
 
 
+@says(8, "the listing gives both one name")
+@says(8, "Error 5 stands in the published listing")
 def the_listing_gives_tensor_and_value_one_name(lesson):
     """As published: `_, Joint_Loss = session.run([Optimiser, Joint_Loss], ...)`."""
     net = build_graph(np.random.RandomState(0))
@@ -292,6 +342,12 @@ def the_listing_gives_tensor_and_value_one_name(lesson):
 # Lesson 9
 
 
+@says(9, "slots and beta powers, by name")
+@says(
+    9,
+    "A checkpoint holds the values of variables under their names: the weights, and what the "
+    "optimizers keep",
+)
 def a_checkpoint_holds_weights_and_what_optimizers_keep(lesson):
     kept = [variable.op.name for variable in lesson.kept["Y1"]]
     assert len(kept) == 6 and all(re.search(r"/Adam|^beta[12]_power", name) for name in kept)
@@ -302,20 +358,28 @@ def a_checkpoint_holds_weights_and_what_optimizers_keep(lesson):
     )
 
 
+@says(9, "stop and go on without a trace")
+@says(9, "goes on from its checkpoint without a trace")
+@says(9, "in a new session: the very same losses")
 def it_goes_on_without_a_trace(lesson):
     assert lesson.floats("Restored") == lesson.floats("Unbroken")
 
 
+@says(9, "The weights alone are not enough: Adam's slots and step count start anew")
 def weights_alone_are_not_enough(lesson):
     assert lesson.floats("Weights alone")[0] == lesson.floats("Unbroken")[0]
     assert lesson.floats("Weights alone")[1] != lesson.floats("Unbroken")[1]
 
 
+@says(9, "the checkpoint lacks its variables, so restore only what it has")
 def a_third_optimizer_made_last_is_missing(lesson):
     assert re.search(r"Key \S+ not found in checkpoint", lesson.line("Made last"))
     assert lesson.floats("what is there") == lesson.floats("Unbroken")
 
 
+@says(9, "where names no longer mean what they meant")
+@says(9, "this restores without a word, and wrongly")
+@says(9, "Slots are numbered in order of creation, so share_W/Adam is now the joint optimizer's m")
 def a_third_optimizer_made_first_scrambles(lesson):
     assert lesson.floats("Made first")[0] == lesson.floats("Unbroken")[0]
     assert lesson.floats("Made first")[1] != lesson.floats("Unbroken")[1]
@@ -323,148 +387,10 @@ def a_third_optimizer_made_first_scrambles(lesson):
         assert "share_W/Adam" in [v.op.name for v in lesson.kept["joint"]]
 
 
+@says(9, "add an optimizer without scrambling the others")
+@says(9, "each name of the old program, with the new program's variable")
 def names_by_meaning_mend_it(lesson):
     assert lesson.floats("by meaning") == lesson.floats("Unbroken")
-
-
-FACTS = [
-    (5, "since the other task still runs forward", the_other_task_does_not_run),
-    (5, "It does not.", the_other_task_does_not_run),
-    (5, "runs on TensorFlow 1 and 2 alike", lessons.it_runs_on_both_with_no_global_switch),
-    (5, "one shared layer, two tasks, three minimize ops", the_graph_is_the_articles),
-    (5, "the walk backward through the graph", a_run_needs_what_the_walk_finds),
-    (5, "train task 1 without Y2, and look at the weights", trains_task_1_without_y2),
-    (5, "why task 1 trains without task 2's label", trains_task_1_without_y2),
-    (6, "The article's graph, its three optimizers kept", the_graph_is_the_articles),
-    (6, "A slot is a variable that an optimizer keeps", a_slot_is_a_variable_beside_a_weight),
-    (6, "in a run of its own: before the update", slots_start_as_said),
-    (6, "under which names, and which step changes it", one_step_leaves_other_state_alone),
-    (7, "The article's graph, its rows left open", the_rows_are_left_open),
-    (7, "so that all ways share them", every_way_has_one_start_and_one_diet),
-    (8, "Mended by", each_error_is_made_and_mended),
-    (8, "the listing gives both one name", the_listing_gives_tensor_and_value_one_name),
-    (8, "made for real and mended", each_error_is_made_and_mended),
-    (9, "slots and beta powers, by name", a_checkpoint_holds_weights_and_what_optimizers_keep),
-    (9, "stop and go on without a trace", it_goes_on_without_a_trace),
-    (9, "add an optimizer without scrambling the others", names_by_meaning_mend_it),
-    (5, "This lesson trains task 1 without Y2", trains_task_1_without_y2),
-    (5, "lists what TensorFlow really executed", the_other_task_does_not_run),
-    (
-        5,
-        "a run needs the fetches, their inputs, the inputs of those, and nothing else",
-        a_run_needs_what_the_walk_finds,
-    ),
-    (
-        5,
-        "TensorFlow lists what it executes, once it is told to run the graph as written",
-        the_trace_needs_the_switches,
-    ),
-    (5, "they are fed, so nothing computes them", what_is_fed_is_not_computed),
-    (5, "What must be fed: a label that the fetch does need", the_fetched_tasks_label_must_be_fed),
-    (
-        6,
-        "Adam keeps two for every weight that it trains",
-        adam_keeps_two_slots_a_weight_and_one_pair_of_powers,
-    ),
-    (6, "m (a running mean of the gradients) and v (of their squares)", slots_start_as_said),
-    (6, "one pair of beta powers, which count its steps", powers_count_the_steps),
-    (
-        6,
-        "joined by 20 variables that its listing never names",
-        adam_keeps_two_slots_a_weight_and_one_pair_of_powers,
-    ),
-    (
-        6,
-        "a slot is called after its weight and numbered in order of creation",
-        names_follow_the_order_of_creation,
-    ),
-    (
-        6,
-        'TensorFlow calls every Adam slot "Adam" and adds _1, _2, ... when the name is taken',
-        names_follow_the_order_of_creation,
-    ),
-    (
-        6,
-        "share_W/Adam_2 is task 1's m, while the operation Adam_2 is Y2_op",
-        names_follow_the_order_of_creation,
-    ),
-    (
-        6,
-        "one step of Y1_op changes task 1's state, and leaves all other state alone",
-        one_step_leaves_other_state_alone,
-    ),
-    (
-        6,
-        "m starts at (1 - beta1) times the gradient, v at (1 - beta2) times its square",
-        slots_start_as_said,
-    ),
-    (6, "the tasks share m, v and count", one_optimizer_shares_m),
-    (7, "Jointly it needs rows with both labels", joint_training_needs_both_labels),
-    (7, "task 1 has 500 rows, task 2 only 20", in_turns_each_task_is_fed_its_own_rows),
-    (7, "Alone, task 2 learns from its 20 rows", alone_and_jointly_there_are_20_rows),
-    (7, "again those 20", alone_and_jointly_there_are_20_rows),
-    (7, "in turns each task is fed its own rows", in_turns_each_task_is_fed_its_own_rows),
-    (7, "task 1's 500 shape the shared layer too", task_1s_rows_shape_the_shared_layer),
-    (7, "on rows that no way has seen", no_way_has_seen_the_rows_that_count),
-    (
-        7,
-        "Every way starts from the same weights and takes task 2's rows equally often",
-        every_way_has_one_start_and_one_diet,
-    ),
-    (
-        7,
-        "once with related tasks and once with unrelated ones",
-        in_turns_does_not_help_an_unrelated_task,
-    ),
-    (
-        7,
-        "all-positive ones make the first outputs far too large",
-        positive_weights_start_far_too_large,
-    ),
-    (
-        7,
-        "That all six seeds fall on the same side by chance alone happens in one of 32 cases",
-        six_on_one_side,
-    ),
-    (8, "Each cell makes one of them for real", each_error_is_made_and_mended),
-    (8, "Error 5 stands in the published listing", the_listing_gives_tensor_and_value_one_name),
-    (8, "1 and 8 need TensorFlow 2's eager mode", eager_mode_is_off_in_tensorflow_1),
-    (8, "it sets the weights afresh, too", the_initializer_sets_the_weights_afresh),
-    (
-        9,
-        "A checkpoint holds the values of variables under their names: the weights, and what the "
-        "optimizers keep",
-        a_checkpoint_holds_weights_and_what_optimizers_keep,
-    ),
-    (9, "where names no longer mean what they meant", a_third_optimizer_made_first_scrambles),
-    (9, "goes on from its checkpoint without a trace", it_goes_on_without_a_trace),
-    (9, "in a new session: the very same losses", it_goes_on_without_a_trace),
-    (
-        9,
-        "The weights alone are not enough: Adam's slots and step count start anew",
-        weights_alone_are_not_enough,
-    ),
-    (
-        9,
-        "the checkpoint lacks its variables, so restore only what it has",
-        a_third_optimizer_made_last_is_missing,
-    ),
-    (
-        9,
-        "this restores without a word, and wrongly",
-        a_third_optimizer_made_first_scrambles,
-    ),
-    (
-        9,
-        "Slots are numbered in order of creation, so share_W/Adam is now the joint optimizer's m",
-        a_third_optimizer_made_first_scrambles,
-    ),
-    (
-        9,
-        "each name of the old program, with the new program's variable",
-        names_by_meaning_mend_it,
-    ),
-]
 
 
 #: Sentences that state nothing which TensorFlow could prove wrong.

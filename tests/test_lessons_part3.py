@@ -62,6 +62,7 @@ CHECKS = (
     both_directions_and_a_head_of_each_task,
     the_baseline_is_the_most_frequent_tag,
     both_ways_beat_the_baseline,
+    lessons.it_runs_on_both_with_no_global_switch,
 )
 
 
@@ -72,12 +73,6 @@ def test_lesson_10(check):
     lesson = lessons.lesson(10)
     lesson.names["sentences_of_its_own"] = lesson.names["sentences"]
     check(lesson)
-
-
-@pytest.mark.slow
-@pytest.mark.runtime
-def test_lesson_10_runs_on_both_with_no_global_switch():
-    lessons.it_runs_on_both_with_no_global_switch(lessons.lesson(10))
 
 
 def recorded_and_verified(lesson, path):

@@ -6,11 +6,11 @@ import re
 
 import numpy as np
 import pytest
+from command import refused
 from forked import tf1_mtl
 from test_fuzz import damaged
 from test_legacy_script import ALTERNATE, GRAPH, PYTHON_2, run_in_one_process
 
-from tf1_mtl import cli
 from tf1_mtl.baseline import load_recording
 from tf1_mtl.errors import InputError
 from tf1_mtl.legacy_script import notebook
@@ -18,21 +18,17 @@ from tf1_mtl.legacy_script import notebook
 
 def nbformat_4(*cells):
     """A notebook with these code cells, and text before each."""
-    entries = []
-    for source in cells:
-        entries.append(
-            {"cell_type": "markdown", "metadata": {}, "source": ["# no code\n", "1 / 0"]}
-        )
-        entries.append({"cell_type": "code", "metadata": {}, "outputs": [], "source": source})
+    text = {"cell_type": "markdown", "metadata": {}, "source": ["# no code\n", "1 / 0"]}
+    code = {"cell_type": "code", "metadata": {}, "outputs": []}
+    entries = [cell for source in cells for cell in (text, {**code, "source": source})]
     language = {"language_info": {"name": "python", "version": "3.5.1"}}
     return {"nbformat": 4, "nbformat_minor": 0, "metadata": language, "cells": entries}
 
 
 def nbformat_3(*cells):
-    entries = []
-    for source in cells:
-        entries.append({"cell_type": "heading", "level": 1, "metadata": {}, "source": "no code"})
-        entries.append({"cell_type": "code", "language": "python", "input": source, "outputs": []})
+    text = {"cell_type": "heading", "level": 1, "metadata": {}, "source": "no code"}
+    code = {"cell_type": "code", "language": "python", "outputs": []}
+    entries = [cell for source in cells for cell in (text, {**code, "input": source})]
     sheets = [{"cells": entries[:2]}, {"cells": entries[2:]}]
     return {"nbformat": 3, "nbformat_minor": 0, "metadata": {"name": ""}, "worksheets": sheets}
 
@@ -51,11 +47,7 @@ def python_of(tmp_path, *cells):
 
 
 SKIPPED = {
-    "line magic": (
-        "%matplotlib inline\nx = 1",
-        "# %matplotlib inline\nx = 1",
-        "%matplotlib inline",
-    ),
+    "line magic": ("%matplotlib inline\n1", "# %matplotlib inline\n1", "%matplotlib inline"),
     "indented": ("if 1:\n    %load_ext x", "if 1:\n    pass  # %load_ext x", "%load_ext x"),
     "command": ("!pip install x", "# !pip install x", "!pip install x"),
     "continued": ("!ls \\\n  -l\nx = 1", "# !ls \\\n#   -l\nx = 1", "!ls \\"),
@@ -110,6 +102,9 @@ def test_a_value_that_jupyter_alone_can_give_is_an_error(tmp_path, line):
 
 
 TRACE = "Traceback (most recent call last):\n"
+F = "def f():\n    return 1"
+PYTHON_2_CELLS = ("print('not run')", "x = 1\nprint x")
+PYTHON_2_LINE = '  File "PATH, code cell 2", line 2\n    print x\n'
 #: What notebooks do: (code cells, exit status, stdout, how stderr begins). PATH is the notebook.
 RUNS = {
     "names": ((["x = 1\n", "y = 2"], "print(x + y, __name__)"), 0, "3 __main__\n", ""),
@@ -123,18 +118,8 @@ RUNS = {
         "('beside', 'notebooks', False)\n",
         "",
     ),
-    "future": (
-        ("from __future__ import barry_as_FLUFL", "1 <> 2"),
-        0,
-        "True\n",
-        "",
-    ),
-    "source": (
-        ("import inspect\ndef f():\n    return 1", "print(inspect.getsource(f))"),
-        0,
-        "def f():\n    return 1\n\n",
-        "",
-    ),
+    "future": (("from __future__ import barry_as_FLUFL", "1 <> 2"), 0, "True\n", ""),
+    "source": ((f"import inspect\n{F}", "print(inspect.getsource(f))"), 0, f"{F}\n\n", ""),
     "error": (
         ("def f():\n    return 1 / 0", "print(1)", "# first\n\nf()"),
         1,
@@ -142,12 +127,7 @@ RUNS = {
         f'{TRACE}  File "PATH, code cell 3", line 3, in <module>\n    f()\n'
         '  File "PATH, code cell 1", line 2, in f\n    return 1 / 0\n',
     ),
-    "python 2": (
-        ("print('not run')", "x = 1\nprint x"),
-        1,
-        "",
-        '  File "PATH, code cell 2", line 2\n    print x\n',
-    ),
+    "python 2": (PYTHON_2_CELLS, 1, "", PYTHON_2_LINE),
     "skipped": (
         ("%matplotlib inline\nprint(1)", "!ls\nprint(2)"),
         0,
@@ -229,7 +209,7 @@ def test_the_cells_of_a_recorded_notebook_print_what_the_script_prints(tmp_path)
     assert recordings[0].manifest["script"] == os.path.join("notebooks", "n.ipynb")
 
 
-CELL = {"cell_type": "code", "source": "x = 1"}
+IN_R = {**nbformat_4(), "metadata": {"language_info": {"name": "R\u001b"}}}
 #: Files that are not notebooks, and the messages about them.
 NO_NOTEBOOKS = {
     "empty": (b"", "not JSON (Expecting value"),
@@ -244,20 +224,16 @@ NO_NOTEBOOKS = {
     "no cells": (b'{"nbformat": 4, "metadata": {}}', "damaged (KeyError: 'cells')"),
     "no sheets": (b'{"nbformat": 3, "metadata": {}, "cells": []}', "damaged (KeyError: 'worksh"),
     "a cell is text": (b'{"nbformat": 4, "metadata": {}, "cells": [""]}', "damaged (TypeError"),
-    "a line is a number": (
-        json.dumps(nbformat_4(["x", 1])).encode(),
-        "damaged (TypeError: sequence item 1",
-    ),
-    "half a character": (json.dumps(nbformat_4("'\ud800'")).encode(), "damaged (UnicodeEncodeErr"),
     "metadata": (b'{"nbformat": 4, "metadata": [], "cells": []}', "damaged (AttributeError"),
-    "another language": (
-        json.dumps(dict(nbformat_4(), metadata={"language_info": {"name": "R\u001b"}})).encode(),
-        "written in R\\x1b, but should be in Python.",
-    ),
-    "a needed value": (
-        json.dumps(nbformat_4("x = !ls")).encode(),
-        ", code cell 1, line 1: x = !ls",
-    ),
+    **{
+        name: (json.dumps(content).encode(), what)
+        for name, content, what in (
+            ("a line is a number", nbformat_4(["x", 1]), "damaged (TypeError: sequence item 1"),
+            ("half a character", nbformat_4("'\ud800'"), "damaged (UnicodeEncodeErr"),
+            ("another language", IN_R, "written in R\\x1b, but should be in Python."),
+            ("a needed value", nbformat_4("x = !ls"), ", code cell 1, line 1: x = !ls"),
+        )
+    },
 }
 
 
@@ -266,11 +242,9 @@ def test_what_is_no_notebook_is_rejected(name, tmp_path, capsys):
     content, what = NO_NOTEBOOKS[name]
     path = tmp_path / "n.ipynb"
     path.write_bytes(content)
-    assert cli.main(["run", "--record", str(tmp_path / "n.npz"), str(path)]) == 2
-    stdout, stderr = capsys.readouterr()
-    assert stdout == "" and stderr.count("\n") == 1
+    stderr = refused(capsys, "run", "--record", tmp_path / "n.npz", path, folder=tmp_path)
+    assert stderr.count("\n") == 1
     assert stderr.startswith(f"tf1-mtl: {path}") and what in stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["n.ipynb"]
 
 
 def test_a_huge_file_is_rejected_unread(tmp_path):

@@ -19,12 +19,8 @@ IS_REFERENCE = tf.__version__ == REFERENCE
 
 def oracle(*arguments):
     """Runs the command. Returns its exit status, standard output and standard error."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.oracle", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "tests.oracle", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -36,34 +32,32 @@ def copy(tmp_path):
     return str(tmp_path)
 
 
-def test_equal_bits_pass():
-    values = np.array([1.5, np.nan], np.float32)
-    assert compare("here", values, values.copy(), 0) == []
+ONE_TWO, ONE_NAN = np.array([1.0, 2.0], np.float32), np.array([1.5, np.nan], np.float32)
+OFF_BY_1E_3 = ONE_TWO + np.float32([1e-3, 0])
+ZERO = np.zeros(1, np.float32)
+#: By case: recorded, stored, the tolerance, and the number of differences.
+COMPARED = {
+    "equal bits": (ONE_NAN, ONE_NAN.copy(), 0, 0),
+    "one bit": (np.array([1.0, 2.0000002], np.float32), ONE_TWO, 0, 1),
+    "the sign of zero": (-ZERO, ZERO, 0, 1),
+    "within the tolerance of each value": (OFF_BY_1E_3, ONE_TWO, np.array([2e-3, 0]), 0),
+    "within that of another value": (OFF_BY_1E_3, ONE_TWO, np.array([0, 2e-3]), 1),
+    "not a number": (OFF_BY_1E_3 * np.nan, ONE_TWO, np.array([1, 1]), 1),
+    "another shape": (ONE_TWO[:1], ONE_TWO, 1, 1),
+    "another dtype": (ONE_TWO.astype(float), ONE_TWO, 1, 1),
+    "other words": (np.array(["Y1"]), np.array(["Y2"]), 1, 1),
+}
 
 
-def test_one_bit_is_a_difference():
-    stored = np.array([1.0, 2.0], np.float32)
-    recorded = np.array([1.0, 2.0000002], np.float32)
-    assert compare("here", recorded, stored, 0) == [
-        "here[1]: recorded 2.000000238418579, stored 2.0, 2.4e-07 apart, tolerance 0"
-    ]
-    zero = np.zeros(1, np.float32)
-    assert len(compare("here", -zero, zero, 0)) == 1
-
-
-def test_a_tolerance_is_kept_value_by_value():
-    stored = np.array([1.0, 2.0], np.float32)
-    recorded = stored + np.float32([1e-3, 0])
-    assert compare("here", recorded, stored, np.array([2e-3, 0])) == []
-    assert len(compare("here", recorded, stored, np.array([0, 2e-3]))) == 1
-    assert len(compare("here", recorded * np.nan, stored, np.array([1, 1]))) == 1
-
-
-def test_other_shapes_dtypes_and_words_are_differences():
-    stored = np.array([1.0, 2.0], np.float32)
-    assert len(compare("here", stored[:1], stored, 1)) == 1
-    assert len(compare("here", stored.astype(float), stored, 1)) == 1
-    assert len(compare("here", np.array(["Y1"]), np.array(["Y2"]), 1)) == 1
+@pytest.mark.parametrize("case", COMPARED)
+def test_differences_are_found(case):
+    recorded, stored, tolerance, differences = COMPARED[case]
+    found = compare("here", recorded, stored, tolerance)
+    assert len(found) == differences
+    if case == "one bit":
+        assert found == [
+            "here[1]: recorded 2.000000238418579, stored 2.0, 2.4e-07 apart, tolerance 0"
+        ]
 
 
 @pytest.mark.skipif(tf.__version__ in RUNTIMES, reason="this runtime records")
@@ -75,8 +69,12 @@ def test_another_tensorflow_is_rejected(capsys, monkeypatch):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")
+def on_the_reference(test):
+    records = "records on a real TensorFlow 1.15.5"
+    return pytest.mark.slow(pytest.mark.skipif(not IS_REFERENCE, reason=records)(test))
+
+
+@on_the_reference
 def test_the_reference_is_as_stored():
     status, output, _ = oracle()
     assert output.endswith(", 0 differences\n")
@@ -95,8 +93,7 @@ def alter(root, name, change, **machine):
     save_recording(path, golden._replace(runs=tuple(runs)))
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")
+@on_the_reference
 def test_an_altered_golden_and_an_altered_graph_are_found(copy):
     alter(copy, "other-sizes", lambda share_W: np.nextafter(share_W, np.float32(9)))
     alter(copy, "small-gradients", lambda share_W: share_W + np.float32(1e-4), cpu="another")
@@ -115,8 +112,7 @@ def test_an_altered_golden_and_an_altered_graph_are_found(copy):
     assert output.endswith(", 3 differences\n")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not IS_REFERENCE, reason="records on a real TensorFlow 1.15.5")
+@on_the_reference
 def test_what_is_written_can_be_compared(tmp_path):
     (tmp_path / "tests").mkdir()
     assert oracle("--write", "--root", str(tmp_path))[0] == 0

@@ -11,10 +11,10 @@ import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from command import run
+from command import assert_holds, done, refused, result
 from sampling import slow_everywhere
 
-from tf1_mtl import build_graph, cli
+from tf1_mtl import build_graph
 from tf1_mtl.baseline.graph_def import recorded_graph
 from tf1_mtl.graph_reader import ReadableGraph, accesses, group, needed
 from tf1_mtl.teaching import explain
@@ -82,18 +82,15 @@ with tf.Session() as session:
 """
 
 
-def explained(*args, **options):
-    """`tf1-mtl explain` in a process of its own, since a script lasts for the rest of one."""
-    return forked.tf1_mtl("explain", *args, **options)
+def explained(*args, status=0, **options):
+    """Runs `tf1-mtl explain` in a process of its own, since a script lasts for the rest of one.
 
-
-@pytest.fixture
-def script(tmp_path):
-    def write(text, name="script.py"):
-        (tmp_path / name).write_text(text)
-        return str(tmp_path / name)
-
-    return write
+    Returns its stdout and stderr.
+    """
+    ran = forked.tf1_mtl("explain", *args, **options)
+    assert ran.returncode == status, ran.stderr
+    assert status == 0 or ran.stdout == ""
+    return ran.stdout, ran.stderr
 
 
 # --- one reader
@@ -160,41 +157,33 @@ def test_large_parts_are_divided_by_scope():
 
 
 def test_a_recording_of_the_article_speaks_its_names(capsys):
-    assert (
-        cli.main(["explain", "--golden", "alternate", "Y1_op", "Y1_Loss", "--without", "Y2"]) == 0
-    )
-    text = capsys.readouterr().out
+    explain_golden = (capsys, "explain", "--golden")
+    text = done(*explain_golden, "alternate", "Y1_op", "Y1_Loss", "--without", "Y2")
     assert text.startswith("session.run([Y1_op, Y1_Loss])\n\nfed                 X, Y1\n")
-    assert "\nnot touched         share_Y2, beta1_power," in text
     assert ["optimizer", "Y1_op", "19", "23"] in [line.split() for line in text.splitlines()]
-    assert "measured" not in text
+    assert_holds(text, "\nnot touched         share_Y2, beta1_power,", without=["measured"])
     assert text.endswith("Planned from the graph. Nothing was run.\n")
-    assert cli.main(["explain", "--golden", "joint", "share_W:0", "L2Loss_1", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["fetches"] == ["share_W", "Y2_Loss"]
-    assert cli.main(["explain", "--golden", "joint", "Y1_Loss:0", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["fetches"] == ["Y1_Loss"]
-    assert result["reads"] == ["share_W", "share_Y2"]
+    found = result(*explain_golden, "joint", "share_W:0", "L2Loss_1")
+    assert found["fetches"] == ["share_W", "Y2_Loss"]
+    assert found["reads"] == ["share_W", "share_Y2"]
+    assert result(*explain_golden, "joint", "Y1_Loss:0")["fetches"] == ["Y1_Loss"]
 
 
 @pytest.mark.parametrize("name", sorted(os.listdir(RECORDINGS)))
 def test_every_recorded_script_is_planned(name, capsys):
-    path = os.path.join(RECORDINGS, name)
-    assert cli.main(["explain", "--golden", path, "init", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert set(result["writes"]) <= set(result["variables"])
-    assert len(result["writes"]) > 0 and result["must_feed"] == []
-    assert sum(part["nodes"] for part in result["groups"].values()) > 50
-    assert any(title.startswith("optimizer ") for title in result["groups"])
+    found = result(capsys, "explain", "--golden", os.path.join(RECORDINGS, name), "init")
+    assert set(found["writes"]) <= set(found["variables"])
+    assert len(found["writes"]) > 0 and found["must_feed"] == []
+    assert sum(part["nodes"] for part in found["groups"].values()) > 50
+    assert any(title.startswith("optimizer ") for title in found["groups"])
 
 
 def test_what_is_needed_but_not_fed(capsys):
     path = os.path.join(RECORDINGS, "three_tasks.npz")
-    args = ["explain", "--golden", path, "train_value", "--without", "targets"]
-    assert cli.main(args) == 1
-    assert capsys.readouterr().out.endswith("The run fails: targets must be fed, but is not.\n")
-    assert cli.main([*args, "--without", "shared_W"]) == 2
-    error = capsys.readouterr().err
+    args = ("explain", "--golden", path, "train_value", "--without", "targets")
+    failed = done(capsys, *args, status=1)
+    assert failed.endswith("The run fails: targets must be fed, but is not.\n")
+    error = refused(capsys, *args, "--without", "shared_W")
     assert "'shared_W': should be a placeholder: X, targets, labels, classes" in error
 
 
@@ -212,9 +201,9 @@ sys.exit(status)
 def test_a_recording_needs_no_tensorflow():
     path = os.path.join(RECORDINGS, "clipping_and_decay.npz")
     args = [sys.executable, "-c", NO_TENSORFLOW, "explain", "--golden", path, "init"]
-    done = subprocess.run(args, capture_output=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(b"session.run([init])\n")
+    ran = subprocess.run(args, capture_output=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(b"session.run([init])\n")
 
 
 @pytest.mark.parametrize(
@@ -236,9 +225,7 @@ def test_a_recording_needs_no_tensorflow():
     ],
 )
 def test_bad_input(args, message, capsys):
-    status, out, err = run(capsys, "explain", *args)
-    assert (status, out) == (2, "")
-    assert message in err
+    assert message in refused(capsys, "explain", *args)
 
 
 @pytest.mark.parametrize(
@@ -258,16 +245,14 @@ def test_without_names_the_main_ones_are_listed(options, capsys):
 
 def test_a_script_stops_before_it_trains(script):
     path = script(LAYERS + SESSION)
-    done = explained("--script", path, "train_digit", "total", "pixels")
-    assert done.returncode == 0, done.stderr
+    out, err = explained("--script", path, "train_digit", "total", "pixels")
     # The name of a global variable stands for the name that TensorFlow made.
-    assert done.stdout.startswith("session.run([train_digit, total, pixels])\n\nfed   ")
-    lines = done.stdout.splitlines()
-    feeds = "must be fed         pixels, digit, colour, orientation_of_the_object"
-    assert feeds in lines
+    assert out.startswith("session.run([train_digit, total, pixels])\n\nfed   ")
+    lines = out.splitlines()
+    assert "must be fed         pixels, digit, colour, orientation_of_the_object" in lines
     assert ["optimizer", "train_all", "0"] in [line.split()[:3] for line in lines]
     assert len(lines) < 130 and max(map(len, lines)) < 130
-    assert done.stderr == "the script prints\n"
+    assert err == "the script prints\n"
 
 
 def test_the_output_of_a_script_stays_apart(script):
@@ -277,10 +262,9 @@ atexit.register(print, "at exit")
 os.system("echo a child")
 """
     prints = "\nprint('the script prints')\n"
-    path = script(noise + SMALL + prints + TRAINING)
-    done = explained("--script", path, "step", "--json")
-    assert json.loads(done.stdout)["fetches"] == ["step"]
-    assert done.stderr.split("\n") == ["a child", "the script prints", "at exit", ""]
+    out, err = explained("--script", script(noise + SMALL + prints + TRAINING), "step", "--json")
+    assert json.loads(out)["fetches"] == ["step"]
+    assert err.split("\n") == ["a child", "the script prints", "at exit", ""]
 
 
 def test_a_name_that_another_graph_has(script):
@@ -294,24 +278,20 @@ with tf.Graph().as_default(), tf.Session() as session:
     print("trained first")
 """
     path = script(first + first.replace("first", "second"))
-    done = explained("--script", path, "second")
-    assert (done.returncode, done.stdout.split("\n")[0]) == (0, "session.run([second])")
-    assert "'second': not in the graph" in done.stderr and "The script goes on" in done.stderr
-    assert "trained first" in done.stderr and "trained second" not in done.stderr
-    done = explained("--script", path, "frist")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("'frist': not in the graph") == 1
-    assert done.stderr.splitlines()[-1].startswith(f"tf1-mtl: {path}: ended, and no graph has")
-    assert "Near: first" in done.stderr and "Traceback" not in done.stderr
+    out, err = explained("--script", path, "second")
+    assert out.split("\n")[0] == "session.run([second])"
+    goes_on = ("'second': not in the graph", "The script goes on", "trained first")
+    assert_holds(err, *goes_on, without=["trained second"])
+    _, err = explained("--script", path, "frist", status=2)
+    assert err.count("'frist': not in the graph") == 1
+    assert err.splitlines()[-1].startswith(f"tf1-mtl: {path}: ended, and no graph has")
+    assert_holds(err, "Near: first", without=["Traceback"])
 
 
 def test_a_script_that_does_not_train(script):
-    done = explained("--script", script(SMALL), "loss:0")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("session.run([loss])")
-    done = explained("--script", script("print('hello')"), "x")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "'x': not in the graph" in done.stderr
+    assert explained("--script", script(SMALL), "loss:0")[0].startswith("session.run([loss])")
+    _, err = explained("--script", script("print('hello')"), "x", status=2)
+    assert "'x': not in the graph" in err
 
 
 def test_a_script_that_changes_its_folder_and_closes_stdout(script, tmp_path):
@@ -329,16 +309,15 @@ with tf.Session() as session:
     session.run(step, {x: 1.0})
 """)
     # A global variable has ":0" as its tensor has.
-    done = explained("--script", path, "w:0", "x:0", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("session.run([weight, x])")
+    out, _ = explained("--script", path, "w:0", "x:0", cwd=tmp_path)
+    assert out.startswith("session.run([weight, x])")
     full = (
         "import os, sys; from tf1_mtl import cli; os.dup2(os.open('/dev/full', os.O_WRONLY), 1); "
         "sys.exit(cli.main(sys.argv[1:]))"
     )
-    done = forked.python("-c", full, "explain", "--script", path, "w", cwd=tmp_path)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
+    ran = forked.python("-c", full, "explain", "--script", path, "w", cwd=tmp_path)
+    assert ran.returncode == 2
+    (line,) = ran.stderr.splitlines()
     assert line.startswith("tf1-mtl: [Errno 28]")
     if importlib.util.find_spec("matplotlib") is not None:
         drawn = forked.tf1_mtl("draw", "--script", path, "-o", "picture.svg", cwd=tmp_path)
@@ -347,38 +326,31 @@ with tf.Session() as session:
 
 
 def test_a_script_that_fails(script):
-    done = explained("--script", script("import tensorflow\n1 / 0"), "x")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "ZeroDivisionError" in done.stderr
-    assert "ended with status 1 before it trained" in done.stderr.splitlines()[-1]
+    _, err = explained("--script", script("import tensorflow\n1 / 0"), "x", status=2)
+    assert "ZeroDivisionError" in err
+    assert "ended with status 1 before it trained" in err.splitlines()[-1]
 
 
 def test_the_arguments_of_a_script(script):
     text = "import sys\nassert sys.argv[1:] == ['--name', 'two words']\n" + SMALL
-    done = explained("--script", script(text), "--script-args", "--name 'two words'", "loss")
-    assert done.returncode == 0, done.stderr
-    done = explained("--script", script(text), "--script-args", "'", "loss")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Close the quote" in done.stderr
+    explained("--script", script(text), "--script-args", "--name 'two words'", "loss")
+    _, err = explained("--script", script(text), "--script-args", "'", "loss", status=2)
+    assert "Close the quote" in err
 
 
-@pytest.mark.parametrize(
-    "way", ["threads", slow_everywhere("monitored"), slow_everywhere("catches")]
-)
-def test_scripts_of_every_kind_are_stopped(script, way):
-    model = """
+MODEL = """
 import threading
 import tensorflow as tf
 w = tf.get_variable("w", [], initializer=tf.ones_initializer())
 step = tf.train.GradientDescentOptimizer(0.1).minimize(w * w)
 """
-    ways = {
-        "monitored": """
+WAYS = {
+    "monitored": """
 with tf.train.MonitoredSession() as session:
     while not session.should_stop():
         session.run(step)
 """,
-        "threads": """
+    "threads": """
 session = tf.Session()
 session.run(tf.global_variables_initializer())
 def work():
@@ -388,7 +360,7 @@ threads = [threading.Thread(target=work) for _ in range(3)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 """,
-        "catches": """
+    "catches": """
 with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     try:
@@ -398,9 +370,14 @@ with tf.Session() as session:
     finally:
         print("finally")
 """,
-    }
-    done = explained("--script", script(model + ways[way]), "step")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("session.run([step])")
-    assert "w" in done.stdout.split("writes")[1].splitlines()[0]
-    assert "caught" not in done.stderr and "Traceback" not in done.stderr
+}
+
+
+@pytest.mark.parametrize(
+    "way", ["threads", slow_everywhere("monitored"), slow_everywhere("catches")]
+)
+def test_scripts_of_every_kind_are_stopped(script, way):
+    out, err = explained("--script", script(MODEL + WAYS[way]), "step")
+    assert out.startswith("session.run([step])")
+    assert "w" in out.split("writes")[1].splitlines()[0]
+    assert_holds(err, without=["caught", "Traceback"])

@@ -109,9 +109,7 @@ def printed_by(command, shown):
         if command.startswith("tf1-mtl "):
             args = shlex.split(command)[1:]
             seed = re.match(r"seed (\d+),", shown)
-            if (
-                seed and "--seed" not in args
-            ):  # the document shows a run without a seed, so repeat it
+            if seed and "--seed" not in args:  # a run without a seed is shown, so repeat it
                 args += ["--seed", seed.group(1)]
             cli.main(args)
         else:

@@ -30,21 +30,17 @@ SOURCES = {
     "loop": ["RandomStandardNormal"],
     "branch": ["RandomUniform"],
     "many_kinds": [
-        "Multinomial",
-        "PyFunc",
-        "RandomGamma",
-        "RandomShuffle",
-        "RandomUniform",
-        "RandomUniformInt",
-        "StatelessRandomUniform",
-        "TruncatedNormal",
+        *("Multinomial", "PyFunc", "RandomGamma", "RandomShuffle", "RandomUniform"),
+        *("RandomUniformInt", "StatelessRandomUniform", "TruncatedNormal"),
     ],
 }
 
 
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "recorded.npz")
+def loaded(path):
+    """Returns a recording, and its only session that trains."""
+    recorded = load_recording(path)
+    (session,) = recorded.sessions.values()
+    return recorded, session
 
 
 @each_graph
@@ -55,8 +51,8 @@ def test_recording_changes_no_bit_where_random_values_are_fetched_too(path, buil
     for value, recorded_value in zip(plain, recorded):
         assert np.array_equal(value, recorded_value)
 
-    (session,) = load_recording(path).sessions.values()
-    steps = load_recording(path).steps()
+    recorded, session = loaded(path)
+    steps = recorded.steps()
     assert len(steps) == 4
     assert [run.loss for run in steps] == plain[:4]
     for run in steps:
@@ -89,7 +85,7 @@ def test_the_recorded_values_are_those_that_the_run_used(path):
 def test_the_graph_is_recorded_whole(path, build):
     with recording(path):
         random_graphs.train(build, steps=1)
-    (session,) = load_recording(path).sessions.values()
+    _, session = loaded(path)
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(11)
         build()
@@ -125,7 +121,7 @@ def test_functions_of_control_flow_have_tensors_named_as_in_a_graph(path):
         pytest.skip("this TensorFlow builds loops without functions")
     with recording(path):
         random_graphs.train(random_graphs.loop, steps=1)
-    (session,) = load_recording(path).sessions.values()
+    _, session = loaded(path)
     (loop,) = (x for x in session.graph.nodes.values() if x.op == "While" and "grad" not in x.name)
     body = session.graph.functions[loop.attributes["body"]["function"]]
     assert len(body.arguments) == len(body.results) == len(loop.data_inputs)
@@ -170,9 +166,8 @@ def test_tasks_are_named_after_what_trains(path):
             for _, fetches in runs:
                 session.run(fetches, {x: [1, 2]})
             saver.restore(session, saver.save(session, checkpoint, write_meta_graph=False))
-    recorded = load_recording(path)
+    recorded, session = loaded(path)
     assert [run.task for run in recorded.runs] == ["", *(task for task, _ in runs), "", ""]
-    (session,) = recorded.sessions.values()
     assert np.array_equal(session.initial["w"], [1, 2])
     assert session.initial["rate"] == np.float32(0.2)
     assert recorded.steps()[0].fetches == ("step_w", "loss")
@@ -189,8 +184,7 @@ def test_a_graph_that_grows_between_steps_is_recorded_with_its_new_nodes(path):
         for name in ("first", "second"):
             step = tf.train.GradientDescentOptimizer(0.1).minimize(w * x, name=name)
             session.run(step, {x: 2})
-    recorded = load_recording(path)
-    (session,) = recorded.sessions.values()
+    recorded, session = loaded(path)
     assert [run.task for run in recorded.steps()] == ["first", "second"]
     assert {"first", "second"} <= set(session.graph.nodes)
     assert list(session.graph.nodes) == [op.name for op in w.graph.get_operations()]
@@ -262,23 +256,13 @@ def test_wrong_arguments_raise_what_tensorflow_raises(path, trains):
         w = tf.Variable([1.0, 2.0], use_resource=False)
         loss = tf.reduce_sum(w * x * tf.random_uniform([2]))
         fetch = tf.train.GradientDescentOptimizer(0.1).minimize(loss) if trains else loss
-        arguments = [
-            (fetch, 5),
-            (fetch, [1]),
-            (fetch, {5: 1}),
-            (fetch, {"missing:0": 1}),
-            (fetch, {x: object()}),
-            (fetch, {x: x}),
-            (fetch, {x: [1, 2, 3]}),
-            (fetch, {x: "text"}),
-            (fetch, {(x, x): (1,)}),
-            (fetch, {}),
-            (5, {x: [1, 2]}),
-            (None, None),
-            ([fetch, None], {x: [1, 2]}),
-            ("missing", {x: [1, 2]}),
-            ({"a": [fetch, 5]}, {x: [1, 2]}),
+        wrong_feeds = [
+            *(5, [1], {5: 1}, {"missing:0": 1}, {x: object()}, {x: x}, {x: [1, 2, 3]}),
+            *({x: "text"}, {(x, x): (1,)}, {}),
         ]
+        wrong_fetches = [5, [fetch, None], "missing", {"a": [fetch, 5]}]
+        arguments = [(fetch, feed) for feed in wrong_feeds]
+        arguments += [(None, None), *((fetches, {x: [1, 2]}) for fetches in wrong_fetches)]
 
         def errors():
             with tf.Session() as session:
@@ -329,13 +313,7 @@ def test_beyond_the_limit_only_fetched_values_are_kept(path):
 
 
 def test_sources_are_told_from_what_only_looks_like_them():
-    for op in ("RandomUniform", "TruncatedNormal", "IteratorGetNext", "QueueDequeueV2"):
-        assert is_source(op)
-    for op in (
-        "RandomShuffleQueueV2",
-        "RandomDataset",
-        "QueueEnqueueV2",
-        "TruncateDiv",
-        "Iterator",
-    ):
-        assert not is_source(op)
+    sources = ("RandomUniform", "TruncatedNormal", "IteratorGetNext", "QueueDequeueV2")
+    alike = ("RandomShuffleQueueV2", "RandomDataset", "QueueEnqueueV2", "TruncateDiv", "Iterator")
+    for op in (*sources, *alike):
+        assert is_source(op) == (op in sources)

@@ -9,9 +9,11 @@ import threading
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import refused
+from command import run as run_command
 from sampling import slow_everywhere
 
-from tf1_mtl import build_graph, cli, feeds, open_session, train
+from tf1_mtl import build_graph, feeds, open_session, train
 from tf1_mtl.baseline import load_golden, load_recording, recording, save_recording
 from tf1_mtl.baseline.recordings import Variable
 from tf1_mtl.baseline.reference import WEIGHTS
@@ -19,11 +21,6 @@ from tf1_mtl.errors import InputError
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 both_kinds = pytest.mark.parametrize("variables", [slow_everywhere("ref"), "resource"])
-
-
-@pytest.fixture
-def path(tmp_path):
-    return str(tmp_path / "recorded.npz")
 
 
 def article(variables="ref", steps=6, seed=0):
@@ -165,12 +162,11 @@ def test_runs_that_are_no_article_step_are_not_taken_for_one(path):
     net = build_graph(np.random.RandomState(0))
     batch = feeds.article_draw(np.random.RandomState(1))("joint")
     feed_dict = {net.X: batch.X, net.Y1: batch.Y1, net.Y2: batch.Y2}
+    fetched = [net.Joint_Loss], [net.Y1_op, net.Y2_op], net.Y1_op, [net.Y1_op, net.Joint_Loss]
     with recording(path), open_session(net, "cpu") as session:
         session.run(net.init)
-        session.run([net.Joint_Loss], feed_dict)
-        session.run([net.Y1_op, net.Y2_op], feed_dict)
-        session.run(net.Y1_op, feed_dict)
-        session.run([net.Y1_op, net.Joint_Loss], feed_dict)
+        for fetches in fetched:
+            session.run(fetches, feed_dict)
     runs = load_recording(path).runs
     assert [run.task for run in runs] == ["", "", "Y1+Y2", "Y1", "Y1"]
     fetches = [run.fetches for run in runs[2:]]
@@ -199,12 +195,9 @@ def test_any_script_of_several_sessions_and_other_optimizers(path):
         names = {"w": True, "count": False, "w/Momentum": False}
         assert session.variables == tuple(Variable(x, kind, names[x]) for x in names)
     run = trajectory.runs[1]
-    assert run.feeds["x"].dtype == np.float64
+    assert run.feeds["x"].dtype == run.variables["w"].dtype == np.float64
     assert run.feeds["x"].tolist() == [1, 2]
-    assert run.fetched["loss"] == 20
-    assert run.variables["count"] == 1
-    assert run.variables["w"].dtype == np.float64
-    assert run.variables["w/Momentum"] == 20
+    assert (run.fetched["loss"], run.variables["count"], run.variables["w/Momentum"]) == (20, 1, 20)
     assert trajectory.sessions[0].initial["w"] == 2
     assert trajectory.sessions[0].article == {}
 
@@ -253,8 +246,7 @@ def test_a_session_that_does_not_train_has_no_first_step(path):
     with recording(path):
         article(steps=0)
         article(steps=2)
-    trajectory = load_recording(path)
-    assert list(trajectory.sessions) == [1]
+    assert list(load_recording(path).sessions) == [1]
 
 
 def test_a_failed_run_is_recorded_with_what_it_moved(path):
@@ -272,8 +264,7 @@ def test_a_failed_run_is_recorded_with_what_it_moved(path):
     with pytest.raises(RuntimeError, match="closed"):
         session.run(net.init)
     runs = load_recording(path).runs
-    assert "You must feed a value" in runs[1].error
-    assert runs[1].task == ""
+    assert "You must feed a value" in runs[1].error and runs[1].task == ""
     assert runs[2].error.startswith("ValueError: Cannot feed value")
     assert runs[3].error.startswith("TypeError")
     assert [run.error for run in (runs[0], runs[4])] == ["", ""]
@@ -300,13 +291,10 @@ def test_every_way_to_a_run_is_seen(path):
     runs = load_recording(path).runs
     names = [list(run.fetched) for run in runs]
     assert names[:2] == [["init"], ["v"]] or names[:2] == [["init"], ["v/read"]]
-    assert names[2:4] == [["one"], ["double"]]
-    assert runs[3].feeds["x"] == 4
-    assert names[-1] == ["double"]
-    assert runs[-1].fetched["double"] == 6
+    assert names[2:4] == [["one"], ["double"]] and names[-1] == ["double"]
+    assert (runs[3].feeds["x"], runs[-1].fetched["double"]) == (4, 6)
     # A session that has not initialized the variable does not record it.
-    assert runs[1].variables == {"v": 1}
-    assert runs[2].variables == {}
+    assert [run.variables for run in runs[1:3]] == [{"v": 1}, {}]
 
 
 def test_strings_and_sparse_values(path):
@@ -344,8 +332,7 @@ def test_a_loop_that_trains_is_a_task_of_its_own(path):
     init, run = load_recording(path).runs
     assert init.task == ""
     first, second = run.task.split("+")
-    assert first == "Y1"
-    assert second.startswith("while/")
+    assert first == "Y1" and second.startswith("while/")
 
 
 def test_run_is_restored_and_errors_pass(path):
@@ -415,16 +402,16 @@ def test_what_a_kill_leaves_at_any_time_are_the_whole_runs(path):
 
 
 def test_the_command_says_up_to_which_run_a_recording_can_be_checked(capsys, path):
-    command = ["joint", "--seed", "1", "--steps", "60", "--quiet"]
-    assert cli.main([*command, "--record", path, "--record-limit", "1"]) == 0
+    command = (capsys, "joint", "--seed", 1, "--steps", 60, "--quiet")
+    status, _, err = run_command(*command, "--record", path, "--record-limit", 1)
     stopped = load_recording(path).first_run_without_state
     assert 40 < stopped < 61
-    assert f"{path}: 1 MB are full after {stopped} runs. These can be" in capsys.readouterr().err
-    assert cli.main([*command, "--record", path]) == 0
-    assert capsys.readouterr().err == ""
+    assert status == 0
+    assert f"{path}: 1 MB are full after {stopped} runs. These can be" in err
+    status, _, err = run_command(*command, "--record", path)
+    assert (status, err) == (0, "")
     assert load_recording(path).first_run_without_state is None
-    assert cli.main([*command, "--record-limit", "1"]) == 2
-    assert "--record-limit: needs --record" in capsys.readouterr().err
+    assert "--record-limit: needs --record" in refused(*command, "--record-limit", 1)
 
 
 def test_a_full_disk_is_reported_and_loses_no_whole_run(path):

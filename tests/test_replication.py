@@ -1,12 +1,11 @@
 """The published figures agree with the graph of the article, and with none that scales its loss."""
 
-import json
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from command import assert_holds, done, refused, result
 
-from tf1_mtl import InputError, build_graph, cli, feeds, open_session, replication, train
+from tf1_mtl import InputError, build_graph, feeds, open_session, replication, train
 from tf1_mtl.published import FEWEST_SEEDS
 
 SEEDS = 400
@@ -29,39 +28,35 @@ def test_the_published_figures_are_such_as_this_graph_gives():
     assert alternate.false_fail + joint.false_fail <= 0.02
 
 
-@pytest.mark.parametrize(
-    "wrong_loss",
-    [
-        pytest.param(lambda t: tf.reduce_sum(t * t), id="l2 without the half"),
-        pytest.param(lambda t: tf.reduce_mean(t * t) / 2, id="mean for the sum"),
-        pytest.param(lambda t: tf.reduce_sum(t * t) / 2 / 10, id="mean over the batch"),
-    ],
-)
+WRONG_LOSSES = {
+    "l2 without the half": lambda t: tf.reduce_sum(t * t),
+    "mean for the sum": lambda t: tf.reduce_mean(t * t) / 2,
+    "mean over the batch": lambda t: tf.reduce_sum(t * t) / 2 / 10,
+}
+
+
 @pytest.mark.slow
-def test_a_wrong_loss_is_not_reproduced(monkeypatch, wrong_loss):
-    monkeypatch.setattr(tf.nn, "l2_loss", wrong_loss)
+@pytest.mark.parametrize("wrong", WRONG_LOSSES)
+def test_a_wrong_loss_is_not_reproduced(monkeypatch, wrong):
+    monkeypatch.setattr(tf.nn, "l2_loss", WRONG_LOSSES[wrong])
     alternate, joint = judged(200)
     assert not (alternate.agrees and joint.agrees)
 
 
 def test_the_verdict_is_the_exit_status(monkeypatch, capsys):
-    assert cli.main(["reproduce", "--seeds", "60", "--seed", "5", "--quiet"]) == 0
-    assert "\nREPRODUCED: " in capsys.readouterr().out
+    reproduce = ("reproduce", "--seeds", 60, "--seed", 5, "--quiet")
+    assert "\nREPRODUCED: " in done(capsys, *reproduce)
     monkeypatch.setattr(tf.nn, "l2_loss", lambda t: tf.reduce_sum(t * t))
-    assert cli.main(["reproduce", "--seeds", "60", "--seed", "5", "--quiet"]) == 1
-    out = capsys.readouterr().out
-    assert "\nNOT REPRODUCED: " in out
-    assert "OUTSIDE" in out
+    assert_holds(done(capsys, *reproduce, status=1), "\nNOT REPRODUCED: ", "OUTSIDE")
 
 
 def test_json(capsys):
-    assert cli.main(["reproduce", "--seeds", "50", "--seed", "5", "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert result["agrees"] is True
-    assert (result["seed"], result["seeds"], len(result["alternate"])) == (5, 50, 10)
-    assert result["published"]["joint"] == 1.15856e7
-    assert result["false_fail"] == 2 * 2 / 51
-    for test in result["tests"].values():
+    found = result(capsys, "reproduce", "--seeds", 50, "--seed", 5)
+    assert found["agrees"] is True
+    assert (found["seed"], found["seeds"], len(found["alternate"])) == (5, 50, 10)
+    assert found["published"]["joint"] == 1.15856e7
+    assert found["false_fail"] == 2 * 2 / 51
+    for test in found["tests"].values():
         assert test["low"] <= test["published"] <= test["high"]
         assert test["agrees"] is True
 
@@ -111,5 +106,5 @@ def test_too_few_seeds(capsys):
     with pytest.raises(InputError, match="seeds: 19, but should be at least 20"):
         replication.judge(1.0, np.arange(19.0))
     assert FEWEST_SEEDS == 20
-    assert cli.main(["reproduce", "--seeds", "19"]) == 2
-    assert "--seeds: 19, but should be at least 20" in capsys.readouterr().err
+    message = "--seeds: 19, but should be at least 20"
+    assert message in refused(capsys, "reproduce", "--seeds", 19)

@@ -9,6 +9,7 @@ from tf1_mtl import InputError, build_graph, feeds, open_session, train
 from tf1_mtl.session import _choose
 
 CPU = "/job:localhost/replica:0/task:0/device:CPU:0"
+SECOND = CPU.replace("CPU:0", "CPU:1")
 GPU = "/job:localhost/replica:0/task:0/device:GPU:0"
 TWO_CPUS = tf.ConfigProto(device_count={"CPU": 2})
 
@@ -24,12 +25,12 @@ def placed_on(session, net):
         options=tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE),
         run_metadata=metadata,
     )
-    stats = metadata.step_stats.dev_stats
-    return {
+    products = {
         found.device
-        for found in stats
+        for found in metadata.step_stats.dev_stats
         if any(node.node_name.split(":")[0] == "MatMul" for node in found.node_stats)
-    } & {CPU, CPU.replace("CPU:0", "CPU:1")}
+    }
+    return products & {CPU, SECOND}
 
 
 def test_automatic():
@@ -61,10 +62,9 @@ def test_a_plain_graph():
 
 def test_second_device():
     net = build_graph()
-    second = CPU.replace("CPU:0", "CPU:1")
     with open_session(net, "/device:CPU:1", TWO_CPUS) as session:
-        assert session.device == second
-        assert placed_on(session, net) == {second}
+        assert session.device == SECOND
+        assert placed_on(session, net) == {SECOND}
 
 
 def test_the_first_gpu_listed_is_the_automatic_choice():

@@ -1,6 +1,7 @@
 """The step modes give the bits of the article. `compiled` stays within its stated distance."""
 
 import concurrent.futures
+import contextlib
 import itertools
 import threading
 import time
@@ -9,6 +10,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from needs import needs_xla
 from sampling import slow, slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds, open_session, train
@@ -23,8 +25,6 @@ FAST = ("prepared", "in-graph")  # and bit for bit; they need nothing that some 
 COMPILED_LOSS_ULP = 32
 COMPILED_WEIGHT = 2e-6
 
-needs_xla = pytest.mark.skipif(not hasattr(tf, "xla"), reason="this TensorFlow has no XLA API")
-
 
 def mixed(steps, seed=3, batch=10):
     """Draws all three tasks in random order, with the data of the article."""
@@ -33,13 +33,20 @@ def mixed(steps, seed=3, batch=10):
     return [draw(("Y1", "Y2", "joint")[rng.randint(3)]) for _ in range(steps)]
 
 
-def run(batches, plan, config=None, variables="ref", **sizes):
-    """Trains by the plan, [(stepping, steps), ...]. Returns losses, and every variable after it."""
+@contextlib.contextmanager
+def started(variables="ref", config=None, **sizes):
+    """Gives the graph of the article, and a session in which its variables are initialized."""
     net = build_graph(np.random.RandomState(7), variables=variables, **sizes)
-    batches = iter(batches)
-    losses = []
     with open_session(net, config=config) as session:
         session.run(net.init)
+        yield net, session
+
+
+def run(batches, plan, config=None, variables="ref", **sizes):
+    """Trains by the plan, [(stepping, steps), ...]. Returns losses, and every variable after it."""
+    batches = iter(batches)
+    losses = []
+    with started(variables, config, **sizes) as (net, session):
         for stepping, steps in plan:
             part = itertools.islice(batches, steps)
             losses += [step.loss for step in train(net, session, part, stepping)]
@@ -143,10 +150,8 @@ def test_batches_of_many_sizes_and_dtypes(stepping):
 def test_a_bad_batch_stops_at_its_step_and_not_before(stepping):
     batches = mixed(20)
     batches[7] = batches[7]._replace(Y2=np.full((10, 20), np.nan))
-    net = build_graph(np.random.RandomState(7))
-    with open_session(net) as session:
-        session.run(net.init)
-        losses = []
+    losses = []
+    with started() as (net, session):
         with pytest.raises(InputError, match=r"step 7: Y2\[0, 0\] is nan"):
             for step in train(net, session, batches, stepping):
                 losses.append(step.loss)
@@ -182,9 +187,7 @@ def test_chunks_are_cut_by_steps_and_by_memory(monkeypatch):
 def test_nothing_is_drawn_before_it_is_needed():
     drawn = []
     source = (drawn.append(batch) or batch for batch in mixed(5))
-    net = build_graph(np.random.RandomState(0))
-    with open_session(net) as session:
-        session.run(net.init)
+    with started() as (net, session):
         stepping = train(net, session, source, "in-graph")
         assert drawn == []
         next(stepping)
@@ -203,9 +206,7 @@ def test_one_chunk_runs_while_the_next_is_drawn(monkeypatch):
                 is_drawn.set()
             yield batch
 
-    net = build_graph(np.random.RandomState(7))
-    with open_session(net) as session:
-        session.run(net.init)
+    with started() as (net, session):
         plain = session.run
 
         def run_when_drawn(*arguments):
@@ -230,14 +231,11 @@ def test_an_error_of_the_batches_comes_after_the_steps_before_it(monkeypatch, er
         yield from batches
         raise error
 
-    net = build_graph(np.random.RandomState(7))
-    with open_session(net) as session:
-        session.run(net.init)
-        losses, weights = [], []
-        with pytest.raises(error):
-            for step in train(net, session, source(), "in-graph"):
-                losses.append(step.loss)
-                weights.append(session.run(net.shared_layer_weights))
+    losses, weights = [], []
+    with started() as (net, session), pytest.raises(error):
+        for step in train(net, session, source(), "in-graph"):
+            losses.append(step.loss)
+            weights.append(session.run(net.shared_layer_weights))
     np.testing.assert_array_equal(losses, expected[1][0])
     for step, after in enumerate(weights):
         np.testing.assert_array_equal(after, expected[step // 4][1]["share_W"])
@@ -254,17 +252,14 @@ def test_compiled_leaves_wide_layers_to_the_loop_of_the_graph():
 
 @pytest.mark.parametrize("stepping", FAST)
 def test_the_graph_is_extended_once_and_the_model_not_at_all(stepping):
-    net = build_graph(np.random.RandomState(0))
-    assert len(net.graph.get_operations()) == 216
     v2 = getattr(tf, "control_flow_v2_enabled", lambda: None)
     v2_before = v2()
-    with open_session(net) as session:
-        session.run(net.init)
-        sizes = []
+    with started() as (net, session):
+        sizes = [len(net.graph.get_operations())]
         for _ in range(2):
             list(train(net, session, mixed(30), stepping))
             sizes.append(len(net.graph.get_operations()))
-    assert sizes[0] == sizes[1] > 216
+    assert sizes[0] == 216 < sizes[1] == sizes[2]
     assert len(net.graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)) == 23
     assert len(net.graph.get_collection(tf.GraphKeys.TRAINABLE_VARIABLES)) == 3
     assert v2() == v2_before
@@ -334,10 +329,8 @@ def test_compiled_says_what_it_lacks(monkeypatch):
 def test_threads_that_build_at_once():
     """The kind of control flow is a setting of the process, which each of them changes."""
     batches = mixed(4)
-    expected = run(batches, [("in-graph", 4)], in_graph.config("ref"))
+    given = (batches, [("in-graph", 4)], in_graph.config("ref"))
+    expected = run(*given)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        found = [
-            pool.submit(run, batches, [("in-graph", 4)], in_graph.config("ref")) for _ in range(4)
-        ]
-        for future in found:
+        for future in [pool.submit(run, *given) for _ in range(4)]:
             assert_same_bits(future.result(), expected)

@@ -193,9 +193,8 @@ loses_errors = pytest.mark.skipif(
 @pytest.mark.parametrize("option", [pytest.param("--logdir", marks=loses_errors), "--record"])
 def test_a_full_disk_is_told(option, tmp_path):
     """A limit on file size replaces a full disk."""
-    done = forked.python("-c", FULL_DISK, option, tmp_path / "out")
-    told = done.stderr
-    assert done.returncode == 2, told
-    last = told.splitlines()[-1]
+    ran = forked.python("-c", FULL_DISK, option, tmp_path / "out")
+    assert ran.returncode == 2, ran.stderr
+    last = ran.stderr.splitlines()[-1]
     assert last.startswith("tf1-mtl: ") and "cannot be written" in last
-    assert "File too large" in last and "Exception ignored" not in told
+    assert "File too large" in last and "Exception ignored" not in ran.stderr

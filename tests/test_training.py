@@ -17,6 +17,7 @@ RUNTIMES = ("0.12.1", "1.0.1", "1.10.0", "1.15.5")
 #: stayed within 3 ulp of each other, and the weights within 2e-6 absolute.
 LOSS_ULP = 3
 WEIGHT_DISTANCE = 2e-6
+WEIGHTS = ("share_W", "share_Y1", "share_Y2")
 
 
 def ulp_distance(a, b):
@@ -37,9 +38,7 @@ def run(regime, seed, steps, variables="ref"):
         for step in train(net, session, batches):
             trained.append(step)
             if step.step + 1 in (1, 10, 100, 200):
-                kept[step.step + 1] = dict(
-                    zip(("share_W", "share_Y1", "share_Y2"), session.run(weights))
-                )
+                kept[step.step + 1] = dict(zip(WEIGHTS, session.run(weights)))
     return trained, kept
 
 
@@ -97,10 +96,8 @@ def test_feeding_only_what_the_task_needs_gives_the_same_bits():
     rng = np.random.RandomState(0)
     draw = feeds.article_draw(rng)
     batches = [draw(task) for task in ("Y1", "Y2", "Y1", "Y1", "Y2")]
-    bare = [
-        batch._replace(Y2=None) if batch.task == "Y1" else batch._replace(Y1=None)
-        for batch in batches
-    ]
+    other = {"Y1": "Y2", "Y2": "Y1"}
+    bare = [batch._replace(**{other[batch.task]: None}) for batch in batches]
     net = build_graph(rng)
     results = []
     for fed in (batches, bare):
@@ -112,9 +109,8 @@ def test_feeding_only_what_the_task_needs_gives_the_same_bits():
 
 def test_two_data_sets_of_different_rows():
     rng = np.random.RandomState(0)
-    data = make_data(
-        {"X1": rng.rand(7, 3), "Y1": rng.rand(7, 2), "X2": rng.rand(5, 3), "Y2": rng.rand(5, 4)}
-    )
+    shapes = {"X1": (7, 3), "Y1": (7, 2), "X2": (5, 3), "Y2": (5, 4)}
+    data = make_data({name: rng.rand(*shape) for name, shape in shapes.items()})
     net = build_graph(rng, batch=None, inputs=data.inputs, tasks=data.tasks)
     with open_session(net) as session:
         session.run(net.init)

@@ -4,46 +4,42 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from evaluated_training import Training
-from operation_cases import VERSION
+from operation_cases import VERSION, normal_numbers
 from sampling import slow
 
 RAW = getattr(tf, "raw_ops", None)
 RNG = np.random.RandomState(0)
+normal = normal_numbers(RNG)
 INDICES = np.array([[0, 3, 3], [1, 3, 0]], np.int32)  # repeated ones
 
 
-def normal(*shape):
-    return np.asarray(RNG.randn(*shape), np.float32)
+def regularized(optimizer, l1, l2, **more):
+    """Returns what makes an optimizer with these penalties."""
+    strengths = {"l1_regularization_strength": l1, "l2_regularization_strength": l2}
+    return lambda: optimizer(0.1, **strengths, **more)
 
 
+def adagrad_da(rate, **penalties):
+    start = tf.get_variable("step", (), tf.int64, tf.ones_initializer(), trainable=False)
+    return tf.train.AdagradDAOptimizer(rate, start, **penalties)
+
+
+FTRL = tf.train.FtrlOptimizer
 OPTIMIZERS = {
     "GradientDescent": lambda: tf.train.GradientDescentOptimizer(0.1),
     "Momentum": lambda: tf.train.MomentumOptimizer(0.1, 0.9),
     "Nesterov": lambda: tf.train.MomentumOptimizer(0.1, 0.9, use_nesterov=True),
     "Adagrad": lambda: tf.train.AdagradOptimizer(0.1),
-    "AdagradDA": lambda: tf.train.AdagradDAOptimizer(
-        0.1,
-        tf.get_variable("step", (), tf.int64, tf.ones_initializer(), trainable=False),
-        l1_regularization_strength=0.01,
-        l2_regularization_strength=0.02,
-    ),
+    "AdagradDA": regularized(adagrad_da, 0.01, 0.02),
     "RMSProp": lambda: tf.train.RMSPropOptimizer(0.01, momentum=0.5),
     "CenteredRMSProp": lambda: tf.train.RMSPropOptimizer(0.01, centered=True),
     "Adam": lambda: tf.train.AdamOptimizer(0.01),
     "Adadelta": lambda: tf.train.AdadeltaOptimizer(0.5),
-    "Ftrl": lambda: tf.train.FtrlOptimizer(
-        0.1, l1_regularization_strength=0.01, l2_regularization_strength=0.02
-    ),
-    "FtrlShrinkage": lambda: tf.train.FtrlOptimizer(
-        0.1, l1_regularization_strength=0.3, l2_shrinkage_regularization_strength=0.1
-    ),
-    "FtrlPower": lambda: tf.train.FtrlOptimizer(0.1, learning_rate_power=-0.7),
-    "ProximalGradientDescent": lambda: tf.train.ProximalGradientDescentOptimizer(
-        0.1, l1_regularization_strength=0.05, l2_regularization_strength=0.1
-    ),
-    "ProximalAdagrad": lambda: tf.train.ProximalAdagradOptimizer(
-        0.1, l1_regularization_strength=0.05, l2_regularization_strength=0.1
-    ),
+    "Ftrl": regularized(FTRL, 0.01, 0.02),
+    "FtrlShrinkage": regularized(FTRL, 0.3, 0.0, l2_shrinkage_regularization_strength=0.1),
+    "FtrlPower": lambda: FTRL(0.1, learning_rate_power=-0.7),
+    "ProximalGradientDescent": regularized(tf.train.ProximalGradientDescentOptimizer, 0.05, 0.1),
+    "ProximalAdagrad": regularized(tf.train.ProximalAdagradOptimizer, 0.05, 0.1),
 }
 #: The bounds of these are wide: they subtract nearly equal numbers.
 WIDE = ("CenteredRMSProp", "FtrlPower")
@@ -84,64 +80,22 @@ def build_raw_rules(is_resource):
                 handles[slot] = tf.get_variable(slot, initializer=value).handle
         fetches[name] = getattr(RAW, "ResourceApply" + op)(grad=gradient, **handles, **inputs)
 
+    adamax = {"beta1_power": half, "lr": rate, "beta1": half, "beta2": half, "epsilon": small}
+    adam = {"beta2_power": half, **adamax}
     for nesterov in (False, True):
-        rule(
-            f"KerasMomentum{nesterov}",
-            ["accum"],
-            "KerasMomentum",
-            lr=rate,
-            momentum=half,
-            use_nesterov=nesterov,
-        )
-        rule(
-            f"Adam{nesterov}",
-            ["m", "v"],
-            "Adam",
-            beta1_power=half,
-            beta2_power=half,
-            lr=rate,
-            beta1=half,
-            beta2=half,
-            epsilon=small,
-            use_nesterov=nesterov,
-        )
-    rule(
-        "Amsgrad",
-        ["m", "v", "vhat"],
-        "AdamWithAmsgrad",
-        beta1_power=half,
-        beta2_power=half,
-        lr=rate,
-        beta1=half,
-        beta2=half,
-        epsilon=small,
-    )
-    rule(
-        "AdaMax",
-        ["m", "v"],
-        "AdaMax",
-        beta1_power=half,
-        lr=rate,
-        beta1=half,
-        beta2=half,
-        epsilon=small,
-    )
+        momentum = {"lr": rate, "momentum": half, "use_nesterov": nesterov}
+        rule(f"KerasMomentum{nesterov}", ["accum"], "KerasMomentum", **momentum)
+        rule(f"Adam{nesterov}", ["m", "v"], "Adam", use_nesterov=nesterov, **adam)
+    rule("Amsgrad", ["m", "v", "vhat"], "AdamWithAmsgrad", **adam)
+    rule("AdaMax", ["m", "v"], "AdaMax", **adamax)
     rule("AddSign", ["m"], "AddSign", lr=rate, alpha=half, sign_decay=half, beta=half)
     rule("PowerSign", ["m"], "PowerSign", lr=rate, logbase=half, sign_decay=half, beta=half)
     if VERSION >= (1, 15):
         rule("AdagradV2", ["accum"], "AdagradV2", lr=rate, epsilon=small)
     if VERSION >= (2, 4):
-        rule(
-            "FtrlTimesRate",
-            ["accum", "linear"],
-            "FtrlV2",
-            lr=rate,
-            l1=half,
-            l2=half,
-            l2_shrinkage=small,
-            lr_power=-half,
-            multiply_linear_by_lr=True,
-        )
+        strengths = {"l1": half, "l2": half, "l2_shrinkage": small, "lr_power": -half}
+        times = {"lr": rate, "multiply_linear_by_lr": True}
+        rule("FtrlTimesRate", ["accum", "linear"], "FtrlV2", **strengths, **times)
     rng = np.random.RandomState(3)
     return fetches, lambda step: {gradient: rng.randn(4, 3)}
 

@@ -1,13 +1,14 @@
 """`python -m tests.benchmarks`: the cost of a step, of the step modes and of other frameworks."""
 
 import argparse
+import itertools
 import json
 import os
 import platform
 import sys
 from typing import Any, Dict, List, Optional, Sequence
 
-from tests.benchmarks import BASELINE, CONTENDERS, GOALS, OURS, PEERS
+from tests.benchmarks import BASELINE, CONTENDERS, GOALS, OURS, PEERS, report, rounds
 from tf1_mtl.commands import options
 from tf1_mtl.errors import InputError, require
 
@@ -72,65 +73,43 @@ def run(args: argparse.Namespace) -> int:
     tables: List[str] = []
     for part in _PARTS:
         if part in parts:
-            measured, table = _MEASURES[part](args, peers)
-            result[part] = measured
+            result[part], table = _MEASURES[part](args, peers)
             tables.append(table)
     if args.plot:
-        from tests.benchmarks import report
-
         report.plot(result, args.plot)
     print(json.dumps(result) if args.json else "\n\n".join(tables))
     return 0
 
 
 def _steps(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tests.benchmarks import report, rounds
-
-    names = [*OURS, *peers]
-    timings = rounds.measure(names, args.steps, args.rounds, progress=_progress(args))
+    timings = rounds.measure([*OURS, *peers], args.steps, args.rounds, progress=_progress(args))
     return report.steps(timings, CONTENDERS, GOALS)
 
 
 def _widths(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tests.benchmarks import report, rounds
-
+    names, number, progress = [*OURS, *BASELINE], min(args.rounds, 5), _progress(args)
     measured = []
-    for width in _WIDTHS:
-        for batch in _BATCHES:
-            flops = 16 * batch * width**2  # eight products of 2 * batch * width * width
-            steps = max(1, min(args.steps, int(2e9 / flops)))
-            timings = rounds.measure(
-                [*OURS, *BASELINE], steps, min(args.rounds, 5), batch, width, _progress(args)
-            )
-            measured.append((width, batch, flops, timings))
+    for width, batch in itertools.product(_WIDTHS, _BATCHES):
+        flops = 16 * batch * width**2  # eight products of 2 * batch * width * width
+        steps = max(1, min(args.steps, int(2e9 / flops)))
+        timings = rounds.measure(names, steps, number, batch, width, progress)
+        measured.append((width, batch, flops, timings))
     return report.widths(measured)
 
 
 def _memory(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tests.benchmarks import report, rounds
-
     return report.memory(rounds.measure(list(OURS), 10_000, 10, progress=_progress(args)))
 
 
 def _start(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tests.benchmarks import report, rounds
-
     return report.start(rounds.start_up(min(args.rounds, 7)))
 
 
 def _commands(args: argparse.Namespace, peers: List[str]) -> Any:
-    from tests.benchmarks import report, rounds
-
     return report.commands(rounds.commands(min(args.rounds, 7), _progress(args)))
 
 
-_MEASURES = {
-    "steps": _steps,
-    "widths": _widths,
-    "memory": _memory,
-    "start": _start,
-    "commands": _commands,
-}
+_MEASURES = dict(zip(_PARTS, (_steps, _widths, _memory, _start, _commands)))
 
 
 def _chosen(option: str, text: str, known: Any) -> List[str]:

@@ -21,14 +21,8 @@ def _open(problem: Problem, stepping: str) -> Any:
     inputs, shared = problem.weights[0].shape
     tasks = (problem.weights[1].shape[1], problem.weights[2].shape[1])
     # The graph draws its weights from the seed as the problem did.
-    net = build_graph(
-        np.random.RandomState(problem.seed),
-        problem.X.shape[1],
-        inputs,
-        shared,
-        tasks,
-        variables,
-    )
+    rng = np.random.RandomState(problem.seed)
+    net = build_graph(rng, problem.X.shape[1], inputs, shared, tasks, variables)
     # Products of wide layers gain by every core; the settings of the fast modes are for small ones.
     config = session_config(stepping, variables) if shared < 256 else None
     session = open_session(net, "cpu", config)

@@ -1,5 +1,6 @@
 """The conformant ports of `tests/ports` as contenders, stepped by their own `step`."""
 
+import functools
 import importlib
 from typing import Any, Callable
 
@@ -15,8 +16,9 @@ def _port(module: str, name: str, problem: Problem) -> Any:
     return port(*(array.copy() for array in problem.weights))
 
 
-def _stepped(port: Any, problem: Problem) -> Run:
-    """Return a run that calls `step` for every batch."""
+def _stepped(module: str, name: str, problem: Problem) -> Run:
+    """Return a run that calls the `step` of a port for every batch."""
+    port = _port(module, name, problem)
 
     def run() -> np.ndarray:
         batches = zip(problem.X, problem.Y1, problem.Y2)
@@ -25,24 +27,11 @@ def _stepped(port: Any, problem: Problem) -> Run:
     return run
 
 
-def numpy(problem: Problem) -> Run:
-    return _stepped(_port("numpy_port", "Conformant", problem), problem)
-
-
-def torch(problem: Problem) -> Run:
-    return _stepped(_port("pytorch", "Conformant", problem), problem)
-
-
-def tf_function(problem: Problem) -> Run:
-    return _stepped(_port("tensorflow2", "ConformantFunction", problem), problem)
-
-
-def keras(problem: Problem) -> Run:
-    return _stepped(_port("keras3", "Conformant", problem), problem)
-
-
-def jax_jit(problem: Problem) -> Run:
-    return _stepped(_port("jax_port", "Conformant", problem), problem)
+numpy = functools.partial(_stepped, "numpy_port", "Conformant")
+torch = functools.partial(_stepped, "pytorch", "Conformant")
+tf_function = functools.partial(_stepped, "tensorflow2", "ConformantFunction")
+keras = functools.partial(_stepped, "keras3", "Conformant")
+jax_jit = functools.partial(_stepped, "jax_port", "Conformant")
 
 
 def jax_scan(problem: Problem) -> Run:

@@ -32,12 +32,8 @@ def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequ
         low, median, high = np.percentile(timing.seconds * 1e6, [25, 50, 75])
         against = ratio(timing, session)
         off = abs(timing.last / session.last - 1)
-        rows[name] = {
-            "microseconds": median,
-            "quartiles": [low, high],
-            "of_session": against,
-            "loss_off_by": off,
-        }
+        rows[name] = {"microseconds": median, "quartiles": [low, high]}
+        rows[name].update(of_session=against, loss_off_by=off)
         spread = f"{low:.1f}-{high:.1f}"
         lines.append(
             f"{name:18}{median:10.1f}{spread:>16}{against:11.3f}  {off:.0e}  "
@@ -48,15 +44,8 @@ def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequ
     for name, other, goal in goals:
         if all(isinstance(timings.get(each), Timing) for each in (name, other)):
             low, value, high = ratio_quartiles(timings[name], timings[other])
-            reached.append(
-                {
-                    "time": name,
-                    "against": other,
-                    "ratio": value,
-                    "quartiles": [low, high],
-                    "goal": goal,
-                }
-            )
+            found = {"time": name, "against": other, "ratio": value}
+            reached.append({**found, "quartiles": [low, high], "goal": goal})
             verdict = "reached" if value <= goal else "not reached"
             spread = f"{low:.2f}-{high:.2f}"
             lines.append(f"{name:18}{other:15}{value:8.2f}{spread:>14}{goal:8.2f}  {verdict}")

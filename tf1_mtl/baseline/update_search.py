@@ -127,7 +127,7 @@ class UpdateSearch:
             named = Solution(piece.edits, program_of((piece,)), (piece,))
             solutions = {pair: named for pair in self.pairs if self._applies((piece,), pair)}
             if solutions:
-                edits = merged({pair: named.named for pair in solutions}, self.pairs)
+                edits = merged(dict.fromkeys(solutions, named.named), self.pairs)
                 yield Updates(solutions, edits)
 
     def fitted(self) -> Iterator[Updates]:
