@@ -45,9 +45,7 @@ def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[floa
         yield (low + high) / 2
 
 
-def secant(
-    function: Callable[[float], float], start: float, tolerance: float
-) -> Optional[float]:
+def secant(function: Callable[[float], float], start: float, tolerance: float) -> Optional[float]:
     """Returns where a function is zero, by the secant method; None where that does not settle."""
     a, b = start, start * 1.1 + 0.01 * (start == 0)
     at_a, at_b = function(a), function(b)

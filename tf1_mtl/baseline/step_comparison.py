@@ -267,6 +267,8 @@ def _schedule_name(numbers: np.ndarray, factors: np.ndarray) -> Optional[str]:
         line = np.polyval(np.polyfit(x, y, 1), x)
         return bool(np.all(np.abs(line - y) <= 2e-3 * np.abs(y).max()))
 
+    if np.ptp(factors) <= 2e-3 * np.abs(factors).max():
+        return "constant"  # unlike that of the graph
     if np.all(factors > 0) and is_line(np.log(factors)):
         return "exponential"
     if np.all(factors > 0) and is_line(1 / factors):

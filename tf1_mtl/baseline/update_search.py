@@ -275,6 +275,11 @@ class UpdateSearch:
         hyper = run.step(index).hyper(variable).items()
         return {name: float(np.float32(np.ravel(value_of(x))[0])) for name, x in hyper}
 
+    def _rate(self, run: ModelRun, index: int, variable: str) -> float:
+        """Returns the learning rate of a step; of another weight where an update shows none."""
+        every = (self._hyper(run, index, name) for name in (variable, *run.step(index).inputs))
+        return next((hyper["rate"] for hyper in every if "rate" in hyper), 1.0)
+
     def _solution(
         self, pieces: Pieces, program: Program, pair: Pair, steps: Sequence[Step], level: int
     ) -> Optional[Solution]:
@@ -305,8 +310,8 @@ class UpdateSearch:
                 named += (("learning rate", value),)
             return Solution(named, program._replace(hyper={**program.hyper, "rate": value}), pieces)
         if level == SCHEDULE:
-            hyper = (self._hyper(self.runs[s.run], s.at, variable) for s in steps)
-            schedule = schedule_of(steps, [found.get("rate", 1.0) for found in hyper])
+            rates = [self._rate(self.runs[s.run], s.at, variable) for s in steps]
+            schedule = schedule_of(steps, rates)
             if schedule:
                 name, scale = schedule
                 named += (("schedule", name),)

@@ -1,6 +1,6 @@
 """Defines functions that take elements by number: gathers, scatters, segments, sorting."""
 
-from typing import Any, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 import numpy as np
 
@@ -239,7 +239,7 @@ def set_operation(node: Node, x: Any, y: Any) -> Any:
     )
 
 
-_SETS = {
+_SETS: Dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "a-b": np.setdiff1d,
     "b-a": lambda a, b: np.setdiff1d(b, a),
     "intersection": np.intersect1d,
