@@ -175,7 +175,7 @@ FEEDS: List[FeedEdit] = [
     *(FeedEdit("labels smoothed", a, _smoothed(a)) for a in (0.1, 0.05, 0.2, 0.01)),
 ]
 #: Changes of a feed by a number, with the numbers that are tried first.
-FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0)
+FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0, 0.0)
 FEED_SHIFTS = (1.0, -1.0, 0.5, -0.5)
 EARLIER = ("first batch of the task", "run before of the task", "run before")
 
