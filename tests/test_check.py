@@ -9,7 +9,7 @@ import textwrap
 
 import numpy as np
 import pytest
-from command import assert_holds, done, refused, run
+from command import assert_holds, done, refused, result, run
 from ports.numpy_port import Conformant as NumPyPort
 from sampling import one_in, slow
 from wrong_ports.base import LINEAR, RELU, changed_port
@@ -638,10 +638,11 @@ def test_command_with_a_wrong_argument(capsys, argument, text):
 )
 def test_a_skeleton_that_is_not_filled_in_is_one_line(capsys, tmp_path, body, status, told):
     file = tmp_path / "skeleton_port.py"
-    file.write_text(_command(capsys, "--skeleton")[1].replace("raise NotImplementedError", body))
+    skeleton = done(capsys, "check", "--skeleton")
+    file.write_text(skeleton.replace("raise NotImplementedError", body))
     told = told.format(file)
-    assert _command(capsys, str(file)) == (status, f"not written yet: {told}\n", "")
-    assert json.loads(_command(capsys, str(file), "--json")[1])["unwritten"] == [told]
+    assert run(capsys, "check", file) == (status, f"not written yet: {told}\n", "")
+    assert result(capsys, "check", file, status=status)["unwritten"] == [told]
 
 
 class OneTask(NumPyPort):

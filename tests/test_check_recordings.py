@@ -254,12 +254,13 @@ with tf.control_dependencies([loss]):
 collect = tf.group(summed, moved, name="collect")
 apply = optimizer.apply_gradients([(total / 2.0, W)], name="apply")
 zero = total.assign(np.zeros([4, 2]))
+rows = [[2], [1], [0], [1]]
 with tf.Session() as session:
     session.run(tf.global_variables_initializer())
     for step in range(4):
         session.run(zero)
         for batch in range(2):
-            feeds = {x: rng.rand(4, 4), labels: rng.permutation(4) % 3, counts: [[2], [1], [0], [1]]}
+            feeds = {x: rng.rand(4, 4), labels: rng.permutation(4) % 3, counts: rows}
             session.run([collect, loss, summary], feeds)
         session.run(apply)
 """

@@ -90,7 +90,7 @@ MISTAKES = {
     "no bias": ("input left out", {"add", "add_1"}, "b/read"),
     "relu": ("activation added", {"MatMul_1", "MatMul_3"}, "relu"),
     "labels flipped": ("feed flipped", {"same"}, None),
-    "one branch detached": ("no gradient to an input", {"sub"}, "MatMul_3"),
+    "one branch detached": ("gradient stopped", {"MatMul_3"}, None),
     "half the distance": ("output scaled", {"Sqrt"}, 0.5),
     "no root": ("operation missing", {"Sqrt"}, None),
     "near counts for all": ("input left out", {"mul"}, "same"),

@@ -11,7 +11,7 @@ import forked
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from command import assert_holds, done, refused, result
+from command import assert_holds, done, refused, result, run
 from sampling import slow_everywhere
 
 from tf1_mtl import build_graph

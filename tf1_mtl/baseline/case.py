@@ -174,7 +174,7 @@ class CaseEvaluator:
 
 
 def _held(value: np.ndarray) -> Any:
-    """Returns a variable as a port may hold it: a single number, such as a beta power, in double."""
+    """Returns a variable as a port may hold it: a number such as a beta power in double."""
     return decimal(value) if value.shape == () and value.dtype.kind == "f" else value
 
 

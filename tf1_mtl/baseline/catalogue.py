@@ -26,7 +26,6 @@ WORDS: Dict[str, str] = {
     "operation missing": "{places} is left out; the input is passed on",
     "input left out": "{places} is computed without {value}",
     "output scaled": "{places} is multiplied by {value}",
-    "no gradient to an input": "{places} passes no gradient on to {value}",
     "other activation": "the activation at {places} is {value}",
     "gradient of relu": "the gradient of {places} is still that of relu",
     "slope at zero": "the gradient of {places} at exactly 0 is {value}",
@@ -198,7 +197,7 @@ FEEDS: List[FeedEdit] = [
     *(FeedEdit("labels smoothed", a, _smoothed(a)) for a in (0.1, 0.05, 0.2, 0.01)),
 ]
 #: Changes of a feed by a number, with the numbers that are tried first.
-FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0)
+FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0, 0.0)
 FEED_SHIFTS = (1.0, -1.0, 0.5, -0.5)
 EARLIER = ("first batch of the task", "run before of the task", "run before")
 

@@ -294,7 +294,8 @@ class ForwardSearch:
                 sizes = np.array([divisor(self.losses.shape(loss, s)) for s in samples])
             constant = common_ratio(ratios * sizes, errors * sizes)
             if constant is not None and abs(constant) > 1e-12:
-                sharp = np.array([s.sharp / max(abs(s.observed), 1e-300) for s in samples])
+                # The bound is one of the loss of TensorFlow, which the factor multiplies.
+                sharp = np.array([s.sharp for s in samples]) / np.maximum(abs(predicted), 1e-300)
                 value = nice(constant, sharp * abs(constant) / 8)
                 if (kind, value) != ("loss scaled", 1.0):
                     yield kind, value

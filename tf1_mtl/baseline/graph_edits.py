@@ -348,3 +348,29 @@ def stop_gradient(graph: RecordedGraph, name: str, prefixes: Set[str]) -> Record
             if any(user.startswith(scope.prefix) for user, _ in users.get(source, ())):
                 changed += wrapped(graph, source, lambda x: x * 0.0)
     return with_nodes(graph, changed)
+
+
+def stop_branch(graph: RecordedGraph, name: str, prefixes: Set[str]) -> RecordedGraph:
+    """Stops all gradients that flow from an operation, to variables too.
+
+    Args:
+      graph: The graph.
+      name: The end of a branch, such as the output of one of two networks with shared weights.
+      prefixes: Of the gradients that stop.
+    """
+    changed = []
+    for scope in gradient_scopes(graph, name):
+        for tensor in scope.leaving if scope.prefix in prefixes else ():
+            changed += wrapped(graph, node_and_output(tensor)[0], lambda x: x * 0.0)
+    return with_nodes(graph, changed)
+
+
+def branch_ends(graph: RecordedGraph, loss: str) -> List[str]:
+    """Returns the operations whose gradients meet those of others: where branches are joined."""
+    found: Dict[str, None] = {}
+    for node in needed_nodes(graph.nodes, [loss]).values():
+        names = dict.fromkeys(node_and_output(x)[0] for x in node.data_inputs)
+        branches = [name for name in names if gradient_scopes(graph, name)]
+        if len(branches) > 1:
+            found.update(dict.fromkeys(branches))
+    return list(found)

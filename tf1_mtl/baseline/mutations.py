@@ -17,6 +17,7 @@ from tf1_mtl.baseline.places import groups_of, places_of, subsets
 from tf1_mtl.baseline.recorded_graph import needed_nodes
 from tf1_mtl.baseline.update_catalogue import Piece, program_of
 
+MOST_BRANCHES = 24  #: of which the gradient is stopped
 LARGEST_BATCH = 1000  #: elements that a loss is taken to sum, for the bound on its rounding
 
 
@@ -327,7 +328,9 @@ def moved_mutation(names: Tuple[str, ...]) -> Mutation:
     )
 
 
-def stop_mutation(name: str, tasks: Tuple[str, ...]) -> Mutation:
+def stop_mutation(
+    name: str, tasks: Tuple[str, ...], stop: Callable = graph_edits.stop_gradient
+) -> Mutation:
     """Returns a mutation that stops the gradient of some tasks at a node."""
 
     def apply(model: Model) -> Model:
@@ -337,7 +340,7 @@ def stop_mutation(name: str, tasks: Tuple[str, ...]) -> Mutation:
                 prefixes |= graph_edits.prefixes_of(model.graph, case.tasks[task].operations)
         if name not in model.graph.nodes:
             return model
-        return model.with_graph(graph_edits.stop_gradient(model.graph, name, prefixes))
+        return model.with_graph(stop(model.graph, name, prefixes))
 
     places = (name,) if len(tasks) > 1 else (f"{tasks[0]}/{name}",)
     return Mutation(Edit("gradient stopped", places), apply)
@@ -416,3 +419,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
         if len(case.tasks) > 1:
             for task in case.tasks:
                 yield stop_mutation(name, (task,))
+    losses = [task.loss for task in case.tasks.values() if task.loss]
+    ends = {name: None for loss in losses for name in graph_edits.branch_ends(case.graph, loss)}
+    for name in list(ends)[:MOST_BRANCHES]:
+        yield stop_mutation(name, tuple(case.tasks), graph_edits.stop_branch)

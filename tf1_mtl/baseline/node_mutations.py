@@ -1,7 +1,6 @@
 """Makes mutations that the graph of any script allows: at an operation, or at an input of one.
 
-An operation may be missing, scaled, or followed by an activation. An input of it may be left out,
-or not pass its gradient on.
+An operation may be missing, scaled, or followed by an activation. An input of it may be left out.
 """
 
 import functools
@@ -49,16 +48,6 @@ def scalable(case: Case, task: str) -> List[str]:
     nodes = case.loss_nodes(task)
     places = [n for n, x in nodes.items() if graph_edits.gradient_scopes(case.graph, n)]
     return places[::-1][:MOST_PLACES]
-
-
-def stopping_mutations(case: Case) -> Iterator[Mutation]:
-    """Yields edits by which an input of an operation does not pass its gradient on."""
-    for task in case.tasks:
-        nodes = case.loss_nodes(task) if case.tasks[task].loss else {}
-        for places in _alike(nodes, lambda node: node.op in SUMS + FACTORS):
-            if len(places) == 1:
-                for index in _inputs(case, nodes[places[0]]):
-                    yield stopped(places[0], index, nodes[places[0]].data_inputs[index])
 
 
 def _alike(nodes: Dict[str, Node], chosen: Callable[[Node], bool]) -> Iterator[Tuple[str, ...]]:
@@ -140,10 +129,3 @@ def scaled(place: str, value: float) -> Mutation:
 
     change = functools.partial(graph_edits.edit_output, function=times, slope=times)
     return graph_mutation("output scaled", (place,), value, change)
-
-
-def stopped(place: str, index: int, tensor: str) -> Mutation:
-    """Returns a mutation by which an operation passes no gradient to one of its inputs."""
-    change = functools.partial(graph_edits.edit_input, index=index, function=_same, slope=_zero)
-    mutation = graph_mutation("no gradient to an input", (place,), tensor, change)
-    return mutation

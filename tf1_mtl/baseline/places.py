@@ -64,7 +64,7 @@ def addends_of(graph: RecordedGraph, loss: str, depth: int) -> List[Tuple[str, s
     Args:
       graph: The graph.
       loss: The operation that gives the loss.
-      depth: At 1 the addends are those of the outermost sum, at 2 theirs if they are sums.
+      depth: At 1 the addends are those of the outermost sum, at 2 theirs where they are sums.
     """
     found: List[Tuple[str, str]] = []
     node = graph.nodes[loss]

@@ -164,6 +164,8 @@ class Replay:
             gradient = value_of(weight) * 0.0
         elif self._borrows(program, given):
             borrowed = self.run.at(index, self.run.port_run.before[index], program.borrows)
+            if variable not in borrowed.inputs:
+                return None
             gradient = borrowed.inputs[variable][borrowed.updates[variable].gradient]
         elif program.late and self.waiting is not None:
             after, self.waiting = weight + self.waiting, None

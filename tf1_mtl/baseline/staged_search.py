@@ -18,7 +18,6 @@ from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
 from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
 from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, tolerances_of
 from tf1_mtl.baseline.mutations import DIVISORS, NOTHING, Forward, Mutation, backward_mutations
-from tf1_mtl.baseline.node_mutations import stopping_mutations
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.replay import replay
 from tf1_mtl.baseline.several_updates import several_updates
@@ -171,8 +170,7 @@ class StagedSearch:
 
         wrong, base = len(search.wrong), wrong_in_few(forward)
         helpful: Dict[Mutation, int] = {}
-        case = case_with_most_tasks(self.runs)
-        mutations = [*backward_mutations(case), *stopping_mutations(case)]
+        mutations = list(backward_mutations(case_with_most_tasks(self.runs)))
         slopes = [len(m.edit.places) for m in mutations if m.edit.kind == "slope at zero"]
         for mutation in mutations:
             extended = forward.extended(_beside(forward, mutation))

@@ -284,6 +284,8 @@ def _schedule(numbers: np.ndarray, factors: np.ndarray) -> Optional[Tuple[str, n
         worst = np.abs(fit - factors[: len(fit)]).max() / np.abs(factors).max()
         return float(worst) if np.isfinite(worst) else np.inf
 
+    if np.ptp(factors) <= 2e-3 * np.abs(factors).max():
+        return "constant", factors  # unlike that of the graph
     fits = {name: fitted(name) for name in _LINES}
     best = min(fits, key=lambda name: off(fits[name]))
     rises = best == "linear" and factors[-1] > factors[0]

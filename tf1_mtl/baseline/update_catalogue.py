@@ -314,6 +314,11 @@ def borrowing(tasks: Iterable[str]) -> List[Piece]:
     return [_state("trains more", None, borrows=task) for task in sorted(tasks)]
 
 
+def constant_rates(rates: Iterable[float]) -> List[Piece]:
+    """Returns what keeps a learning rate that changes in the graph."""
+    return [Piece((("schedule", "constant"),), hyper={"rate": rate}) for rate in rates]
+
+
 def sharing(tasks: Sequence[str]) -> List[Tuple[Tuple[str, ...], Piece]]:
     """Returns pieces by which tasks share slots and step counters, each behind these tasks."""
     groups: List[Tuple[str, ...]] = [tuple(tasks)]

@@ -25,7 +25,7 @@ from tf1_mtl.baseline import catalogue, update_catalogue
 from tf1_mtl.baseline.edits import FROZEN, Edit, Named, Pair, merged
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.fitting import nice
-from tf1_mtl.baseline.model import ModelRun
+from tf1_mtl.baseline.model import HYPER, ModelRun
 from tf1_mtl.baseline.replay import RIGHT, Program
 from tf1_mtl.baseline.step_comparison import (
     Step,
@@ -110,7 +110,8 @@ class UpdateSearch:
             yield Updates()
             return
         borrowing = update_catalogue.borrowing({task for task, _ in self.pairs})
-        pieces = [*update_catalogue.LISTED, *borrowing, update_catalogue.NO_EPSILON]
+        constant = update_catalogue.constant_rates(self._first_rates())
+        pieces = [*constant, *update_catalogue.LISTED, *borrowing, update_catalogue.NO_EPSILON]
         singles = [(), *((piece,) for piece in pieces)]
         yield from self._chosen()
         for level in (EXACT, RATE):
@@ -245,6 +246,9 @@ class UpdateSearch:
         rule, hyper = self._rule_of(pair)
         if any(piece.needs and rule not in piece.needs for piece in pieces):
             return False
+        known = set(HYPER.get(rule, ()))  # none where a run copies or counts
+        if any(not piece.rule and not known.issuperset(piece.hyper) for piece in pieces):
+            return False
         return not any(
             piece.hyper
             and not (piece.rule or piece.changes or piece.state)
@@ -283,6 +287,20 @@ class UpdateSearch:
         """Returns the hyper-parameters of a step."""
         hyper = run.step(index).hyper(variable).items()
         return {name: float(np.float32(np.ravel(value_of(x))[0])) for name, x in hyper}
+
+    def _first_rates(self) -> List[float]:
+        """Returns the learning rates of first steps, where later ones differ."""
+        rates: Dict[str, List[float]] = {}
+        for run in self.runs:
+            for index in range(len(run.port_run.after)):
+                for name in list(run.step(index).inputs)[:1]:
+                    rates.setdefault(run.task(index), []).append(self._rate(run, index, name))
+        return [found[0] for found in rates.values() if len(set(found)) > 1]
+
+    def _rate(self, run: ModelRun, index: int, variable: str) -> float:
+        """Returns the learning rate of a step; of another weight where an update shows none."""
+        every = (self._hyper(run, index, name) for name in (variable, *run.step(index).inputs))
+        return next((hyper["rate"] for hyper in every if "rate" in hyper), 1.0)
 
     def _solution(
         self, pieces: Pieces, program: Program, pair: Pair, steps: Sequence[Step], level: int
@@ -327,8 +345,8 @@ class UpdateSearch:
         """Returns an explanation with a schedule of the rate, where the level allows one."""
         if level != SCHEDULE:
             return None
-        hyper = (self._hyper(self.runs[s.run], s.at, variable) for s in steps)
-        schedule = schedule_of(steps, [found.get("rate", 1.0) for found in hyper])
+        rates = [self._rate(self.runs[s.run], s.at, variable) for s in steps]
+        schedule = schedule_of(steps, rates)
         if schedule is None:
             return None
         name, scale = schedule

@@ -1,6 +1,6 @@
 """Defines functions that take elements by number: gathers, scatters, segments, sorting."""
 
-from typing import Any, Sequence, Tuple
+from typing import Any, Callable, Dict, Sequence, Tuple
 
 import numpy as np
 
@@ -222,7 +222,7 @@ def sparse_mat_mul(node: Node, indices: Any, x: Any, sizes: Any, b: Any) -> Any:
 @gives("DenseToDenseSetOperation")
 def set_operation(node: Node, x: Any, y: Any) -> Any:
     """Gives a sparse tensor: of each row, the sorted set that two rows make."""
-    a, b = np.asarray(decided(x)), np.asarray(decided(y))
+    a, b = eb.decided(x), eb.decided(y)
     make = _SETS[str(node.attributes["set_operation"])]
     outer = a.shape[:-1]
     sets = {row: make(a[row], b[row]) for row in np.ndindex(*outer)}
@@ -235,7 +235,7 @@ def set_operation(node: Node, x: Any, y: Any) -> Any:
     )
 
 
-_SETS = {
+_SETS: Dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "a-b": np.setdiff1d,
     "b-a": lambda a, b: np.setdiff1d(b, a),
     "intersection": np.intersect1d,
@@ -246,7 +246,7 @@ _SETS = {
 @gives("ComputeAccidentalHits")
 def accidental_hits(node: Node, classes: Any, sampled: Any) -> Any:
     """Gives which true classes were sampled too: the row, the place, and the lowest float."""
-    hits = np.asarray(decided(classes))[:, :, None] == np.asarray(decided(sampled))
+    hits = eb.decided(classes)[:, :, None] == eb.decided(sampled)
     rows, _, places = np.nonzero(hits)
     lowest = eb.ErrorBounded(np.full(len(rows), -eb.SINGLE.largest))
     return rows.astype(np.int32), places.astype(np.int64), lowest

@@ -1,0 +1,122 @@
+"""Mistakes at places that the article does not have: constants, branches, sums in sums, tasks that
+copy variables, schedules."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tf1_mtl.baseline import check
+
+SCRIPT = """
+import numpy as np
+import tensorflow as tf
+rng = np.random.RandomState(6)
+one = tf.placeholder(tf.float32, [None, 4], name="one")
+other = tf.placeholder(tf.float32, [None, 4], name="other")
+same = tf.placeholder(tf.float32, [None], name="same")
+W = tf.Variable(rng.randn(4, 3).astype("float32"), name="W")
+b = tf.Variable(rng.randn(3).astype("float32"), name="b")
+old = tf.Variable(rng.randn(4, 3).astype("float32"), trainable=False, name="old")
+first = tf.tanh(tf.matmul(one, W) + b, name="first")
+second = tf.tanh(tf.matmul(other, W) + b, name="second")
+squares = tf.reduce_sum(tf.square(first - second), 1)
+distance = tf.sqrt(squares + 1e-6)
+margin = tf.constant(2.0, name="margin")
+pull = tf.multiply(same, squares, name="pull")
+push = tf.multiply(1.0 - same, tf.square(tf.maximum(margin - distance, 0.0)), name="push")
+drift = tf.nn.l2_loss(W - old, name="drift")
+loss = tf.add(tf.reduce_mean(pull + push), 0.1 * drift, name="loss")
+step = tf.Variable(0, trainable=False)
+rate = tf.train.exponential_decay(0.02, step, 2, 0.8, staircase=True)
+train = tf.train.RMSPropOptimizer(rate, 0.9, 0.5).minimize(loss, step, name="train")
+copy = tf.group(tf.assign(old, W), name="copy")
+with tf.Session() as session:
+    session.run(tf.global_variables_initializer())
+    for i in range(12):
+        if i % 3 == 2:
+            session.run(copy)
+        feeds = {one: rng.randn(8, 4), other: rng.randn(8, 4), same: rng.randint(0, 2, 8)}
+        session.run([train, loss], feeds)
+"""
+
+
+class Twins:
+    margin, rho, decay, of_drift, of_push = 2.0, 0.9, 0.8, 0.1, 1.0
+    stops_second, copies = False, True
+
+    def __init__(self, weights):
+        self.w = dict(weights)
+        self.squares = {name: np.ones_like(weights[name]) for name in ("W", "b")}
+        self.moves = {name: np.zeros_like(weights[name]) for name in ("W", "b")}
+        self.steps = 0
+
+    def step(self, task, feeds):
+        w = self.w
+        if task == "copy":
+            if self.copies:
+                w["old"] = w["W"]
+            return None
+        x, same = [feeds["one"], feeds["other"]], feeds["same"]
+        h = [np.tanh(each @ w["W"] + w["b"]) for each in x]
+        error, drift = h[0] - h[1], w["W"] - w["old"]
+        squares = (error**2).sum(1)
+        distance = np.sqrt(squares + np.float32(1e-6))
+        room = np.maximum(np.float32(self.margin) - distance, 0)
+        push = np.float32(self.of_push) * (1 - same)
+        loss = (same * squares + push * room**2).mean()
+        loss += np.float32(self.of_drift) * (drift**2).sum() / 2
+        into = (2 * same - 2 * push * room / distance)[:, None] * error / len(same)
+        into = [into * (1 - h[0] ** 2), -into * (1 - h[1] ** 2) * (not self.stops_second)]
+        gradients = {
+            "W": x[0].T @ into[0] + x[1].T @ into[1] + np.float32(self.of_drift) * drift,
+            "b": into[0].sum(0) + into[1].sum(0),
+        }
+        rate = np.float32(0.02 * self.decay ** (self.steps // 2))
+        for name, g in gradients.items():
+            self.squares[name] += np.float32(1 - self.rho) * (g * g - self.squares[name])
+            move = rate * g / np.sqrt(self.squares[name] + np.float32(1e-10))
+            self.moves[name] = np.float32(0.5) * self.moves[name] + move
+            w[name] = w[name] - self.moves[name]
+        self.steps += 1
+        return loss
+
+    def weights(self):
+        return {name: np.float32(value) for name, value in self.w.items()}
+
+
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("twins")
+    script, golden = folder / "script.py", str(folder / "twins.npz")
+    script.write_text(SCRIPT)
+    subprocess.run(
+        [sys.executable, "-m", "tf1_mtl", "run", "--record", golden, str(script)], check=True
+    )
+    return golden
+
+
+@pytest.mark.parametrize(
+    "mistakes, found",
+    [
+        ({}, []),
+        ({"margin": 1.0}, [("constant", ("margin",), 1.0)]),
+        ({"margin": 1.7}, [("constant", ("margin",), 1.7)]),
+        ({"of_drift": 0.0}, [("loss weight in the sum", ("mul",), 0.0)]),
+        # The sum of pull and push is inside of a mean, which is inside of the loss.
+        ({"of_push": 0.5}, [("loss weight in the sum", ("push",), 0.5)]),
+        ({"stops_second": True}, [("gradient stopped", ("second",), None)]),
+        ({"copies": False}, [("variable frozen", ("old",), None)]),
+        ({"rho": 0.99}, [("rho", ("train",), 0.99)]),
+        ({"decay": 1.0}, [("schedule", ("train",), "constant")]),
+        ({"margin": 1.0, "rho": 0.99}, [("constant", ("margin",), 1.0), ("rho", ("train",), 0.99)]),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_named_at_its_place(golden, mistakes, found):
+    report = check(type("Port", (Twins,), mistakes), goldens=[golden])
+    assert report.passed == (not mistakes), report
+    edits = report.diagnosis.edits if mistakes else ()
+    named = [(e.kind, tuple(place.split("/")[-1] for place in e.places), e.value) for e in edits]
+    assert sorted(named) == sorted(found), report
