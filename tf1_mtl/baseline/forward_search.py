@@ -131,7 +131,8 @@ class ForwardSearch:
         singles = [(mutation,) for mutation in mutations]
         yield from self._with_mutations(forward, task, samples, singles, depth >= FACTOR)
         yield from self._with_part(forward, task, samples)
-        yield from self._with_constant(forward, task, samples)
+        if depth == FACTOR:
+            yield from self._with_constant(forward, task, samples)
         if depth >= FITTED:
             singles = [(mutation,) for mutation in node_mutations(self.losses.case(task), task)]
             yield from self._with_mutations(forward, task, samples, singles, False)
@@ -197,7 +198,7 @@ class ForwardSearch:
                 return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
 
             root = secant(off, start, sample.tolerance)
-            for value in () if root is None else shortened(root, 1e-4 * abs(start)):
+            for value in () if root is None else shortened(root, 1e-3 * abs(start)):
                 found = edited(value)
                 if self.losses.fits(found, task, samples):
                     yield found
@@ -320,14 +321,15 @@ class ForwardSearch:
         """Returns the model with weights of these addends that explain the samples."""
         if not addends or len(samples) <= len(addends):
             return []
-        right = self.losses.predicted(forward, task, samples)
+        few = samples[: len(addends) + 6]
+        right = self.losses.predicted(forward, task, few)
         without = [
-            self.losses.predicted(forward.extended(addend_mutation(*addend, 0.0)), task, samples)
+            self.losses.predicted(forward.extended(addend_mutation(*addend, 0.0)), task, few)
             for addend in addends
         ]
-        tolerance = np.maximum([s.tolerance for s in samples], 1e-300)
+        tolerance = np.maximum([s.tolerance for s in few], 1e-300)
         parts = np.transpose([right - found for found in without]) / tolerance[:, None]
-        rest = ([s.observed for s in samples] - right) / tolerance
+        rest = ([s.observed for s in few] - right) / tolerance
         if not (np.isfinite(parts).all() and np.isfinite(rest).all()):
             return []
         weights = 1 + np.linalg.lstsq(parts, rest, rcond=None)[0]
