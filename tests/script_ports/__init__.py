@@ -145,7 +145,11 @@ embedding(
     at("other optimizer", "train", value="adagrad from zero"),
     also=[[at("initial weights", "train")], unlisted("train")],
 )
-embedding("NoForgetBias", *unlisted("add_1"))
+embedding(
+    "NoForgetBias",
+    at("constant", "add_1/y", "add_4/y", "add_7/y", "add_10/y", "add_13/y", value=0.0),
+    also=[unlisted("add_1")],
+)
 embedding("GatesInOtherOrder", *unlisted("split"))
 embedding("SummedLoss", at("loss scaled", "loss", value=15.0))
 embedding("FrozenEmbedding", frozen("embedding"), also=[[missing("embedding")]])

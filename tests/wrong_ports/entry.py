@@ -32,6 +32,7 @@ KINDS = {
     "loss weight in the sum": "factor",
     "mean over outputs": "factor of the sum of squares / size; 1 without a half",
     "mean over batch": "factor of the sum of squares / rows; 1 without a half",
+    "constant": "the value",
     "other loss": "its name",
     "penalty in the loss": "factor of the sum of squares / 2",
     # The gradients
@@ -54,6 +55,7 @@ KINDS = {
     "schedule": "its name",
     "epsilon": "the value",
     "epsilon place": "where it is added",
+    "rho": "the value",
     "beta1": "the value",
     "beta2": "the value",
     "bias correction": "what is left of it",
