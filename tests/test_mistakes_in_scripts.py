@@ -6,8 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from tf1_mtl.baseline import check
+from tf1_mtl.baseline.graph_def import recorded_graph
+from tf1_mtl.baseline.unordered_reads import unordered_reads
 
 SCRIPT = """
 import numpy as np
@@ -120,3 +123,21 @@ def test_a_mistake_is_named_at_its_place(golden, mistakes, found):
     edits = report.diagnosis.edits if mistakes else ()
     named = [(e.kind, tuple(place.split("/")[-1] for place in e.places), e.value) for e in edits]
     assert sorted(named) == sorted(found), report
+
+
+@pytest.mark.parametrize("minimizes", [True, False])
+def test_reads_that_no_edge_orders_with_an_update_are_found(minimizes):
+    """`minimize` waits for all gradients; `tf.gradients` does not."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 2], name="x")
+        first = tf.Variable(np.ones((2, 2), np.float32), name="first", use_resource=False)
+        second = tf.Variable(np.ones((2, 1), np.float32), name="second", use_resource=False)
+        loss = tf.reduce_sum(tf.matmul(tf.tanh(tf.matmul(x, first)), second))
+        optimizer = tf.train.GradientDescentOptimizer(0.1)
+        if minimizes:
+            optimizer.minimize(loss, name="train")
+        else:
+            gradients = tf.gradients(loss, [first, second])
+            optimizer.apply_gradients(zip(gradients, [first, second]), name="train")
+        found = unordered_reads(recorded_graph(graph, tf), ["train"], ["x"])
+    assert [read.variable for read in found] == ([] if minimizes else ["second"])

@@ -4,13 +4,14 @@ Each training run is evaluated from the variables that TensorFlow recorded befor
 value and every variable after the run must lie within the derived bound.
 """
 
-from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline.case import Case, CaseEvaluator, reading
 from tf1_mtl.baseline.error_bounds import error_of, value_of
 from tf1_mtl.baseline.evaluator import UnknownOperation
+from tf1_mtl.baseline.unordered_reads import unordered_reads
 
 
 class Verification(NamedTuple):
@@ -67,7 +68,8 @@ def verify(case: Case) -> Verification:
                 recorded = {**step.fetched, **(step.variables or {})}
                 found = _first_difference({**state, **evaluation.values}, recorded)
             if found:
-                differences.append(f"{case.place(index)}: {found}")
+                race = _race(case, step.task, step.feeds)
+                differences.append(f"{case.place(index)}: {found}{race}")
             else:
                 reproduced += 1
         except UnknownOperation as error:
@@ -96,6 +98,17 @@ def _first_difference(evaluated: Dict[str, Any], recorded: Dict[str, Any]) -> st
                 f"{int(off.sum())} of {off.size} elements"
             )
     return ""
+
+
+def _race(case: Case, task: str, fed: Iterable[str]) -> str:
+    """Returns a sentence about a read that may be the reason why a run differs, or ""."""
+    found = unordered_reads(case.graph, case.tasks[task].operations, fed)
+    if not found:
+        return ""
+    return (
+        f". No edge orders the read of {found[0].variable} by {found[0].reader} and its update by "
+        f"{found[0].update}: TensorFlow may do either first, and the evaluation reads first"
+    )
 
 
 def _listed(shapes: Mapping[str, Tuple[int, ...]]) -> str:
