@@ -2,7 +2,18 @@
 
 import functools
 import itertools
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -329,7 +340,7 @@ def moved_mutation(names: Tuple[str, ...]) -> Mutation:
 
 
 def stop_mutation(
-    name: str, tasks: Tuple[str, ...], stop: Callable = graph_edits.stop_gradient
+    name: str, tasks: Iterable[str], place: str, stop: Callable = graph_edits.stop_gradient
 ) -> Mutation:
     """Returns a mutation that stops the gradient of some tasks at a node."""
 
@@ -342,8 +353,7 @@ def stop_mutation(
             return model
         return model.with_graph(stop(model.graph, name, prefixes))
 
-    places = (name,) if len(tasks) > 1 else (f"{tasks[0]}/{name}",)
-    return Mutation(Edit("gradient stopped", places), apply)
+    return Mutation(Edit("gradient stopped", (place,)), apply)
 
 
 def forward_mutations(case: Case, task: str) -> List[Mutation]:
@@ -415,11 +425,11 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     for task, other in itertools.permutations(case.tasks, 2):
         yield substitute_mutation(task, other, True, False)
     for name in products:
-        yield stop_mutation(name, tuple(case.tasks))
+        yield stop_mutation(name, case.tasks, name)
         if len(case.tasks) > 1:
             for task in case.tasks:
-                yield stop_mutation(name, (task,))
+                yield stop_mutation(name, (task,), f"{task}/{name}")
     losses = [task.loss for task in case.tasks.values() if task.loss]
     ends = {name: None for loss in losses for name in graph_edits.branch_ends(case.graph, loss)}
     for name in list(ends)[:MOST_BRANCHES]:
-        yield stop_mutation(name, tuple(case.tasks), graph_edits.stop_branch)
+        yield stop_mutation(name, case.tasks, name, graph_edits.stop_branch)

@@ -22,6 +22,7 @@ FORGETTABLE = (
 SUMS = ("Add", "AddV2", "AddN", "BiasAdd", "Sub")
 FACTORS = ("Mul", "RealDiv")
 ADDED = ("relu", "tanh", "sigmoid")  #: activations that a port may add
+MOST_INPUTS = 4  #: of a sum, of which one is left out
 MOST_PLACES = 120  #: of one kind, those next to the loss
 
 
@@ -29,17 +30,23 @@ def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the operations that a loss needs, those next to the loss first."""
     nodes = case.loss_nodes(task)
     activations = [x for x in catalogue.ACTIVATIONS if x.name in ADDED]
-    for places in _alike(nodes, lambda node: node.op in FORGETTABLE):
+    found = _near_the_loss(nodes, lambda node: node.op in FORGETTABLE)
+    for places in _alike(found, lambda name: re.sub(r"_\d+(?=/|$)", "", name)):
         for index in _inputs(case, nodes[places[0]])[:1]:
             yield forgotten(places, index)
-    for places in _alike(nodes, lambda node: node.op in SUMS + FACTORS):
-        inputs = _inputs(case, nodes[places[0]])
-        for index in inputs if len(nodes[places[0]].data_inputs) > 1 else ():
-            yield left_out(places, index, [nodes[n].data_inputs[index] for n in places], nodes)
+    for index in range(MOST_INPUTS):
+        inputs = {
+            name: nodes[name].data_inputs[index]
+            for name in _near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS)
+            if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
+        }
+        for places in _alike(list(inputs), inputs.__getitem__):
+            yield left_out(places, index, nodes)
     followed = {
         node_and_output(x)[0] for n in nodes.values() if _is_activation(n) for x in n.inputs
     }
-    for places in _alike(nodes, lambda node: _is_layer(case, node) and node.name not in followed):
+    found = _near_the_loss(nodes, lambda x: _is_layer(case, x) and x.name not in followed)
+    for places in _alike(found, lambda name: nodes[name].data_inputs[1]):
         yield from (added(places, activation) for activation in activations)
 
 
@@ -50,12 +57,15 @@ def scalable(case: Case, task: str) -> List[str]:
     return places[::-1][:MOST_PLACES]
 
 
-def _alike(nodes: Dict[str, Node], chosen: Callable[[Node], bool]) -> Iterator[Tuple[str, ...]]:
-    """Yields operations, and those together that differ in numbers of their names alone."""
-    names = [name for name, node in nodes.items() if chosen(node)][::-1][:MOST_PLACES]
+def _near_the_loss(nodes: Dict[str, Node], chosen: Callable[[Node], bool]) -> List[str]:
+    return [name for name, node in nodes.items() if chosen(node)][::-1][:MOST_PLACES]
+
+
+def _alike(names: List[str], key: Callable[[str], str]) -> Iterator[Tuple[str, ...]]:
+    """Yields operations that have a key in common, such as a weight, together, and each alone."""
     groups: Dict[str, List[str]] = {}
     for name in names:
-        groups.setdefault(re.sub(r"_\d+(?=/|$)", "", name), []).append(name)
+        groups.setdefault(key(name), []).append(name)
     yield from (tuple(group) for group in groups.values() if len(group) > 1)
     yield from ((name,) for name in names)
 
@@ -101,13 +111,12 @@ def forgotten(places: Tuple[str, ...], index: int) -> Mutation:
     return graph_mutation("operation missing", places, None, change)
 
 
-def left_out(
-    places: Tuple[str, ...], index: int, inputs: List[str], nodes: Dict[str, Node]
-) -> Mutation:
+def left_out(places: Tuple[str, ...], index: int, nodes: Dict[str, Node]) -> Mutation:
     """Returns a mutation by which an addend or a factor is left out."""
     function = _one if nodes[places[0]].op in FACTORS else _zero
     change = functools.partial(graph_edits.edit_input, index=index, function=function, slope=_zero)
-    return graph_mutation("input left out", places, ", ".join(dict.fromkeys(inputs)), change)
+    left = dict.fromkeys(nodes[name].data_inputs[index] for name in places)
+    return graph_mutation("input left out", places, ", ".join(left), change)
 
 
 def added(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation:
