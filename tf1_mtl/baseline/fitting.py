@@ -25,7 +25,7 @@ def shortened(value: float, least: float = 0.0) -> List[float]:
     if not value:
         return [0.0]
     first = [0.0] if abs(value) <= least else []
-    first.append(float(np.sign(value)) * float(f"1e{round(np.log10(abs(value)))}"))
+    first.append(float(np.sign(value)) * float(f"1e{int(np.round(np.log10(abs(value))))}"))
     return first + [float(f"{value:.{digits}g}") for digits in (1, 2, 3, 4, 6)]
 
 
