@@ -307,7 +307,13 @@ class UpdateSearch:
     ) -> Optional[Solution]:
         """Returns the explanation of a pair, with what its ratios say about the rate."""
         task, variable = pair
-        named: Named = tuple(edit for piece in pieces for edit in piece.edits)
+        hyper = self._rule_of(pair)[1]
+        edits = (edit for piece in pieces for edit in piece.edits)
+        named: Named = tuple(
+            (kind, value)
+            for kind, value in edits
+            if kind not in hyper or hyper[kind] != np.float32(value)  # as in the graph
+        )
         rate = self._usual_rate(pair)
         decay = decay_of(steps, rate)
         if decay is None:
