@@ -1,5 +1,7 @@
 """Ports with wrong layers: activations, slopes, biases, precision."""
 
+import math
+
 import numpy as np
 
 from .base import LINEAR, RELU, Plain
@@ -47,6 +49,18 @@ silu = other(  # also called swish
 absolute = other("abs", np.abs, np.sign)
 
 
+def share_below(z):
+    """Return the distribution function of the normal distribution."""
+    return (1 + np.vectorize(math.erf, otypes=[z.dtype])(z / math.sqrt(2))) / 2
+
+
+def slope_of_gelu(z):
+    return share_below(z) + z * np.exp(-z * z / 2) / np.float32(math.sqrt(2 * math.pi))
+
+
+gelu = other("gelu", lambda z: z * share_below(z), slope_of_gelu)  # as PyTorch and Keras have it
+
+
 def leaky(places, slope):
     slope = np.float32(slope)
     return other(
@@ -57,6 +71,8 @@ def leaky(places, slope):
 
 
 wrong("tanh-shared", tanh("Relu"))
+wrong("gelu-shared", gelu("Relu"))
+wrong("gelu-heads", gelu(HEAD_RELUS))
 wrong("sigmoid-head-2", sigmoid("Relu_2"))
 wrong("sigmoid-heads", sigmoid(HEAD_RELUS))
 wrong("elu-head-1", elu("Relu_1"))
@@ -144,11 +160,11 @@ def cut_off(bits):
     return lambda x: (np.ascontiguousarray(x, np.float32).view(np.uint32) & mask).view(np.float32)
 
 
-def precision(places, name, rounding):
-    """Return the mistake of products whose operands are rounded."""
+def precision(places, name, rounding, of_result=lambda x: x):
+    """Return the mistake of products whose operands, and perhaps results, are rounded."""
 
     def product(self, place, a, b):
-        return rounding(a) @ rounding(b)
+        return of_result(rounding(a) @ rounding(b))
 
     return mistake("precision of products", places, name, product=at(places, product))
 
@@ -157,5 +173,13 @@ wrong("products-tf32", precision(PRODUCTS, "tf32", rounded_to_tf32))
 wrong("products-bfloat16", precision(PRODUCTS, "bfloat16", rounded_to_bfloat16))
 wrong("products-tf32-cut-off", precision(PRODUCTS, "tf32, cut off", cut_off(13)))
 wrong("products-bfloat16-cut-off", precision(PRODUCTS, "bfloat16, cut off", cut_off(16)))
+wrong(
+    "products-bfloat16-with-results",
+    precision(PRODUCTS, "bfloat16 with bfloat16 results", rounded_to_bfloat16, rounded_to_bfloat16),
+)
+wrong(
+    "products-float16-with-results",
+    precision(PRODUCTS, "float16 with float16 results", rounded_to_float16, rounded_to_float16),
+)
 wrong("product-bfloat16-head-1", precision("MatMul_1", "bfloat16", rounded_to_bfloat16))
 wrong("product-float16-shared", precision("MatMul", "float16", rounded_to_float16))

@@ -24,6 +24,8 @@ for id, places, value in (
     ("epsilon-1e-7-in-joint", "Optimiser", 1e-7),
     ("epsilon-1e-3-in-Y1-op", "Y1_op", 1e-3),
     ("epsilon-1e-3", OPTIMIZERS, 1e-3),
+    ("epsilon-1e-9", OPTIMIZERS, 1e-9),
+    ("epsilon-1e-12", OPTIMIZERS, 1e-12),
     ("epsilon-7.7e-4", OPTIMIZERS, 7.7e-4),
     ("epsilon-5e-6", OPTIMIZERS, 5e-6),
     ("epsilon-0.1", OPTIMIZERS, 0.1),
@@ -130,6 +132,7 @@ wrong("counter-starts-at-2-in-joint", ahead_by_one("Optimiser"))
 decay = setting("decay", "weight decay")
 
 wrong("adamw", decay(WEIGHTS, 0.01))
+wrong("adamw-0.0001", decay(WEIGHTS, 0.0001))  # less than an ulp of many weights
 wrong("adamw-0.0077", decay(WEIGHTS, 0.0077))
 wrong("adamw-0.2-heads", decay(HEAD_WEIGHTS, 0.2))
 wrong("adamw-shared", decay("share_W", 0.05))
@@ -300,6 +303,7 @@ for value in (0.01, 0.0077):
     wrong(f"nesterov-momentum-{value}", nesterov_momentum(OPTIMIZERS, value))
 wrong("rmsprop", rmsprop_of_tensorflow_1(OPTIMIZERS))
 wrong("rmsprop-of-pytorch", rmsprop_of_pytorch(OPTIMIZERS), rate=0.01)
+wrong("rmsprop-of-pytorch-0.1", rmsprop_of_pytorch(OPTIMIZERS), rate=0.1)
 wrong("rmsprop-of-pytorch-0.001", rmsprop_of_pytorch(OPTIMIZERS))
 wrong("rmsprop-of-keras", rmsprop_of_keras(OPTIMIZERS))
 wrong("rmsprop-in-Y1-op", rmsprop_of_tensorflow_1("Y1_op"))
@@ -330,6 +334,20 @@ wrong("exponential-decay", schedule(OPTIMIZERS, "exponential", lambda t: 0.96**t
 wrong("exponential-decay-in-joint", schedule("Optimiser", "exponential", lambda t: 0.9**t))
 wrong("warm-up", schedule(OPTIMIZERS, "warm-up", lambda t: min(1, (t + 1) / 5)))
 wrong("halved-every-3", schedule(OPTIMIZERS, "steps", lambda t: 0.5 ** (t // 3)))
+
+
+@wrong_class(
+    "scheduled-adamw",
+    edit("weight decay", WEIGHTS, 0.02),
+    edit("schedule", OPTIMIZERS, "exponential"),
+    decay=0.02,
+)
+class ScheduledAdamW(Plain):
+    """AdamW of PyTorch under a scheduler: it scales the decay of the weights too."""
+
+    def of(self, setting, optimizer, variable=""):
+        value = super().of(setting, optimizer, variable)
+        return value * np.float32(0.9**self.done) if setting == "rate" else value
 
 
 INVERSE = edit("schedule", OPTIMIZERS, "inverse")

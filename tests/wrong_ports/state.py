@@ -6,6 +6,7 @@ from .base import OPTIMIZERS as OPTIMIZER_OF
 from .base import Plain
 from .entry import ALTERNATE, OPTIMIZERS, WEIGHTS, each, edit, mistake, wrong, wrong_class
 from .feeds import rounded_to_bfloat16, rounded_to_float16
+from .forward import cut_off
 
 UNLISTED = [[edit("unlisted", OPTIMIZERS)]]
 
@@ -214,6 +215,15 @@ class Bfloat16(Float16):
     """Weights are kept in bfloat16 between steps."""
 
     rounded = staticmethod(rounded_to_bfloat16)
+
+
+@wrong_class(
+    "weights-bfloat16-cut-off", edit("precision of variables", WEIGHTS, "bfloat16, cut off")
+)
+class Bfloat16CutOff(Float16):
+    """The last bits of the weights are cut off between steps."""
+
+    rounded = staticmethod(cut_off(16))
 
 
 @wrong_class("m-bfloat16", edit("unlisted", OPTIMIZERS))

@@ -13,6 +13,7 @@ import numpy as np
 from tf1_mtl.baseline import catalogue, update_catalogue
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
+from tf1_mtl.baseline.graph_edits import PRODUCTS
 from tf1_mtl.baseline.loss_comparison import (
     LossComparison,
     Sample,
@@ -92,7 +93,9 @@ class ForwardSearch:
         A bias that starts at zero changes no loss of a first step. So these are explained first,
         and the biases are tried with what was found.
         """
-        activations = {name: None for task in tasks for name in self.places(task).activations}
+        activations = {name: None for task in tasks for name in self._without_bias(task)}
+        if not activations:
+            return
         search = ForwardSearch(self.losses.first_steps())
         bases = list(itertools.islice(search.explained(tasks, ONE), 4))
         tried = itertools.product(
@@ -107,6 +110,12 @@ class ForwardSearch:
                 )
                 if all(self.losses.fits(forward, task, found) for task, found in (*few, *samples)):
                     yield forward
+
+    def _without_bias(self, task: str) -> List[str]:
+        """Returns the activations that take a product as it is."""
+        nodes = self.losses.case(task).graph.nodes
+        taken = {name: nodes[name].data_inputs[0] for name in self.places(task).activations}
+        return [name for name, x in taken.items() if nodes[node_and_output(x)[0]].op in PRODUCTS]
 
     def _solved(self, forward: Forward, task: str, depth: int) -> Iterator[Forward]:
         """Yields how a task is explained, given what explains those before it."""

@@ -225,8 +225,9 @@ class ModelRun:
     ) -> Evaluation:
         try:
             return self._evaluator.evaluate(fetches, self._feeds(index), weights)
-        # Another task needs what this one is not fed, or an edit gives another shape or index.
-        except (InputError, IndexError, ValueError) as error:
+        # Another task needs what this one is not fed, or an edit fits no shape, index or loop. What
+        # is raised without an edit has been raised before, when the port was judged.
+        except (InputError, LookupError, ValueError, AssertionError) as error:
             raise DoesNotFit from error
 
     def _feeds(self, index: int) -> Dict[str, Any]:
