@@ -10,6 +10,7 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances
 from tf1_mtl.baseline.mutations import NOTHING, Forward, Mutation, in_order
+from tf1_mtl.baseline.places import Places, places_of
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import node_and_output
 
@@ -78,6 +79,10 @@ class LossComparison:
     def case(self, task: str) -> Case:
         """Returns the first case with steps of a task."""
         return self.runs[self.tasks[task]].case
+
+    def places(self, task: str) -> Places:
+        """Returns where the graph of a task can be edited."""
+        return places_of(self.case(task), task)
 
     def loss_node(self, forward: Forward, task: str) -> str:
         """Returns the operation of the recorded graph that gives the loss of a task."""

@@ -1,0 +1,265 @@
+"""Fits the numbers of models to losses: factors, weights of addends, constants, penalties.
+
+A number that the losses suggest is tried in few digits first, and must explain all samples.
+"""
+
+import functools
+from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
+from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, common_ratio, ratios_of
+from tf1_mtl.baseline.mutations import (
+    DIVISORS,
+    Forward,
+    Mutation,
+    addend_mutation,
+    constant_mutation,
+    leaky_mutation,
+    penalty_mutation,
+    scale_mutation,
+    scaled_feed,
+    shifted_feed,
+)
+from tf1_mtl.baseline.node_mutations import scalable, scaled
+from tf1_mtl.baseline.places import addends_of, groups_of
+from tf1_mtl.baseline.recorded_graph import node_and_output
+
+#: A constant is fitted to one loss, so others must bear it out.
+LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
+#: A constant is fitted to one loss, so others must bear it out.
+DEPTHS = (1, 2, 3)  # of sums in sums
+
+
+class LossFit:
+    """Fits numbers to the losses of a task. Each method yields the models that explain samples."""
+
+    def __init__(self, losses: LossComparison) -> None:
+        self.losses = losses
+
+    def factors(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
+        """Yields the model with a factor of the loss, where one explains the samples."""
+        predicted = self.losses.predicted(forward, task, samples)
+        observed = np.array([s.observed for s in samples])
+        with np.errstate(all="ignore"):
+            scale = min(1.0, float(np.nanmedian(np.abs(observed / predicted))))
+        samples = [
+            s._replace(tolerance=s.tolerance + forward.slack).tightened(scale) for s in samples
+        ]
+        loss = self.losses.loss_node(forward, task)
+        yield from self._weighted(forward, task, samples)
+        for kind, value in self._factors(forward, task, samples, predicted):
+            scaled = forward.extended(scale_mutation(kind, loss, value))
+            if self.losses.fits(scaled, task, samples):
+                yield scaled
+
+    def _factors(
+        self, forward: Forward, task: str, samples: Sequence[Sample], predicted: np.ndarray
+    ) -> Iterator[Tuple[str, float]]:
+        """Yields factors that the ratios of losses suggest."""
+        ratios, errors = ratios_of(predicted, samples)
+        loss = self.losses.loss_node(forward, task)
+        for kind, divisor in DIVISORS.items():
+            sizes = np.ones(len(samples))
+            if kind != "loss scaled":
+                if self.losses.case(task).graph.nodes[loss].op != "L2Loss":
+                    return
+                sizes = np.array([divisor(self.losses.shape(loss, s)) for s in samples])
+            constant = common_ratio(ratios * sizes, errors * sizes)
+            if constant is not None and abs(constant) > 1e-12:
+                # The bound is one of the loss of TensorFlow, which the factor multiplies.
+                sharp = np.array([s.sharp for s in samples]) / np.maximum(abs(predicted), 1e-300)
+                value = nice(constant, sharp * abs(constant) / 8)
+                if (kind, value) != ("loss scaled", 1.0):
+                    yield kind, value
+
+    def _weighted(self, forward: Forward, task: str, samples: Sequence[Sample]) -> List[Forward]:
+        """Returns the model with weights of the addends of a loss that explain it."""
+        graph, total = self.losses.case(task).graph, self.losses.loss_node(forward, task)
+        divisions = [tuple(addends_of(graph, total, depth)) for depth in DEPTHS]
+        found = (
+            self._with_weights(forward, task, samples, addends)
+            for addends in dict.fromkeys(divisions)
+        )
+        return next((weighted for weighted in found if weighted), [])
+
+    def _with_weights(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        addends: Sequence[Tuple[str, str]],
+    ) -> List[Forward]:
+        """Returns the model with weights of these addends that explain the samples."""
+        if not addends or len(samples) <= len(addends):
+            return []
+        few = samples[: len(addends) + 6]
+        right = self.losses.predicted(forward, task, few)
+        without = [
+            self.losses.predicted(forward.extended(addend_mutation(*addend, 0.0)), task, few)
+            for addend in addends
+        ]
+        tolerance = np.maximum([s.tolerance for s in few], 1e-300)
+        parts = np.transpose([right - found for found in without]) / tolerance[:, None]
+        rest = ([s.observed for s in few] - right) / tolerance
+        if not (np.isfinite(parts).all() and np.isfinite(rest).all()):
+            return []
+        weights = 1 + np.linalg.lstsq(parts, rest, rcond=None)[0]
+        errors = np.maximum(1e-4, 3 / np.maximum(np.linalg.norm(parts, axis=0), 1e-300))
+        values = [
+            nice(float(w), np.array([1e-4])) if abs(w) > error else 0.0
+            for w, error in zip(weights, errors)
+        ]
+        if 0 in values and self._are_losses([addend for _, addend in addends]):
+            return []  # the task may train on the loss of another one
+        mutations = [
+            scale_mutation("loss scaled", addend, value)
+            if len(set(values)) == 1
+            else addend_mutation(parent, addend, value)
+            for (parent, addend), value in zip(addends, values)
+            if value != 1
+        ]
+        weighted = forward.extended(*mutations)
+        return [weighted] if mutations and self.losses.fits(weighted, task, samples) else []
+
+    def _are_losses(self, names: Sequence[str]) -> bool:
+        """Returns whether some of these operations give the loss of a task."""
+        losses = (self.losses.case(task).tasks[task].loss for task in self.losses.tasks)
+        return any(node_and_output(loss)[0] in names for loss in losses)
+
+    def constants(
+        self, forward: Forward, task: str, samples: Sequence[Sample]
+    ) -> Iterator[Forward]:
+        """Yields models in which one constant has another value, where that explains the samples.
+
+        A margin, a discount, a smoothing, a weight of a loss, a small number in a logarithm.
+        """
+        if len(samples) < LEAST_FOR_CONSTANTS:
+            return
+        constants = self._constants(task)[:MOST_CONSTANTS]
+        yield from self._by_secant(
+            forward,
+            task,
+            samples,
+            [(functools.partial(constant_mutation, group), start) for group, start in constants],
+        )
+
+    def _constants(self, task: str) -> List[Tuple[Tuple[str, ...], float]]:
+        """Returns the constants of a task with their values: each alone, then equal ones."""
+        nodes = self.losses.case(task).graph.nodes
+        equal: Dict[float, List[str]] = {}
+        for name in self.losses.places(task).constants:
+            equal.setdefault(float(nodes[name].attributes["value"].ravel()[0]), []).append(name)
+        alone = [((name,), value) for value, names in equal.items() for name in names]
+        groups = [(tuple(names), value) for value, names in equal.items() if len(names) > 1]
+        return alone + groups
+
+    def numbers(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
+        """Yields models with a number that no list names, fitted to the losses."""
+        for family, high in self._families(task):
+            extended = self._fit(forward, task, samples, family, high)
+            if extended and self.losses.fits(extended, task, samples):
+                yield extended
+        yield from self._penalized(forward, task, samples)
+        if len(samples) >= LEAST_FOR_CONSTANTS:
+            places = scalable(self.losses.case(task), task)
+            families = [(functools.partial(scaled, place), 1.0) for place in places]
+            yield from self._by_secant(forward, task, samples, families)
+
+    def _families(self, task: str) -> Iterator[Tuple[Callable[[float], Mutation], float]]:
+        """Yields edits with a number, and the largest size of the number."""
+        places = self.losses.places(task)
+        for name in places.feeds:
+            yield functools.partial(scaled_feed, (name,)), 1e3
+            yield functools.partial(shifted_feed, (name,)), 1e3
+        for group in groups_of(places.activations):
+            yield functools.partial(leaky_mutation, group), 0.99
+
+    def _penalized(self, forward: Forward, task: str, samples: Sequence[Sample]) -> List[Forward]:
+        """Returns models with squares of weights in the loss, the closest first."""
+        tolerance = np.maximum([s.tolerance for s in samples], 1e-300)
+        rest = [s.observed for s in samples] - self.losses.predicted(forward, task, samples)
+        if not np.isfinite(rest).all():
+            return []
+        trained, every = self.losses.places(task).weights, tuple(self.losses.case(task).weights)
+        groups = [(group, group, False) for group in groups_of(trained)]
+        # Weights that this task does not train: in no loss of it, or in every loss.
+        groups += [(every, trained, False), (every, every, True)]
+        fitting = []
+        for group, summed, resting in groups:
+            squares = np.array([self._squares(summed, sample) for sample in samples])
+            scaled = squares / tolerance
+            factor = float((scaled * rest / tolerance).sum() / (scaled**2).sum())
+            error = 3 / np.sqrt((scaled**2).sum())
+            mutation = penalty_mutation(group, nice(factor, np.array([error])), resting)
+            extended = forward.extended(mutation)
+            if abs(factor) > error and self.losses.fits(extended, task, samples):
+                off = np.abs(scaled * factor - rest / tolerance)
+                fitting.append((float(off.max()), extended))
+        return [extended for _, extended in sorted(fitting, key=lambda found: found[0])]
+
+    def _squares(self, names: Sequence[str], sample: Sample) -> float:
+        weights = self.losses.runs[sample.run].before[sample.at]
+        return sum(float((weights[name].astype(np.float64) ** 2).sum()) for name in names) / 2
+
+    def _by_secant(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        families: Iterable[Tuple[Callable[[float], Mutation], float]],
+    ) -> Iterator[Forward]:
+        """Yields models with a number for which one loss comes out right, where others do too.
+
+        Args:
+          forward: What is known to be otherwise.
+          task: Whose losses are explained.
+          samples: Of these losses.
+          families: Mutations with a number, and the number that stands in the graph.
+        """
+        sample = self._telling(forward, task, samples)
+        for family, start in families:
+
+            def edited(value: float, family: Callable[[float], Mutation] = family) -> Forward:
+                return forward.extended(family(value))
+
+            def off(value: float, edited: Callable[[float], Forward] = edited) -> float:
+                return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
+
+            root = secant(off, start, sample.tolerance)
+            for value in () if root is None else shortened(root, 1e-3 * abs(start)):
+                found = edited(value)
+                if self.losses.fits(found, task, samples):
+                    yield found
+                    break
+
+    def _fit(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        family: Callable[[float], Mutation],
+        high: float,
+    ) -> Optional[Forward]:
+        """Returns the model with the number for which the first samples come out right."""
+        sample = self._telling(forward, task, samples)
+
+        def extended(value: float) -> Forward:
+            return forward.extended(family(value))
+
+        def off(value: float) -> float:
+            return self.losses.predicted(extended(value), task, [sample])[0] - sample.observed
+
+        for sign in (1, -1):
+            for root in roots(off, sign * np.geomspace(1e-3, high, 25)):
+                for value in shortened(root):
+                    if value != 1.0 and self.losses.fits(extended(value), task, samples[:6]):
+                        return extended(value)
+        return None
+
+    def _telling(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Sample:
+        """Returns the sample among the first that is furthest from what a model gives."""
+        right = self.losses.predicted(forward, task, samples[:8])
+        pairs = zip(samples, right)
+        return max(pairs, key=lambda pair: abs(pair[0].observed - pair[1]) / pair[0].tolerance)[0]
