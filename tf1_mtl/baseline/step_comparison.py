@@ -239,10 +239,10 @@ def decay_of(steps: Sequence[Step], rate: Optional[float]) -> Optional[float]:
     return None
 
 
-def schedule_of(
+def schedules_of(
     steps: Sequence[Step], rates: Sequence[float]
-) -> Optional[Tuple[str, Callable[[Now], float]]]:
-    """Returns the name of a schedule and its factor, where ratios follow from a number."""
+) -> List[Tuple[str, Callable[[Now], float]]]:
+    """Returns names of schedules with their factors, where ratios follow from a number."""
     known = [(s, rate) for s, rate in zip(steps, rates) if not np.isnan(s.ratio)]
     for by in ("at", "runs"):
         grouped: Dict[int, List[Step]] = {}
@@ -253,10 +253,13 @@ def schedule_of(
         if len(factors) < 3 or None in factors.values():
             continue
         effective = np.array([rate_at[number] for number in factors])
-        found = _schedule(np.array([*factors], float), np.array([*factors.values()]) * effective)
+        rates_found = np.array([*factors.values()]) * effective
+        found = _schedules(np.array([*factors], float), rates_found)
+        if np.ptp(effective) and np.ptp(rates_found) <= 2e-3 * np.abs(rates_found).max():
+            found = [("constant", rates_found)]  # unlike that of the graph
         if found:
-            return found[0], _by_number(by, dict(zip(factors, found[1] / effective)))
-    return None
+            return [(name, _by_number(by, dict(zip(factors, x / effective)))) for name, x in found]
+    return []
 
 
 def _by_number(by: str, factors: Mapping[int, float]) -> Callable[[Now], float]:
@@ -272,8 +275,11 @@ _LINES: Mapping[str, Tuple[Callable[[np.ndarray], np.ndarray], Callable]] = {
 }
 
 
-def _schedule(numbers: np.ndarray, factors: np.ndarray) -> Optional[Tuple[str, np.ndarray]]:
-    """Returns the name of a schedule and its factors, without their noise where it is a formula."""
+def _schedules(numbers: np.ndarray, factors: np.ndarray) -> List[Tuple[str, np.ndarray]]:
+    """Returns names of schedules with their factors, without noise where these are a formula.
+
+    Over few steps a slow decay has several names.
+    """
 
     def fitted(name: str, count: int = len(numbers)) -> np.ndarray:
         line, back = _LINES[name]
@@ -284,22 +290,17 @@ def _schedule(numbers: np.ndarray, factors: np.ndarray) -> Optional[Tuple[str, n
         worst = np.abs(fit - factors[: len(fit)]).max() / np.abs(factors).max()
         return float(worst) if np.isfinite(worst) else np.inf
 
-    if np.ptp(factors) <= 2e-3 * np.abs(factors).max():
-        return "constant", factors  # unlike that of the graph
     fits = {name: fitted(name) for name in _LINES}
-    best = min(fits, key=lambda name: off(fits[name]))
-    rises = best == "linear" and factors[-1] > factors[0]
-    if off(fits[best]) <= 2e-3 and not rises:
-        return best, fits[best] if off(fits[best]) <= 1e-4 else factors
+    least = min(map(off, fits.values()))
+    if least <= 2e-3 and not off(fits["linear"]) == least < factors[-1] - factors[0]:
+        close = {name: fit for name, fit in fits.items() if off(fit) <= max(least, 2e-5)}
+        return [(name, fit if off(fit) <= 3e-5 else factors) for name, fit in close.items()]
     rising = factors < factors.max() * (1 - 1e-3)
     count = int(rising.sum())
-    if (
-        count >= 2
-        and rising[:count].all()
-        and (count == 2 or off(fitted("linear", count + 1)) <= 2e-3)
-    ):
-        return "warm-up", factors
+    is_line = count == 2 or (count > 2 and off(fitted("linear", count + 1)) <= 2e-3)
+    if is_line and rising[:count].all():
+        return [("warm-up", factors)]
     levels = np.unique(np.round(factors / factors[0], 3))
     if len(levels) < len(factors) and np.all(np.diff(factors) <= 1e-3):
-        return "steps", factors
-    return None
+        return [("steps", factors)]
+    return []

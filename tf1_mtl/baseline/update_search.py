@@ -33,7 +33,7 @@ from tf1_mtl.baseline.step_comparison import (
     are_one,
     constant_ratio,
     decay_of,
-    schedule_of,
+    schedules_of,
 )
 from tf1_mtl.baseline.update_catalogue import Piece, program_of
 from tf1_mtl.baseline.update_fit import UpdateFit
@@ -225,9 +225,9 @@ class UpdateSearch:
             for decays in (False, True) if left else ():
                 compared = self.comparison.compared(variable, program, left, decays)
                 for task, steps in compared.items():
-                    solution = self._solution(pieces, program, (task, variable), steps, level)
-                    if solution:
-                        self.found[task, variable].append(solution)
+                    found = self._solutions(pieces, program, (task, variable), steps, level)
+                    self.found[task, variable] += found
+                    if found:
                         left.discard(task)
 
     def _share(self) -> None:
@@ -302,10 +302,10 @@ class UpdateSearch:
         every = (self._hyper(run, index, name) for name in (variable, *run.step(index).inputs))
         return next((hyper["rate"] for hyper in every if "rate" in hyper), 1.0)
 
-    def _solution(
+    def _solutions(
         self, pieces: Pieces, program: Program, pair: Pair, steps: Sequence[Step], level: int
-    ) -> Optional[Solution]:
-        """Returns the explanation of a pair, with what its ratios say about the rate."""
+    ) -> List[Solution]:
+        """Returns explanations of a pair, with what its ratios say about the rate."""
         task, variable = pair
         hyper = self._rule_of(pair)[1]
         edits = (edit for piece in pieces for edit in piece.edits)
@@ -317,7 +317,7 @@ class UpdateSearch:
         rate = self._usual_rate(pair)
         decay = decay_of(steps, rate)
         if decay is None:
-            return None
+            return []
         if decay:
             program = program._replace(decay=decay)
             named += (("weight decay", decay),)
@@ -326,17 +326,18 @@ class UpdateSearch:
                 return self._scheduled(pieces, program, named, variable, steps, level)
             steps, program = beside, program._replace(scales_decay=True)
         if are_one(steps):
-            return Solution(named, program, pieces) if named else None
+            return [Solution(named, program, pieces)] if named else []
         if level == EXACT and pieces:
-            return None
+            return []
         constant = constant_ratio(steps)
         if constant is not None:
             if rate is None:
-                return None
+                return []
             value = nice(constant * rate, np.array([1e-4 * abs(constant * rate)]))
             if all(piece.names_rate for piece in pieces):
                 named += (("learning rate", value),)
-            return Solution(named, program._replace(hyper={**program.hyper, "rate": value}), pieces)
+            program = program._replace(hyper={**program.hyper, "rate": value})
+            return [Solution(named, program, pieces)]
         return self._scheduled(pieces, program, named, variable, steps, level)
 
     def _scheduled(
@@ -347,17 +348,15 @@ class UpdateSearch:
         variable: str,
         steps: Sequence[Step],
         level: int,
-    ) -> Optional[Solution]:
-        """Returns an explanation with a schedule of the rate, where the level allows one."""
+    ) -> List[Solution]:
+        """Returns explanations with a schedule of the rate, where the level allows one."""
         if level != SCHEDULE:
-            return None
+            return []
         rates = [self._rate(self.runs[s.run], s.at, variable) for s in steps]
-        schedule = schedule_of(steps, rates)
-        if schedule is None:
-            return None
-        name, scale = schedule
-        named += (("schedule", name),)
-        return Solution(named, program._replace(scale=scale), pieces)
+        return [
+            Solution((*named, ("schedule", name)), program._replace(scale=scale), pieces)
+            for name, scale in schedules_of(steps, rates)
+        ]
 
     def _combinations(self, others: Sequence[Piece]) -> Iterator[Pieces]:
         """Yields pairs of pieces that may be made together, one of them of the others."""
@@ -398,10 +397,10 @@ class UpdateSearch:
             if set(compared) != wanted:
                 return None
             for task, steps in compared.items():
-                solution = self._solution(pieces, program, (task, variable), steps, RATE)
-                if solution is None:
+                found = self._solutions(pieces, program, (task, variable), steps, RATE)
+                if not found:
                     return None
-                solutions[task, variable] = solution
+                solutions[task, variable] = found[0]
         edits = merged({pair: solution.named for pair, solution in solutions.items()}, self.pairs)
         state = {kind for kind, _ in pieces[0].edits} - catalogue.OF_VARIABLES
         edits = tuple(e._replace(places=tasks) if e.kind in state else e for e in edits)
