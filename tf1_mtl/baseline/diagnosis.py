@@ -106,8 +106,7 @@ def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...
 
 def _measured(runs: Sequence[PortRun]) -> Tuple[str, ...]:
     """Returns what can be measured where nothing is known."""
-    search = StagedSearch(runs, runs, lambda: None, False, False)
-    lines = []
+    search, lines = _search(runs), []
     for task in search.losses.tasks:
         ratios = search.losses.ratios(task)
         if not search.losses.is_right(task) and len(ratios) and np.isfinite(ratios).all():
@@ -118,6 +117,11 @@ def _measured(runs: Sequence[PortRun]) -> Tuple[str, ...]:
         much = _range(*updates.comparison.lengths(task, name))
         lines.append(f"updates of {name} in {task}: {much} of the length in TensorFlow")
     return tuple(lines)
+
+
+def _search(runs: Sequence[PortRun]) -> StagedSearch:
+    """Returns a search that is not limited, for what can be said without one."""
+    return StagedSearch(runs, runs, lambda: None, False, False)
 
 
 def _range(low: float, high: float) -> str:
@@ -184,10 +188,12 @@ def _views(runs: Sequence[PortRun]) -> Iterator[Tuple[Tuple[Edit, ...], Sequence
         if _seem_late(runs, group):
             late = [_late(run, group) for run in runs if len(run.after) > 1]
             yield (Edit("weights late", group),), late
-    yield (), runs
     for group in (names[1:], *((name,) for name in names)):
-        transposed = [_transposed(run, group) for run in runs]
-        yield (Edit("weights transposed", group),), transposed
+        square = [run for run in runs if _is_square(run, group)]
+        if square and _search([_transposed(run, group) for run in square]).is_right():
+            transposed = [_transposed(run, group) for run in runs]
+            yield (Edit("weights transposed", group),), transposed
+    yield (), runs
 
 
 def _seem_late(runs: Sequence[PortRun], names: Sequence[str]) -> bool:
@@ -210,6 +216,12 @@ def _late(run: PortRun, names: Sequence[str]) -> PortRun:
 
 def _some(weights: Dict[str, np.ndarray], names: Sequence[str]) -> Dict[str, np.ndarray]:
     return {name: weights[name] for name in names}
+
+
+def _is_square(run: PortRun, names: Sequence[str]) -> bool:
+    """Returns whether some of these weights are as high as they are wide."""
+    shapes = [run.case.initial[run.case.weights[name]].shape for name in names]
+    return any(len(shape) == 2 and shape[0] == shape[1] for shape in shapes)
 
 
 def _transposed(run: PortRun, names: Sequence[str]) -> PortRun:

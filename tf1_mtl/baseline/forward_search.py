@@ -23,9 +23,9 @@ from tf1_mtl.baseline.node_mutations import node_mutations
 from tf1_mtl.baseline.places import is_constant, subsets
 from tf1_mtl.baseline.recorded_graph import node_and_output
 
-#: How far a search goes: one known edit in a task, with a factor of the loss, with a fitted
-#: number, two edits at once.
-ONE, FACTOR, FITTED, PAIRS = 0, 1, 2, 3
+#: How far a search goes: a factor of the loss alone, one known edit in a task, with a factor of the
+#: loss, with a fitted number, two edits at once.
+ALONE, ONE, FACTOR, FITTED, PAIRS = range(5)
 
 
 class ForwardSearch:
@@ -38,6 +38,8 @@ class ForwardSearch:
     def levels(self) -> Iterator[Iterator[Forward]]:
         """Yields searches for what explains all losses, the quickest first."""
         tasks = sorted(self.losses.tasks, key=lambda t: len(self.losses.case(t).loss_nodes(t)))
+        yield self.explained(tasks, ALONE)
+        yield self._of_all_feeds(tasks)
         yield self.explained(tasks, ONE)
         yield self.explained(tasks, FACTOR)
         yield self._with_bias(tasks)
@@ -59,6 +61,17 @@ class ForwardSearch:
             return
         for solved in self._solved(forward, tasks[0], depth):
             yield from self.explained(tasks[1:], depth, solved)
+
+    def _of_all_feeds(self, tasks: Sequence[str]) -> Iterator[Forward]:
+        """Yields edits of all feeds alike that explain all tasks."""
+        samples = [(task, self.losses.samples(task)) for task in tasks]
+        feeds = {name for task in tasks for name in self.losses.places(task).labels}
+        for mutation in self.mutations(tasks[-1]) if len(feeds) > 1 else ():
+            forward = NOTHING.extended(mutation)
+            if feeds == {*mutation.edit.places} and all(
+                self.losses.fits(forward, task, found) for task, found in samples
+            ):
+                yield forward
 
     def _with_bias(self, tasks: Sequence[str]) -> Iterator[Forward]:
         """Yields models with biases, which a port trains and does not show.
@@ -104,6 +117,8 @@ class ForwardSearch:
                 yield forward
                 return
         yield from self.fit.factors(forward, task, samples)
+        if depth == ALONE:
+            return
         variants = list(self._variants(task, samples))
         for kind, value, changed in variants:
             report = self._reporting(forward, kind, task, value)

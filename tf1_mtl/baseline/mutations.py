@@ -385,10 +385,19 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
             if e.kind != "labels smoothed" or name != "X"
         ]
     found += [scaled_feed(places.labels, v) for v in catalogue.FEED_FACTORS]
+    found += [
+        feed_mutation(e.kind, places.labels, e.value, e.function)
+        for e in catalogue.FEEDS
+        if e.kind == "feed rounded"
+    ]
     found += [earlier_mutation(which, tuple(case.feeds)) for which in catalogue.EARLIER]
     found.append(stale_mutation())
-    for name in catalogue.PRODUCT_PRECISIONS:
-        found += [product_mutation(group, name) for group in groups_of(places.products)]
+    for name, (operands, result) in catalogue.PRODUCT_PRECISIONS.items():
+        # Half precision with its results is a setting of the whole model.
+        groups = (
+            groups_of(places.products)[-1:] if operands is result else groups_of(places.products)
+        )
+        found += [product_mutation(group, name) for group in groups]
     return found
 
 
