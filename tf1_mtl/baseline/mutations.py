@@ -393,10 +393,9 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
     found += [earlier_mutation(which, tuple(case.feeds)) for which in catalogue.EARLIER]
     found.append(stale_mutation())
     for name, (operands, result) in catalogue.PRODUCT_PRECISIONS.items():
-        # Half precision with its results is a setting of the whole model.
-        groups = (
-            groups_of(places.products)[-1:] if operands is result else groups_of(places.products)
-        )
+        groups = groups_of(places.products)
+        if operands is result:  # a setting of the whole model
+            groups = groups[-1:]
         found += [product_mutation(group, name) for group in groups]
     return found
 
