@@ -29,19 +29,31 @@ MOST_PLACES = 120  #: of one kind, those next to the loss
 def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the operations that a loss needs, those next to the loss first."""
     nodes = case.loss_nodes(task)
-    activations = [x for x in catalogue.ACTIVATIONS if x.name in ADDED]
+    yield from _forgotten_operations(case, nodes)
+    for index in range(MOST_INPUTS):
+        yield from _left_out_inputs(case, nodes, index)
+    yield from _added_activations(case, nodes)
+
+
+def _forgotten_operations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
     found = _near_the_loss(nodes, lambda node: node.op in FORGETTABLE)
     for places in _alike(found, lambda name: re.sub(r"_\d+(?=/|$)", "", name)):
         for index in _inputs(case, nodes[places[0]])[:1]:
             yield forgotten(places, index)
-    for index in range(MOST_INPUTS):
-        inputs = {
-            name: nodes[name].data_inputs[index]
-            for name in _near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS)
-            if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
-        }
-        for places in _alike(list(inputs), inputs.__getitem__):
-            yield left_out(places, index, nodes)
+
+
+def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator[Mutation]:
+    inputs = {
+        name: nodes[name].data_inputs[index]
+        for name in _near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS)
+        if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
+    }
+    for places in _alike(list(inputs), inputs.__getitem__):
+        yield left_out(places, index, nodes)
+
+
+def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
+    activations = [x for x in catalogue.ACTIVATIONS if x.name in ADDED]
     followed = {
         node_and_output(x)[0] for n in nodes.values() if _is_activation(n) for x in n.inputs
     }
