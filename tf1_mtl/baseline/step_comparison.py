@@ -244,12 +244,10 @@ def schedules_of(
 ) -> List[Tuple[str, Callable[[Now], float]]]:
     """Returns names of schedules with their factors, where ratios follow from a number."""
     known = [(s, rate) for s, rate in zip(steps, rates) if not np.isnan(s.ratio)]
-    for by in ("at", "runs"):
-        grouped: Dict[int, List[Step]] = {}
-        for step, _ in known:
-            grouped.setdefault(getattr(step, by), []).append(step)
+    groups = {by: _grouped([s for s, _ in known], by) for by in ("at", "runs")}
+    for by in sorted(groups, key=lambda by: max(_spread(groups[by]), 3e-5)):
         rate_at = {getattr(step, by): rate for step, rate in known}
-        factors = {number: constant_ratio(grouped[number], 1e-3) for number in sorted(grouped)}
+        factors = {number: constant_ratio(each, 1e-3) for number, each in groups[by].items()}
         if len(factors) < 3 or None in factors.values():
             continue
         effective = np.array([rate_at[number] for number in factors])
@@ -260,6 +258,19 @@ def schedules_of(
         if found:
             return [(name, _by_number(by, dict(zip(factors, x / effective)))) for name, x in found]
     return []
+
+
+def _grouped(steps: Sequence[Step], by: str) -> Dict[int, List[Step]]:
+    """Returns steps by their index in a case, or by the number of runs of their task before."""
+    grouped: Dict[int, List[Step]] = {}
+    for step in sorted(steps, key=lambda step: getattr(step, by)):
+        grouped.setdefault(getattr(step, by), []).append(step)
+    return grouped
+
+
+def _spread(groups: Mapping[int, Sequence[Step]]) -> float:
+    """Returns how far the ratios of a group are apart, in the group where they are furthest."""
+    return max((float(np.ptp([s.ratio for s in each])) for each in groups.values()), default=0.0)
 
 
 def _by_number(by: str, factors: Mapping[int, float]) -> Callable[[Now], float]:
