@@ -144,6 +144,7 @@ class EmbeddingWithMomentum:
         return {"W": self.W}
 
 
+@pytest.mark.slow
 def test_an_embedding_that_gradient_descent_trains(tmp_path):
     """TensorFlow subtracts from some rows, by an operation that is not a rule of an optimizer."""
     report = check(EmbeddingWithMomentum, goldens=[recorded(EMBEDDING, tmp_path)])
@@ -316,12 +317,14 @@ def centers(tmp_path_factory):
     return golden
 
 
+@pytest.mark.slow
 def test_what_runs_between_training_runs_change_is_taken_over(centers):
     (case,) = cases_of(centers)
     assert verify(case).reproduced == len(case.steps) == 12, verify(case)
     assert [list(step.changed_before) for step in case.steps[:4]] == [[], [], [], ["total"]]
 
 
+@pytest.mark.slow
 def test_a_port_is_given_what_a_loss_reads_and_nothing_trains(centers):
     (case,) = cases_of(centers)
     assert list(case.weights) == ["W", "centers"]
@@ -333,6 +336,7 @@ def test_a_port_is_given_what_a_loss_reads_and_nothing_trains(centers):
         assert report.passed, report
 
 
+@pytest.mark.slow
 def test_a_weight_that_no_gradient_trains_is_judged(centers):
     report = check(KeepsCenters, goldens=[centers])
     verdicts = report.cases[0].judgement.verdicts

@@ -100,6 +100,8 @@ def golden(tmp_path_factory):
     return golden
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     "mistakes, found",
     [
