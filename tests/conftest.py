@@ -49,6 +49,7 @@ def pytest_xdist_auto_num_workers(config):
 def patient(monkeypatch):
     """Give the search for a diagnosis so much time that the machine does not decide."""
     monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
+    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS_OF_SCRIPTS", 60.0)
 
 
 @pytest.fixture

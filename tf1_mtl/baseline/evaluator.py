@@ -11,7 +11,18 @@ Random operations, queues and iterators are not run: their recorded outputs are 
 """
 
 import functools
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import (
+    Any,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 
@@ -67,7 +78,11 @@ class Plan:
     """Evaluates the nodes of one kind of run, in an order that is found once."""
 
     def __init__(
-        self, graph: RecordedGraph, fetches: Iterable[str], fed: Iterable[str] = ()
+        self,
+        graph: RecordedGraph,
+        fetches: Iterable[str],
+        fed: Iterable[str] = (),
+        known: Collection[str] = (),
     ) -> None:
         """Orders the nodes that the fetches need.
 
@@ -75,6 +90,7 @@ class Plan:
           graph: A recorded graph.
           fetches: Names of tensors and operations.
           fed: Names of the tensors that every run feeds.
+          known: Names of the nodes whose outputs every run is given.
 
         Raises:
           InputError: A fetch is not in the graph.
@@ -91,7 +107,7 @@ class Plan:
                 )
         self._graph = graph
         self._bodies: Dict[str, Plan] = {}
-        nodes = needed_nodes(graph.nodes, self.fetches, self.fed)
+        nodes = needed_nodes(graph.nodes, self.fetches, self.fed, known)
         self._variables = {
             name: node.attributes.get("shared_name") or name
             for name, node in nodes.items()
@@ -100,18 +116,22 @@ class Plan:
         self._resources = {name for name in nodes if nodes[name].op in RESOURCE_VARIABLES}
         self._precisions = self._narrow_or_wide(nodes)
         others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
-        self._steps: Steps = []
+        self.steps: Steps = []
         constants: Outputs = {}
         for step in Schedule(others, self.fed, self._operation_of).steps():
             if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
                 constants[step.node.name] = (step.operation.function(step.node),)
             else:
-                self._steps.append(step)
+                self.steps.append(step)
         without_bounds = {name: _values(outputs) for name, outputs in constants.items()}
         self._constants = {True: constants, False: without_bounds}
 
     def run(
-        self, feeds: Mapping[str, Any], variables: Mapping[str, Any], bounds: bool = True
+        self,
+        feeds: Mapping[str, Any],
+        variables: Mapping[str, Any],
+        bounds: bool = True,
+        known: Optional[Outputs] = None,
     ) -> Evaluation:
         """Evaluates the nodes once.
 
@@ -119,6 +139,7 @@ class Plan:
           feeds: Values by tensor name: arrays, which count as exact, or `ErrorBounded`.
           variables: Values by variable name, likewise.
           bounds: False computes float64 values alone, which is faster.
+          known: Outputs of nodes, from a run with the same variables and bounds.
 
         Returns:
           The fetched values and the changed variables. `variables` itself is not changed. A whole
@@ -139,7 +160,7 @@ class Plan:
             )
         given = {name: self._tracked(name, given[name], bounds) for name in self.fed}
         with np.errstate(all="ignore"):
-            outputs = self._outputs(given, _Run(state, bounds))
+            outputs = self._outputs(given, _Run(state, bounds), known or {})
             changed = {name: x for name, x in state.items() if x is not before.get(name, state)}
             values = {fetch: self._fetched(outputs, fetch) for fetch in self.fetches}
             return Evaluation(
@@ -148,14 +169,14 @@ class Plan:
                 outputs,
             )
 
-    def _outputs(self, given: Mapping[str, Any], run: _Run) -> Outputs:
+    def _outputs(self, given: Mapping[str, Any], run: _Run, known: Outputs) -> Outputs:
         """Returns the outputs of all nodes."""
-        outputs = dict(self._constants[run.bounds])
+        outputs = {**known, **self._constants[run.bounds]}
         for name, shared_name in self._variables.items():
             outputs[name] = (Variable(shared_name, run.state, name in self._resources),)
         for name, value in given.items():
             outputs[source_of(name, self.fed)[0]] = (value,)
-        self._execute(self._steps, outputs, run)
+        self._execute(self.steps, outputs, run)
         return outputs
 
     def _fetched(self, outputs: Outputs, fetch: str) -> Any:
@@ -220,7 +241,7 @@ class Plan:
             self._bodies[name] = Plan(graph, fetches, function.arguments)
             self._bodies[name]._bodies = self._bodies
         body = self._bodies[name]
-        outputs = body._outputs(dict(zip(function.arguments, arguments)), run)
+        outputs = body._outputs(dict(zip(function.arguments, arguments)), run, {})
         sources = [source_of(tensor, body.fed) for tensor in function.results]
         return [outputs[source][index] for source, index in sources]
 

@@ -8,6 +8,7 @@ import numpy as np
 from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
+from tf1_mtl.baseline.forward_run import ForwardRun
 from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances
 from tf1_mtl.baseline.mutations import NOTHING, Forward, Mutation, in_order
 from tf1_mtl.baseline.places import Places, places_of
@@ -65,7 +66,8 @@ class LossComparison:
             for step in run.case.steps[: run.steps]:
                 if run.case.tasks[step.task].loss:
                     self.tasks.setdefault(step.task, number)
-        self._models: Dict[Any, ModelRun] = {}
+        self._forward = [ForwardRun(run) for run in runs]
+        self._models: Dict[Any, Model] = {}
         self._values: Dict[Any, float] = {}
 
     def first_steps(self) -> "LossComparison":
@@ -86,7 +88,7 @@ class LossComparison:
 
     def loss_node(self, forward: Forward, task: str) -> str:
         """Returns the operation of the recorded graph that gives the loss of a task."""
-        model = self._model_run(forward.mutations, self.tasks[task]).model
+        model = self._model(forward.mutations, self.tasks[task])
         return node_and_output(self.case(task).tasks[model.returned(task)].loss)[0]
 
     def samples(self, task: str) -> List[Sample]:
@@ -148,12 +150,13 @@ class LossComparison:
         is_hidden = any(mutation.is_hidden for mutation in forward.mutations)
         bounded: Dict[int, ModelRun] = {}
         for sample in samples:
-            model = self._model_run(forward.mutations, sample.run).model
             if not is_hidden:
+                model = self._model(forward.mutations, sample.run)
                 yield self.value(forward, model.case.tasks[model.returned(task)].loss, sample), 0.0
                 continue
             if sample.run not in bounded:
-                bounded[sample.run] = ModelRun(model, self.runs[sample.run], bounds=True)
+                run = self.runs[sample.run]
+                bounded[sample.run] = ModelRun(forward.model(run.case), run, bounds=True)
             try:
                 loss = bounded[sample.run].step(sample.at).loss
                 yield float(value_of(loss)), 3 * float(np.max(error_of(loss)))
@@ -176,21 +179,19 @@ class LossComparison:
         return np.shape(self._tensor(NOTHING, x, sample))
 
     def _tensor(self, forward: Forward, tensor: str, sample: Sample) -> np.ndarray:
-        run, model_run = self.runs[sample.run], self._model_run(forward.mutations, sample.run)
-        weights = (run.after if sample.at_after else run.before)[model_run.model.source(sample.at)]
-        return model_run.value(tensor, sample.at, weights)
+        model = self._model(forward.mutations, sample.run)
+        return self._forward[sample.run].value(model, tensor, sample.at, sample.at_after)
 
-    def _model_run(self, mutations: Tuple[Mutation, ...], number: int) -> ModelRun:
-        """Returns a run with some edits; what was made before is kept."""
+    def _model(self, mutations: Tuple[Mutation, ...], number: int) -> Model:
+        """Returns the model of a run with some edits; what was made before is kept."""
+        if not mutations:
+            return self._forward[number].model
         mutations = in_order(mutations)
         if (mutations, number) not in self._models:
             if len(self._models) > MODELS:
                 self._models.clear()
-            run = self.runs[number]
-            model = Model(run.case)
-            if mutations:
-                model = mutations[-1].apply(self._model_run(mutations[:-1], number).model)
-            self._models[mutations, number] = ModelRun(model, run)
+            model = mutations[-1].apply(self._model(mutations[:-1], number))
+            self._models[mutations, number] = model
         return self._models[mutations, number]
 
 

@@ -45,6 +45,11 @@ class DoesNotFit(Exception):
     """Reports that an edit does not fit a case: another shape is fed, or a feed is missing."""
 
 
+#: Are raised where another task needs what this one is not fed, or where an edit does not fit a
+#: shape, an index or a loop.
+EDIT_ERRORS = (InputError, LookupError, ValueError, AssertionError)
+
+
 class Update(NamedTuple):
     """Describes an operation of a task that changes a weight."""
 
@@ -192,10 +197,6 @@ class ModelRun:
         self.step(index)
         return self._evaluated(index, weights, task, self.model.case.tasks[task].loss)[0]
 
-    def value(self, tensor: str, index: int, weights: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns the value of a tensor in a step from other weights, without its error."""
-        return value_of(next(iter(self._run(index, [tensor], weights).values.values())))
-
     def _evaluated(
         self, index: int, weights: Mapping[str, np.ndarray], task: str, loss: str
     ) -> Tuple[ModelStep, Mapping[str, Any]]:
@@ -225,9 +226,8 @@ class ModelRun:
     ) -> Evaluation:
         try:
             return self._evaluator.evaluate(fetches, self._feeds(index), weights)
-        # Another task needs what this one is not fed, or an edit fits no shape, index or loop. What
-        # is raised without an edit has been raised before, when the port was judged.
-        except (InputError, LookupError, ValueError, AssertionError) as error:
+        # What is raised without an edit has been raised before, when the port was judged.
+        except EDIT_ERRORS as error:
             raise DoesNotFit from error
 
     def _feeds(self, index: int) -> Dict[str, Any]:

@@ -66,8 +66,7 @@ def with_penalty(model: Model, names: Iterable[str], factor: float, resting: boo
     names = list(names)
     tasks, changed = dict(model.case.tasks), []
     for key, task in model.case.tasks.items():
-        changes = updates_of(model.case, key)
-        penalized = [name for name in names if name in changes]
+        penalized = [name for name in names if name in model.case.trained_weights(key)]
         loss = f"{task.loss} of {key} with a penalty of {' and '.join(names)}"
         if task.loss and penalized:
             reads = [model.case.weights[name] for name in (names if resting else penalized)]

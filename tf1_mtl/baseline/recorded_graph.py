@@ -8,7 +8,18 @@ a control dependency. `recorder` makes a `RecordedGraph` from a `tf.Graph`; `eva
 import functools
 import math
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Tuple,
+)
 
 import numpy as np
 
@@ -39,7 +50,7 @@ class Node(NamedTuple):
     @property
     def data_inputs(self) -> Tuple[str, ...]:
         """Returns the tensors that the node takes, without control dependencies."""
-        return tuple(name for name in self.inputs if not name.startswith("^"))
+        return _data_inputs(self.inputs)
 
     @property
     def control_inputs(self) -> Tuple[str, ...]:
@@ -82,13 +93,21 @@ def node_and_output(tensor: str) -> Tuple[str, int]:
 
 
 @functools.lru_cache(maxsize=1 << 16)
+def _data_inputs(inputs: Tuple[str, ...]) -> Tuple[str, ...]:
+    return tuple(name for name in inputs if not name.startswith("^"))
+
+
+@functools.lru_cache(maxsize=1 << 16)
 def canonical(tensor: str) -> str:
     """Returns the name of a tensor in the form of a GraphDef: "X" for "X:0"."""
     return tensor[:-2] if tensor.endswith(":0") else tensor
 
 
 def needed_nodes(
-    nodes: Mapping[str, Node], fetches: Iterable[str], fed: Iterable[str] = ()
+    nodes: Mapping[str, Node],
+    fetches: Iterable[str],
+    fed: Iterable[str] = (),
+    known: Collection[str] = (),
 ) -> Dict[str, Node]:
     """Returns the nodes that a run executes, each after its inputs.
 
@@ -99,6 +118,7 @@ def needed_nodes(
       nodes: The nodes of a graph, by name.
       fetches: Names of tensors or of operations.
       fed: Names of the tensors whose value the caller gives.
+      known: Names of the nodes whose outputs the caller gives.
 
     Raises:
       KeyError: A fetch or an input is not in the graph.
@@ -108,7 +128,7 @@ def needed_nodes(
     opened = set()
     stack: List[Tuple[str, bool]] = []
     for fetch in reversed([canonical(fetch) for fetch in fetches]):
-        if fetch not in given:
+        if fetch not in given and node_and_output(fetch)[0] not in known:
             stack.append((node_and_output(fetch)[0], False))
     while stack:
         name, inputs_are_placed = stack.pop()
@@ -126,7 +146,7 @@ def needed_nodes(
             source = node_and_output(tensor)[0]
             if canonical(tensor) in given or (tensor.startswith("^") and source in given):
                 continue
-            if source not in placed:
+            if source not in placed and source not in known:
                 stack.append((source, False))
     return placed
 
