@@ -24,6 +24,7 @@ import numpy as np
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, decimal, error_of
 from tf1_mtl.baseline.evaluator import Evaluation, Plan
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes
+from tf1_mtl.baseline.sampled_errors import sharpened
 from tf1_mtl.errors import InputError
 
 
@@ -158,7 +159,9 @@ class CaseEvaluator:
         for name, variable in self.case.weights.items():
             if name in weights:
                 self.state[variable] = self.weight(name, weights[name])
-        return self._plans[key].run(feeds, self.state, self.bounds)
+        plan = self._plans[key]
+        evaluation = plan.run(feeds, self.state, self.bounds)
+        return sharpened(plan, feeds, self.state, evaluation) if self.bounds else evaluation
 
     def weight(self, name: str, value: np.ndarray) -> Any:
         """Returns a weight as an evaluation takes it.

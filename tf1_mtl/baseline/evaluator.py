@@ -13,6 +13,7 @@ Random operations, queues and iterators are not run: their recorded outputs are 
 import functools
 from typing import (
     Any,
+    Callable,
     Collection,
     Dict,
     Iterable,
@@ -44,6 +45,7 @@ from tf1_mtl.baseline.tasks import is_source
 from tf1_mtl.errors import InputError
 
 State = Dict[str, Any]
+Noise = Callable[[ErrorBounded], ErrorBounded]
 Outputs = Dict[str, Tuple[Any, ...]]
 
 
@@ -72,6 +74,7 @@ class _Run(NamedTuple):
 
     state: State
     bounds: bool
+    noise: Optional[Noise] = None
 
 
 class Plan:
@@ -132,6 +135,7 @@ class Plan:
         variables: Mapping[str, Any],
         bounds: bool = True,
         known: Optional[Outputs] = None,
+        noise: Optional[Noise] = None,
     ) -> Evaluation:
         """Evaluates the nodes once.
 
@@ -140,6 +144,7 @@ class Plan:
           variables: Values by variable name, likewise.
           bounds: False computes float64 values alone, which is faster.
           known: Outputs of nodes, from a run with the same variables and bounds.
+          noise: From what an operation gives, with bounds, to what takes its place.
 
         Returns:
           The fetched values and the changed variables. `variables` itself is not changed. A whole
@@ -160,7 +165,7 @@ class Plan:
             )
         given = {name: self._tracked(name, given[name], bounds) for name in self.fed}
         with np.errstate(all="ignore"):
-            outputs = self._outputs(given, _Run(state, bounds), known or {})
+            outputs = self._outputs(given, _Run(state, bounds, noise), known or {})
             changed = {name: x for name, x in state.items() if x is not before.get(name, state)}
             values = {fetch: self._fetched(outputs, fetch) for fetch in self.fetches}
             return Evaluation(
@@ -213,6 +218,9 @@ class Plan:
                 result = (result,)
             if not run.bounds:
                 result = _values(result)
+            elif run.noise and any(isinstance(x, ErrorBounded) for x in result):
+                noise = run.noise
+                result = tuple(noise(x) if isinstance(x, ErrorBounded) else x for x in result)
             outputs[node.name] = result
 
     def _repeat(self, loop: Loop, outer: Outputs, run: _Run) -> None:

@@ -177,13 +177,13 @@ class StagedSearch:
             kind, places, _ = mutation.edit
             is_clipping = kind == "clipping missing"
             all_slopes = kind == "slope at zero" and len(places) == max(slopes)
-            # Beside another optimizer neither makes an update right.
-            if is_clipping or all_slopes:
-                found = self.updates(extended)
-                yield from self._accepted(extended, found.quick(), returned)
-                if is_clipping:
-                    yield from self._accepted(extended, found.fitted(), returned)
             try:
+                # Beside another optimizer neither makes an update right.
+                if is_clipping or all_slopes:
+                    found = self.updates(extended)
+                    yield from self._accepted(extended, found.quick(), returned)
+                    if is_clipping:
+                        yield from self._accepted(extended, found.fitted(), returned)
                 if wrong_in_few(extended) >= base:
                     continue
                 found = self.updates(extended)
