@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ ANY = -1  # size
 ARTICLE_TASKS = ("Y1", "Y2", "joint")
 
 _SUMMARIES = re.compile(r"\w+Summary(V2)?")
+_SUMS = ("Add", "AddV2", "AddN", "Sub", "Identity")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
 
 
@@ -275,23 +276,57 @@ def loss_of(graph: RecordedGraph, operations: Tuple[str, ...], fetched: Mapping[
       operations: Names of the training operations.
       fetched: Values that the run returned, by tensor.
     """
-    needed = needed_nodes(graph.nodes, operations)
-    first_of_scope: Dict[str, str] = {}
-    for name in graph.nodes:  # in the order of creation
-        scope = _GRADIENT_SCOPE.match(name)
-        if scope and name in needed and scope.group(1) in graph.nodes:
-            first_of_scope.setdefault(name[: scope.start(1)], scope.group(1))
-    losses = list(first_of_scope.values())
     scalars = [
         canonical(name)
         for name, value in fetched.items()
         if value is not None and np.shape(value) == () and np.asarray(value).dtype.kind == "f"
     ]
+    losses = _differentiated(graph, operations, scalars)
     fetched_losses = [name for name in scalars if name in losses]
     sums = [name for name in scalars if len(losses) > 1 and _needs(graph, name, losses)]
     for candidates in (fetched_losses, sums, losses, scalars):
         if candidates:
             return candidates[0]
+    return ""
+
+
+def _differentiated(
+    graph: RecordedGraph, operations: Tuple[str, ...], scalars: Sequence[str]
+) -> List[str]:
+    """Returns the tensor from which each scope of gradients starts."""
+    needed = needed_nodes(graph.nodes, operations)
+    first_of_scope: Dict[str, str] = {}
+    starts: Dict[str, Set[str]] = {}
+    for name, node in graph.nodes.items():  # in the order of creation
+        scope = _GRADIENT_SCOPE.match(name)
+        if scope and name in needed and scope.group(1) in graph.nodes:
+            prefix, forward = name[: scope.start(1)], scope.group(1)
+            first_of_scope.setdefault(prefix, forward)
+            if {f"{prefix}Fill", f"{prefix}grad_ys_0"}.intersection(node.data_inputs):
+                starts.setdefault(prefix, set()).add(forward)
+    return [
+        _sum_of(graph, starts.get(prefix, set()) | {first}, scalars) or first
+        for prefix, first in first_of_scope.items()
+    ]
+
+
+def _sum_of(graph: RecordedGraph, starts: Set[str], scalars: Sequence[str]) -> str:
+    """Returns the sum that gives its own gradient to all of these operations, or "".
+
+    `tf.gradients` makes no operation for the gradient of such a sum.
+    """
+    if len(starts) == 1 and starts.intersection(scalars):
+        return ""
+    others = graph.nodes if len(starts) > 1 else ()
+    for tensor in (*scalars, *others):
+        reached, waiting = set(), [tensor]
+        while waiting:
+            name = node_and_output(waiting.pop())[0]
+            reached.add(name)
+            if graph.nodes[name].op in _SUMS:
+                waiting += graph.nodes[name].data_inputs
+        if starts <= reached:
+            return tensor
     return ""
 
 
