@@ -83,6 +83,8 @@ def _reported(case: Case, edit: Edit, found: Sequence[Edit]) -> Edit:
     if edit.kind == "reported loss scaled":
         kind, value = edit.value
         return edit._replace(value=value if kind == "loss scaled" else f"{value:g} ({kind})")
+    if edit.kind == "divided by":
+        return edit._replace(value=f"{edit.value[0]:g} in place of {edit.value[1]}")
     if edit.kind == "loss of another task":
         return edit._replace(value=None)
     if edit.kind != "trains another task":

@@ -99,6 +99,19 @@ class ForwardRun:
             raise DoesNotFit from error
         return value_of(values[canonical(tensor)])
 
+    def numbers_in(self, index: int) -> List[str]:
+        """Returns the operations that give one float in a step, as far as outputs are kept."""
+        return [
+            name
+            for name, outputs in self._known_in(index, False).outputs.items()
+            if len(outputs) == 1
+            and isinstance(outputs[0], np.ndarray)
+            and outputs[0].shape == ()
+            and outputs[0].dtype.kind == "f"
+            and name in self._nodes
+            and self._nodes[name].op != "Const"
+        ]
+
     def _plan(
         self, model: Model, tensor: str, step: Step, changed: Tuple[str, ...], known: Outputs
     ) -> Plan:

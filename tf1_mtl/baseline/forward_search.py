@@ -5,7 +5,7 @@ one is given to the next. So mistakes at several places are found in the sum of 
 """
 
 import itertools
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from tf1_mtl.baseline import catalogue, update_catalogue
 from tf1_mtl.baseline.edits import Edit
@@ -20,8 +20,9 @@ from tf1_mtl.baseline.mutations import (
     forward_mutations,
 )
 from tf1_mtl.baseline.node_mutations import node_mutations
-from tf1_mtl.baseline.places import is_constant, subsets
+from tf1_mtl.baseline.places import subsets
 from tf1_mtl.baseline.recorded_graph import node_and_output
+from tf1_mtl.baseline.structure_mutations import structure_mutations
 
 #: How far a search goes: a factor of the loss alone, one known edit in a task, with a factor of the
 #: loss, with a fitted number, two edits at once.
@@ -34,6 +35,8 @@ class ForwardSearch:
     def __init__(self, losses: LossComparison) -> None:
         self.losses, self.fit = losses, LossFit(losses)
         self._mutations: Dict[str, List[Mutation]] = {}
+        self._at_nodes: Dict[str, List[Tuple[Mutation, ...]]] = {}
+        self._found: Dict[Tuple[Forward, str], List[Forward]] = {}  #: without pairs
 
     def levels(self) -> Iterator[Iterator[Forward]]:
         """Yields searches for what explains all losses, the quickest first."""
@@ -106,6 +109,25 @@ class ForwardSearch:
     def _solved(self, forward: Forward, task: str, depth: int) -> Iterator[Forward]:
         """Yields how a task is explained, given what explains those before it."""
         samples = self.losses.samples(task)
+        if depth < FITTED:
+            yield from self._by_one(forward, task, samples, depth)
+            return
+        key = forward, task
+        if key not in self._found:
+            found = []
+            for solved in self._by_one(forward, task, samples, depth):
+                found.append(solved)
+                yield solved
+            self._found[key] = found
+        else:
+            yield from self._found[key]
+        if depth >= PAIRS and forward not in self._found[key]:
+            yield from self._by_two(forward, task, samples)
+
+    def _by_one(
+        self, forward: Forward, task: str, samples: List[Sample], depth: int
+    ) -> Iterator[Forward]:
+        """Yields how a task is explained by one known edit."""
         if not samples or self.losses.fits(forward, task, samples):
             yield forward
             return
@@ -117,6 +139,7 @@ class ForwardSearch:
                 yield forward
                 return
         yield from self.fit.factors(forward, task, samples)
+        yield from self._with_part(forward, task, samples)
         if depth == ALONE:
             return
         variants = list(self._variants(task, samples))
@@ -127,40 +150,45 @@ class ForwardSearch:
         mutations = self.mutations(task)
         singles = [(mutation,) for mutation in mutations]
         yield from self._with_mutations(forward, task, samples, singles, depth >= FACTOR)
-        yield from self._with_part(forward, task, samples)
         if depth == FACTOR:
             yield from self.fit.constants(forward, task, samples)
         if depth >= FITTED:
-            at_nodes = [(mutation,) for mutation in node_mutations(self.losses.case(task), task)]
-            yield from self._with_mutations(forward, task, samples, at_nodes, False)
+            yield from self._with_mutations(forward, task, samples, self._of_nodes(task), False)
             yield from self.fit.numbers(forward, task, samples)
         for kind, value, changed in variants if depth >= FACTOR else ():
             report = self._reporting(forward, kind, task, value)
             yield from self.fit.factors(report, task, changed)
-        if depth >= PAIRS:
-            for kind, value, changed in variants[:1]:
-                report = self._reporting(forward, kind, task, value)
-                yield from self._with_mutations(report, task, changed, singles, True)
-            pairs = [pair for pair in itertools.combinations(mutations, 2) if _compatible(*pair)]
-            yield from self._with_mutations(forward, task, samples, pairs, True)
+
+    def _by_two(self, forward: Forward, task: str, samples: List[Sample]) -> Iterator[Forward]:
+        """Yields how a task is explained by two known edits."""
+        mutations = self.mutations(task)
+        for kind, value, changed in itertools.islice(self._variants(task, samples), 1):
+            report = self._reporting(forward, kind, task, value)
+            singles = [(mutation,) for mutation in mutations]
+            yield from self._with_mutations(report, task, changed, singles, True)
+        pairs = (pair for pair in itertools.combinations(mutations, 2) if _compatible(*pair))
+        yield from self._with_mutations(forward, task, samples, pairs, True)
+
+    def _of_nodes(self, task: str) -> List[Tuple[Mutation, ...]]:
+        """Returns the edits that the graph of any script allows."""
+        if task not in self._at_nodes:
+            case = self.losses.case(task)
+            found = itertools.chain(node_mutations(case, task), structure_mutations(case, task))
+            self._at_nodes[task] = [(mutation,) for mutation in found]
+        return self._at_nodes[task]
 
     def _with_part(
         self, forward: Forward, task: str, samples: Sequence[Sample]
     ) -> Iterator[Forward]:
-        """Yields that one addend of the loss is returned, where that explains the samples."""
-        for name in self._addends(self.losses.loss_node(forward, task), task):
+        """Yields that another number on the way to the loss is returned, where that explains it."""
+        if len(samples) < 2:
+            return
+        losses = {node_and_output(x.loss)[0] for x in self.losses.case(task).tasks.values()}
+        for name in self.losses.numbers_of(task):
             values = (self.losses.value(forward, name, sample) for sample in samples)
             if all(abs(v - s.observed) <= s.tolerance for v, s in zip(values, samples)):
-                yield self._reporting(forward, "loss of another task", task, name)
-
-    def _addends(self, total: str, task: str) -> List[str]:
-        """Returns the operations that a sum of losses adds; none where it is no such sum."""
-        case = self.losses.case(task)
-        node = case.graph.nodes[total]
-        if node.op not in ("Add", "AddV2", "AddN") or len(set(node.data_inputs)) < 2:
-            return []
-        addends = [node_and_output(x)[0] for x in node.data_inputs]
-        return [] if any(is_constant(case.graph, addend) for addend in addends) else addends
+                kind = "loss of another task" if name in losses else "other value returned"
+                yield self._reporting(forward, kind, task, name)
 
     def _reporting(self, forward: Forward, kind: str, task: str, value: Any) -> Forward:
         return forward._replace(reports=(*forward.reports, Edit(kind, (task,), value)))
@@ -170,7 +198,7 @@ class ForwardSearch:
         forward: Forward,
         task: str,
         samples: Sequence[Sample],
-        candidates: Sequence[Tuple[Mutation, ...]],
+        candidates: Iterable[Tuple[Mutation, ...]],
         factors: bool,
     ) -> Iterator[Forward]:
         """Yields the candidates that explain the samples, with a factor if that is allowed."""

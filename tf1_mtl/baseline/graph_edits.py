@@ -6,7 +6,19 @@ for each loss: `gradients`, `gradients_1`.
 """
 
 import re
-from typing import Any, Callable, Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
@@ -186,7 +198,8 @@ def edit_input(
     name: str,
     index: int,
     function: Callable[[Any], Any],
-    slope: Callable[[Any, Any], Any],
+    slope: Callable[..., Any],
+    is_linear: bool = False,
 ) -> RecordedGraph:
     """Passes one input of an operation through a function, and its gradient through the slope.
 
@@ -196,6 +209,7 @@ def edit_input(
       index: Of the input.
       function: Of the input.
       slope: From the gradient from above and the input to the gradient below.
+      is_linear: Whether the slope takes the gradient alone.
     """
     node = graph.nodes[name]
     x, passed = node.data_inputs[index], f"{name}/edited input {index}"
@@ -203,10 +217,11 @@ def edit_input(
     for scope in gradient_scopes(graph, name):
         changed.update((inner, _taking(graph.nodes[inner], {x: passed})) for inner in scope.nodes)
         for tensor in scope.leaving:
-            if tensor in graph.nodes and _input_of(tensor, scope) == index:
+            if tensor in graph.nodes and _is_of_input(tensor, scope, index, node):
                 inner_name = f"{tensor}/before the edit"
                 changed[inner_name] = changed[tensor]._replace(name=inner_name)
-                changed[tensor] = edited(tensor, slope, inner_name, x)
+                taken = (inner_name,) if is_linear else (inner_name, x)
+                changed[tensor] = edited(tensor, slope, *taken)
     return with_nodes(graph, changed.values())
 
 
@@ -215,11 +230,38 @@ def _taking(node: Node, passed: Mapping[str, str]) -> Node:
     return node._replace(inputs=tuple(passed.get(x, x) for x in node.inputs))
 
 
-def _input_of(tensor: str, scope: GradientScope) -> int:
-    """Returns of which input a tensor is the gradient, as TensorFlow numbers them."""
+def joined_otherwise(graph: RecordedGraph, name: str, order: Sequence[int]) -> RecordedGraph:
+    """Joins tensors in another order: in an operation and in those that split its gradient.
+
+    Args:
+      graph: The graph.
+      name: A ConcatV2.
+      order: The inputs in this order.
+    """
+    node = graph.nodes[name]
+    *parts, axis = node.data_inputs
+    inputs = (*(parts[i] for i in order), axis, *_controls(node))
+    changed = [node._replace(inputs=inputs)]
+    for scope in gradient_scopes(graph, name):
+        inner = [graph.nodes[x] for x in scope.nodes]
+        passed: Dict[str, str] = {}
+        for offsets in (x for x in inner if x.op == "ConcatOffset"):
+            axis, *sizes = offsets.data_inputs
+            inputs = (axis, *(sizes[i] for i in order), *_controls(offsets))
+            changed.append(offsets._replace(inputs=inputs))
+            outputs = [offsets.name, *(f"{offsets.name}:{i}" for i in range(1, len(order)))]
+            passed.update({outputs[i]: outputs[place] for place, i in enumerate(order)})
+        changed += [_taking(x, passed) for x in inner if not passed.keys().isdisjoint(x.inputs)]
+    return with_nodes(graph, changed)
+
+
+def _is_of_input(tensor: str, scope: GradientScope, index: int, node: Node) -> bool:
+    """Returns whether a tensor is the gradient of an input, as TensorFlow numbers them."""
+    if node.op == "Split":  # an axis comes before the only input that has a gradient
+        return True
     number = re.search(r"_(\d+)$", tensor)
     is_numbered = "/tuple/" in tensor or len(scope.leaving) > 1
-    return int(number.group(1)) if number and is_numbered else 0
+    return (int(number.group(1)) if number and is_numbered else 0) == index
 
 
 def wrapped(

@@ -173,6 +173,16 @@ class LossComparison:
                 self._values[key] = np.nan
         return self._values[key]
 
+    def numbers_of(self, task: str) -> List[str]:
+        """Returns the operations on the way to a loss that give one number, the nearest first."""
+        loss, sample = self.case(task).tasks[task].loss, self.samples(task)[0]
+        names = self._forward[sample.run].numbers_in(sample.at)
+        return [name for name in names[::-1] if name != node_and_output(loss)[0]]
+
+    def mean(self, tensor: str, sample: Sample) -> float:
+        """Returns the mean of a tensor in the step of a sample."""
+        return float(np.mean(self._tensor(NOTHING, tensor, sample)))
+
     def shape(self, loss: str, sample: Sample) -> Tuple[int, ...]:
         """Returns the shape of the input of a loss operation."""
         x = self.runs[sample.run].case.graph.nodes[loss].data_inputs[0]

@@ -22,13 +22,12 @@ from tf1_mtl.baseline.mutations import (
     scaled_feed,
     shifted_feed,
 )
-from tf1_mtl.baseline.node_mutations import scalable, scaled
-from tf1_mtl.baseline.places import addends_of, groups_of
-from tf1_mtl.baseline.recorded_graph import node_and_output
+from tf1_mtl.baseline.node_mutations import divided, divided_by, scalable, scaled
+from tf1_mtl.baseline.places import addends_of, alike, groups_of
+from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 
 #: A constant is fitted to one loss, so others must bear it out.
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
-#: A constant is fitted to one loss, so others must bear it out.
 DEPTHS = (1, 2, 3)  # of sums in sums
 
 
@@ -151,9 +150,18 @@ class LossFit:
         equal: Dict[float, List[str]] = {}
         for name in self.losses.places(task).constants:
             equal.setdefault(float(nodes[name].attributes["value"].ravel()[0]), []).append(name)
-        alone = [((name,), value) for value, names in equal.items() for name in names]
-        groups = [(tuple(names), value) for value, names in equal.items() if len(names) > 1]
-        return alone + groups
+        groups = [(tuple(names), value) for value, names in equal.items()]
+        # Copies of a layer have constants of their own, such as the bias of a forget gate.
+        groups += [(x, value) for value, names in equal.items() for x in alike(names, copies=3)]
+        return list(dict.fromkeys(groups))
+
+    def _divisors(
+        self, task: str, sample: Sample
+    ) -> Iterator[Tuple[Callable[[float], Mutation], float]]:
+        """Yields edits by which an operation divides by a number, and the mean of the divisors."""
+        for place, tensor in divided(self.losses.case(task), task):
+            mean = self.losses.mean(tensor, sample)
+            yield functools.partial(divided_by, place, tensor), mean
 
     def numbers(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
         """Yields models with a number that no list names, fitted to the losses."""
@@ -164,7 +172,10 @@ class LossFit:
         yield from self._penalized(forward, task, samples)
         if len(samples) >= LEAST_FOR_CONSTANTS:
             places = scalable(self.losses.case(task), task)
-            families = [(functools.partial(scaled, place), 1.0) for place in places]
+            families: List[Tuple[Callable[[float], Mutation], float]] = [
+                *self._divisors(task, samples[0]),
+                *((functools.partial(scaled, place), 1.0) for place in places),
+            ]
             yield from self._by_secant(forward, task, samples, families)
 
     def _families(self, task: str) -> Iterator[Tuple[Callable[[float], Mutation], float]]:
@@ -173,7 +184,9 @@ class LossFit:
         for name in places.feeds:
             yield functools.partial(scaled_feed, (name,)), 1e3
             yield functools.partial(shifted_feed, (name,)), 1e3
-        for group in groups_of(places.activations):
+        nodes = self.losses.case(task).graph.nodes
+        slopes = [x for x in places.activations if nodes[x].op in ("Relu", "LeakyRelu")]
+        for group in groups_of(slopes):
             yield functools.partial(leaky_mutation, group), 0.99
 
     def _penalized(self, forward: Forward, task: str, samples: Sequence[Sample]) -> List[Forward]:
@@ -183,7 +196,11 @@ class LossFit:
         if not np.isfinite(rest).all():
             return []
         trained, every = self.losses.places(task).weights, tuple(self.losses.case(task).weights)
+        case = self.losses.case(task)
+        vectors = [n for n in trained if np.ndim(case.initial[case.weights[n]]) < 2]
+        kinds = (vectors, [n for n in trained if n not in vectors], self._without_squares(task))
         groups = [(group, group, False) for group in groups_of(trained)]
+        groups += [(tuple(kind), tuple(kind), False) for kind in kinds if len(kind) > 1]
         # Weights that this task does not train: in no loss of it, or in every loss.
         groups += [(every, trained, False), (every, every, True)]
         fitting = []
@@ -198,6 +215,15 @@ class LossFit:
                 off = np.abs(scaled * factor - rest / tolerance)
                 fitting.append((float(off.max()), extended))
         return [extended for _, extended in sorted(fitting, key=lambda found: found[0])]
+
+    def _without_squares(self, task: str) -> List[str]:
+        """Returns the weights of which the loss contains no squares."""
+        case = self.losses.case(task)
+        nodes = case.loss_nodes(task)
+        sums = [node for node in nodes.values() if node.op == "L2Loss"]
+        squared = {variable_of(nodes, node.data_inputs[0]) for node in sums}
+        trained = self.losses.places(task).weights
+        return [name for name in trained if case.weights[name] not in squared]
 
     def _squares(self, names: Sequence[str], sample: Sample) -> float:
         weights = self.losses.runs[sample.run].before[sample.at]

@@ -1,6 +1,6 @@
 """Edits models, for ports that train something else: other gradients, penalties, biases."""
 
-from typing import Any, Callable, Iterable, List, Tuple
+from typing import Any, Callable, Iterable, List, Mapping, Tuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tf1_mtl.baseline.graph_edits import (
     with_nodes,
     wrapped,
 )
-from tf1_mtl.baseline.model import Model, Update, updates_of
+from tf1_mtl.baseline.model import DoesNotFit, Model, Update, updates_of
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,
     Node,
@@ -108,6 +108,59 @@ def with_gradients(
             changed = wrapped(graph, name, function, weight)
         graph = with_nodes(graph, changed)
     return model.with_graph(graph)
+
+
+def with_variables(model: Model, instead: Mapping[str, str]) -> Model:
+    """Computes with other variables, which get the gradients of those that they stand for.
+
+    Args:
+      model: What is edited.
+      instead: By the name of a weight: that of the weight of its shape that takes its place.
+    """
+    graph, weights = model.graph, model.case.weights
+    reads = {
+        weights[name]: [
+            node.name
+            for node in graph.nodes.values()
+            if node.op in ("Identity", "ReadVariableOp") and node.data_inputs[0] == weights[name]
+        ]
+        for name in (*instead, *instead.values())
+    }
+    changed = [
+        graph.nodes[read]._replace(inputs=(weights[other], *graph.nodes[read].inputs[1:]))
+        for name, other in instead.items()
+        for read in reads[weights[name]]
+    ]
+    graph = with_nodes(graph, changed)
+    for task in model.case.tasks:
+        graph = _with_exchanged_gradients(graph, updates_of(model.case, task), instead)
+    return model.with_graph(graph)
+
+
+def _with_exchanged_gradients(
+    graph: RecordedGraph, updates: Mapping[str, Update], instead: Mapping[str, str]
+) -> RecordedGraph:
+    """Gives each weight the gradients of what it stands for."""
+    raw = {name: raw_gradient(graph, update) for name, update in updates.items()}
+    changed = []
+    for name in {*instead, *instead.values()}.intersection(raw):
+        if raw[name] not in graph.nodes:
+            raise DoesNotFit  # one of several outputs
+        stands_for = [x for x, other in instead.items() if other == name and x in raw]
+        stands_for += [] if name in instead else [name]
+        taken = [f"{raw[x]}/of {x}" for x in stands_for]
+        changed += [graph.nodes[raw[name]]._replace(name=f"{raw[name]}/of {name}")]
+        # Without any use the gradient is zero.
+        own = f"{raw[name]}/of {name}"
+        changed.append(edited(raw[name], _sum_or_zero, own, *taken))
+    return with_nodes(graph, changed)
+
+
+def _sum_or_zero(own: Any, *used: Any) -> Any:
+    total = own * 0.0
+    for gradient in used:
+        total = total + gradient
+    return total
 
 
 def without_clipping(model: Model, names: Iterable[str]) -> Model:

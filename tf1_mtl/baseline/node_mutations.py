@@ -4,26 +4,25 @@ An operation may be missing, scaled, or followed by an activation. An input of i
 """
 
 import functools
-import re
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.mutations import Mutation, graph_mutation
-from tf1_mtl.baseline.places import is_constant
+from tf1_mtl.baseline.places import MOST_PLACES, alike, is_constant, near_the_loss
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
 
 #: Operations that a port may forget: the input takes the place of the output.
 FORGETTABLE = (
     *("Square", "Sqrt", "Rsqrt", "Pow", "Exp", "Log", "Log1p", "Abs", "Neg", "Softmax"),
-    *("Maximum", "Minimum", "LRN"),
+    *("Maximum", "Minimum", "LRN", "ReverseV2", "ReverseSequence", "Transpose", "StopGradient"),
 )
 SUMS = ("Add", "AddV2", "AddN", "BiasAdd", "Sub")
-FACTORS = ("Mul", "RealDiv")
+DIVISIONS = ("RealDiv", "Div", "DivNoNan")
+FACTORS = ("Mul", *DIVISIONS)
 ADDED = ("relu", "tanh", "sigmoid")  #: activations that a port may add
 MOST_INPUTS = 4  #: of a sum, of which one is left out
-MOST_PLACES = 120  #: of one kind, those next to the loss
 
 
 def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
@@ -36,8 +35,8 @@ def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
 
 
 def _forgotten_operations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
-    found = _near_the_loss(nodes, lambda node: node.op in FORGETTABLE)
-    for places in _alike(found, lambda name: re.sub(r"_\d+(?=/|$)", "", name)):
+    found = near_the_loss(nodes, lambda node: node.op in FORGETTABLE)
+    for places in alike(found):
         for index in _inputs(case, nodes[places[0]])[:1]:
             yield forgotten(places, index)
 
@@ -45,10 +44,10 @@ def _forgotten_operations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutati
 def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator[Mutation]:
     inputs = {
         name: nodes[name].data_inputs[index]
-        for name in _near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS)
+        for name in near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS)
         if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
     }
-    for places in _alike(list(inputs), inputs.__getitem__):
+    for places in alike(list(inputs), inputs.__getitem__):
         yield left_out(places, index, nodes)
 
 
@@ -57,9 +56,21 @@ def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]
     followed = {
         node_and_output(x)[0] for n in nodes.values() if _is_activation(n) for x in n.inputs
     }
-    found = _near_the_loss(nodes, lambda x: _is_layer(case, x) and x.name not in followed)
-    for places in _alike(found, lambda name: nodes[name].data_inputs[1]):
+    logits = {
+        node_and_output(x)[0] for n in nodes.values() if "logistic_loss" in n.name for x in n.inputs
+    }
+    found = near_the_loss(
+        nodes, lambda x: x.name in logits or (_is_layer(case, x) and x.name not in followed)
+    )
+    for places in alike(found, lambda name: (nodes[name].data_inputs or (name,))[-1]):
         yield from (added(places, activation) for activation in activations)
+
+
+def divided(case: Case, task: str) -> List[Tuple[str, str]]:
+    """Returns the operations that divide, and the tensors by which they do."""
+    nodes = case.loss_nodes(task)
+    found = near_the_loss(nodes, lambda node: node.op in DIVISIONS)
+    return [(x, nodes[x].data_inputs[1]) for x in found if 1 in _inputs(case, nodes[x])]
 
 
 def scalable(case: Case, task: str) -> List[str]:
@@ -67,19 +78,6 @@ def scalable(case: Case, task: str) -> List[str]:
     nodes = case.loss_nodes(task)
     places = [n for n, x in nodes.items() if graph_edits.gradient_scopes(case.graph, n)]
     return places[::-1][:MOST_PLACES]
-
-
-def _near_the_loss(nodes: Dict[str, Node], chosen: Callable[[Node], bool]) -> List[str]:
-    return [name for name, node in nodes.items() if chosen(node)][::-1][:MOST_PLACES]
-
-
-def _alike(names: List[str], key: Callable[[str], str]) -> Iterator[Tuple[str, ...]]:
-    """Yields operations that have a key in common, such as a weight, together, and each alone."""
-    groups: Dict[str, List[str]] = {}
-    for name in names:
-        groups.setdefault(key(name), []).append(name)
-    yield from (tuple(group) for group in groups.values() if len(group) > 1)
-    yield from ((name,) for name in names)
 
 
 def _inputs(case: Case, node: Node) -> List[int]:
@@ -140,6 +138,14 @@ def added(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation
         slope=lambda dy, y, *_: dy * slope(y),
     )
     return graph_mutation("activation added", places, activation.name, change)
+
+
+def divided_by(place: str, tensor: str, value: float) -> Mutation:
+    """Returns a mutation that divides by a number in place of a tensor."""
+    change = functools.partial(
+        graph_edits.edit_input, index=1, function=lambda x: x * 0.0 + value, slope=_zero
+    )
+    return graph_mutation("divided by", (place,), (value, tensor), change)
 
 
 def scaled(place: str, value: float) -> Mutation:

@@ -1,7 +1,8 @@
 """Finds the places of a recorded graph where an edit can be made, and groups of them."""
 
 import itertools
-from typing import List, NamedTuple, Sequence, Tuple
+import re
+from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from tf1_mtl.baseline.recorded_graph import (
     needed_nodes,
     node_and_output,
 )
+
+MOST_PLACES = 120  #: of one kind
+MOST_ALONE = 12  #: of which each is tried alone
 
 
 class Places(NamedTuple):
@@ -47,8 +51,14 @@ def places_of(case: Case, task: str) -> Places:
     )
     labels = tuple(n for n in case.feeds if n in floats)
     weights = tuple(n for n, v in case.weights.items() if v in nodes)
-    constants = tuple(n for n, x in nodes.items() if x.op == "Const" and _is_number(x))
+    compared = {x for node in nodes.values() if node.op in _EQUALITIES for x in node.data_inputs}
+    constants = tuple(
+        n for n, x in nodes.items() if x.op == "Const" and _is_number(x) and n not in compared
+    )
     return Places(activations, losses, products, feeds, labels, weights, constants)
+
+
+_EQUALITIES = ("Equal", "NotEqual")  # with which a mask is made
 
 
 def _is_number(node: Node) -> bool:
@@ -101,6 +111,41 @@ def is_constant(graph: RecordedGraph, name: str) -> bool:
     return all(node.op == "Const" for node in needed_nodes(graph.nodes, [name]).values())
 
 
+def near_the_loss(nodes: Mapping[str, Node], chosen: Callable[[Node], bool]) -> List[str]:
+    """Returns the chosen operations, those next to the loss first, and at most `MOST_PLACES`."""
+    return [name for name, node in nodes.items() if chosen(node)][::-1][:MOST_PLACES]
+
+
+def without_numbers(name: str) -> str:
+    """Returns a name without the numbers that tell operations of one kind apart."""
+    return re.sub(r"_\d+(?=/|$)", "", name)
+
+
+def last_parts(name: str) -> str:
+    """Returns the last two parts of a name without numbers: a layer may stand in several scopes."""
+    return "/".join(without_numbers(name).split("/")[-2:])
+
+
+def alike(
+    names: Sequence[str], *keys: Callable[[str], str], copies: int = MOST_PLACES
+) -> List[Tuple[str, ...]]:
+    """Returns operations that have a key in common together, then each alone.
+
+    Args:
+      names: The operations.
+      keys: Functions of a name; those of copies of a layer if there are none.
+      copies: Of a larger group no operation is returned alone.
+    """
+    groups: Dict[Tuple[str, ...], None] = {}
+    for key in keys or (last_parts, without_numbers):
+        by_key: Dict[str, List[str]] = {}
+        for name in names:
+            by_key.setdefault(key(name), []).append(name)
+        groups.update(dict.fromkeys(tuple(x) for x in by_key.values() if len(x) > 1))
+    many = {name for group in groups if len(group) > copies for name in group}
+    return [*groups, *((name,) for name in names if name not in many)]
+
+
 def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
     """Returns subsets of the names, the largest first, and at most 16."""
     sizes = range(len(names), 0, -1)
@@ -109,10 +154,15 @@ def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
 
 
 def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
-    """Returns each place alone, the pairs of three or four places, and all places together."""
+    """Returns each place alone, the pairs of three or four places, and all places together.
+
+    Of many places, such as those of an unrolled RNN, copies are together.
+    """
     found: List[Tuple[str, ...]] = [(place,) for place in places]
+    if len(places) > MOST_ALONE:
+        found = alike(places, copies=3)
     if 2 < len(places) <= 4:
         found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
-    if len(places) > 1:
+    if len(places) > 1 and tuple(places) not in found:
         found.append(tuple(places))
     return found
