@@ -117,6 +117,7 @@ def check(
     cases: Optional[Sequence[str]] = None,
     goldens: Optional[Sequence[str]] = None,
     done: Callable[[int, int], None] = lambda steps, total: None,
+    seconds: Optional[float] = None,
 ) -> Report:
     """Runs a port on every golden, and judges it.
 
@@ -126,6 +127,8 @@ def check(
       goldens: Paths of recordings, in place of the goldens of the article.
       done: Called after every step with the number of steps done and of all. Running a step is
         half of it, judging it the other half.
+      seconds: CPU time after which the search for what explains a port gives up. None is 8 for the
+        article and 20 for other recordings.
 
     Returns:
       The report. A port that raises is reported, with its traceback, and raises nothing here.
@@ -145,7 +148,7 @@ def check(
     results = tuple(_result(run, count) for run in runs)
     done(total, total)  # a port that broke has made fewer
     is_repeatable = _repeatable(port, runs, results)
-    diagnosis = _diagnosis(port, runs, results, is_repeatable)
+    diagnosis = _diagnosis(port, runs, results, is_repeatable, seconds)
     return Report(results, is_repeatable, tuple(_notes(runs, results)), diagnosis)
 
 
@@ -184,7 +187,11 @@ def _repeatable(port: Port, runs: Sequence[PortRun], results: Sequence[CaseResul
 
 
 def _diagnosis(
-    port: Port, runs: Sequence[PortRun], results: Sequence[CaseResult], is_repeatable: bool
+    port: Port,
+    runs: Sequence[PortRun],
+    results: Sequence[CaseResult],
+    is_repeatable: bool,
+    seconds: Optional[float],
 ) -> Optional[Diagnosis]:
     """Returns what a port does differently. None: nothing can be searched."""
     stages = [result.divergence.stage for result in results if result.divergence]
@@ -194,9 +201,9 @@ def _diagnosis(
         return Diagnosis(is_drift=True) if is_repeatable else None
     cases = [run.case for run in runs]
     biased = biased_activations(port, cases)
-    found = diagnose(runs, share=0.5 if biased else 1.0) if is_repeatable else None
+    found = diagnose(runs, 0.5 if biased else 1.0, seconds=seconds) if is_repeatable else None
     if biased and (found is None or found.is_unknown):
-        return diagnose_with_biases(port, cases, biased) or found
+        return diagnose_with_biases(port, cases, biased, seconds) or found
     return found
 
 

@@ -1,6 +1,5 @@
 """Diagnoses a port: which known mistakes explain what it did, or what can be measured."""
 
-import contextlib
 import time
 from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
 
@@ -24,6 +23,7 @@ class Diagnosis(NamedTuple):
     measured: Tuple[str, ...] = ()  #: sentences, where no edits are known
     is_drift: bool = False  #: whether each step by itself is right, so that nothing can be searched
     note: str = ""  #: how the edits were found, where that is unusual
+    seconds: Optional[float] = None  #: after which the search gave up, if it did
 
     @property
     def is_unknown(self) -> bool:
@@ -51,9 +51,10 @@ class Diagnosis(NamedTuple):
                 *(f"  {kind}: {edit}" for kind, edit in zip(self.ids, self.edits)),
                 *([f"  {self.note}"] if self.note else ()),
             )
+        ended = f"; the search ended after {self.seconds:g} s" if self.seconds else ""
         found = "; measured:" if self.measured else "."
         return (
-            f"diagnosis: no known mistake explains this{found}",
+            f"diagnosis: no known mistake explains this{ended}{found}",
             *(f"  {line}" for line in self.measured),
         )
 
@@ -83,7 +84,12 @@ class _Clock:
         self._next_look = time.perf_counter() + left
 
 
-def diagnose(runs: Sequence[PortRun], share: float = 1.0, factors_show: bool = True) -> Diagnosis:
+def diagnose(
+    runs: Sequence[PortRun],
+    share: float = 1.0,
+    factors_show: bool = True,
+    seconds: Optional[float] = None,
+) -> Diagnosis:
     """Returns what explains all that a port did.
 
     Args:
@@ -91,9 +97,12 @@ def diagnose(runs: Sequence[PortRun], share: float = 1.0, factors_show: bool = T
       share: Of the time limit.
       factors_show: Whether the gradients are small enough for a factor of the loss to show in the
         updates of Adam. If not, a factor is one of the loss, not of what is returned alone.
+      seconds: The time limit; None for `SECONDS` or `SECONDS_OF_SCRIPTS`.
     """
-    is_article = all(run.case.is_article for run in runs)
-    check_time = _Clock(share * (SECONDS if is_article else SECONDS_OF_SCRIPTS)).check
+    if seconds is None:
+        is_article = all(run.case.is_article for run in runs)
+        seconds = SECONDS if is_article else SECONDS_OF_SCRIPTS
+    clock, ended = _Clock(share * seconds), None
     with np.errstate(all="ignore"):
         cut = [(len(run.case.steps), _cut(run)) for run in _with_all_tasks(runs)]
         every = [run for _, run in cut if run.after]
@@ -102,14 +111,16 @@ def diagnose(runs: Sequence[PortRun], share: float = 1.0, factors_show: bool = T
         short = [run for steps, run in cut if run.after and steps <= 2 * STEPS]
         searched = sorted(short or every, key=lambda run: len(run.after))
         shown = _initial(searched)
-        with contextlib.suppress(OutOfTime):
+        try:
             for edits, seen in _views(searched):
-                search = StagedSearch(seen, every, check_time, factors_show, bool(shown))
+                search = StagedSearch(seen, every, clock.check, factors_show, bool(shown))
                 found = _explained(search, bool(edits))
                 if found is not None:
                     case = case_with_most_tasks(searched)
                     return Diagnosis(in_words_of_the_report(case, (*shown, *edits, *found)))
-        return Diagnosis(shown, () if shown else _measured(searched))
+        except OutOfTime:
+            ended = seconds
+        return Diagnosis(shown, () if shown else _measured(searched), seconds=ended)
 
 
 def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...]]:

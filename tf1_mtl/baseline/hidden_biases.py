@@ -32,7 +32,7 @@ NOTE = (
 
 
 def diagnose_with_biases(
-    port: Port, cases: Sequence[Case], biased: Tuple[str, ...]
+    port: Port, cases: Sequence[Case], biased: Tuple[str, ...], seconds: Optional[float] = None
 ) -> Optional[Diagnosis]:
     """Returns what a port with biases does otherwise; None where it is not explained.
 
@@ -40,6 +40,7 @@ def diagnose_with_biases(
       port: As for `check`.
       cases: What it was run on.
       biased: What `biased_activations` returned.
+      seconds: As for `diagnose`.
     """
     chosen = [large for case in cases for large in _with_huge_feeds(case)][:CASES]
     if not chosen:
@@ -49,7 +50,7 @@ def diagnose_with_biases(
         return None
     edits: Tuple[Edit, ...] = ()
     if any(judge(run).divergence for run in runs):
-        edits = diagnose(runs, share=0.5, factors_show=False).edits
+        edits = diagnose(runs, 0.5, factors_show=False, seconds=seconds).edits
         if not 0 < len(edits) <= MOST_EDITS:
             return None
     return Diagnosis((Edit("bias added", biased), *edits), note=NOTE)

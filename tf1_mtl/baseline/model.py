@@ -47,7 +47,7 @@ class DoesNotFit(Exception):
 
 #: Are raised where another task needs what this one is not fed, or where an edit does not fit a
 #: shape, an index or a loop.
-EDIT_ERRORS = (InputError, LookupError, ValueError, AssertionError)
+EDIT_ERRORS = (InputError, LookupError, ValueError, TypeError, AssertionError)
 
 
 class Update(NamedTuple):

@@ -10,7 +10,7 @@ from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.mutations import Mutation, graph_mutation
-from tf1_mtl.baseline.places import MOST_PLACES, alike, is_constant, near_the_loss
+from tf1_mtl.baseline.places import MOST_PLACES, alike, is_constant, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
 
 #: Operations that a port may forget: the input takes the place of the output.
@@ -44,7 +44,7 @@ def _forgotten_operations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutati
 def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator[Mutation]:
     inputs = {
         name: nodes[name].data_inputs[index]
-        for name in near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS)
+        for name in near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS and of_floats(node))
         if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
     }
     for places in alike(list(inputs), inputs.__getitem__):

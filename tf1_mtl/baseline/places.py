@@ -116,6 +116,11 @@ def near_the_loss(nodes: Mapping[str, Node], chosen: Callable[[Node], bool]) -> 
     return [name for name, node in nodes.items() if chosen(node)][::-1][:MOST_PLACES]
 
 
+def of_floats(node: Node) -> bool:
+    """Returns whether an operation computes with floats, not with shapes or indices."""
+    return not str(node.attributes.get("T", "")).startswith(("int", "uint", "bool"))
+
+
 def without_numbers(name: str) -> str:
     """Returns a name without the numbers that tell operations of one kind apart."""
     return re.sub(r"_\d+(?=/|$)", "", name)

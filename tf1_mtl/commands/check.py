@@ -48,6 +48,12 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "--skeleton", action="store_true", help="print a port of the recording to fill in"
     )
+    options.add_count(
+        parser,
+        "--search-seconds",
+        "processor time after which the search for what explains a port gives up (default: 8 for "
+        "the article, 20 for other recordings)",
+    )
     options.add_flags(parser, "--json")
     parser.set_defaults(command=run)
 
@@ -86,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{', '.join(names) or 'those it defines (it defines none)'}. "
                 f"{_advice_for_script(module) or 'Check the name.'}"
             )
-        report = check(port, goldens=args.golden, done=_progress())
+        report = check(port, None, args.golden, _progress(), args.search_seconds)
     print(report.to_json() if args.json else report)
     if report.broke and args.golden and not report.unwritten:
         print(
