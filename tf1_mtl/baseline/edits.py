@@ -8,6 +8,7 @@ from tf1_mtl.baseline.case import Case
 Pair = Tuple[str, str]  #: task and weight
 Named = Tuple[Tuple[str, Any], ...]  #: kinds and values of edits
 FROZEN = "variable frozen"
+MOST_SHOWN = 6  #: places in a sentence; JSON has all
 
 
 class Edit(NamedTuple):
@@ -20,7 +21,10 @@ class Edit(NamedTuple):
     def __str__(self) -> str:
         """Returns the sentence of the report."""
         value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
-        places = " and ".join(filter(None, (", ".join(self.places[:-1]), *self.places[-1:])))
+        shown = list(self.places)
+        if len(shown) > MOST_SHOWN:
+            shown[MOST_SHOWN - 2 :] = [f"{len(shown) - MOST_SHOWN + 2} more"]
+        places = " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
         return catalogue.WORDS[self.kind].format(places=places, value=value)
 
 

@@ -204,6 +204,17 @@ PIECES: List[Piece] = [
         needs=("RMSProp", "CenteredRMSProp"),
     ),
     _ADAGRAD_FROM_ZERO._replace(needs=("Adagrad",), names_rate=True),
+    Piece((("other optimizer", "rmsprop from zero"),), rule=_RMS_PROP, cells=2, needs=("RMSProp",)),
+    Piece(
+        (("other optimizer", "rmsprop with momentum before the rate"),),
+        rule=rules.rms_prop_with_outer_rate,
+        needs=("RMSProp",),
+    ),
+    Piece(
+        (("other optimizer", "momentum that keeps the rates of its steps"),),
+        rule=rules.momentum_of_steps,
+        needs=("Momentum",),
+    ),
     _optimizer("sgd", rules.of_operation("ApplyGradientDescent"), 0),
     _optimizer("momentum", _MOMENTUM, 1, momentum=0.9),
     _optimizer("nesterov momentum", _NESTEROV, 1, momentum=0.9),

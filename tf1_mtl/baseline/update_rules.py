@@ -212,6 +212,22 @@ def rms_prop_of_pytorch(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None
     weight.value = weight.value - g * hyper.get("rate", 1.0) / root
 
 
+def momentum_of_steps(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
+    """Applies momentum to steps, not to gradients: a new rate changes no earlier step."""
+    weight, moment = cells
+    moment.value = moment.value * hyper["momentum"] + g * hyper.get("rate", 1.0)
+    weight.value = weight.value - moment.value
+
+
+def rms_prop_with_outer_rate(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
+    """Applies the momentum of RMSProp before the rate, as PyTorch does."""
+    weight, square, moment = cells
+    square.value = eb.average(square.value, g * g, 1.0 - hyper["rho"])
+    step = g / eb.sqrt(square.value + hyper["epsilon"])
+    moment.value = moment.value * hyper["momentum"] + step
+    weight.value = weight.value - moment.value * hyper.get("rate", 1.0)
+
+
 def rms_prop_not_centered(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     """Applies RMSProp with the slots of the centered one, without the mean of gradients."""
     weight, _, square, moment = cells

@@ -128,8 +128,18 @@ class UpdateSearch:
             named = Solution(piece.edits, program_of((piece,)), (piece,))
             solutions = {pair: named for pair in self.pairs if self._applies((piece,), pair)}
             if solutions:
-                edits = merged(dict.fromkeys(solutions, named.named), self.pairs)
+                edits = self._merged(solutions)
                 yield Updates(solutions, edits)
+
+    def _merged(self, solutions: Mapping[Pair, Solution]) -> Tuple[Edit, ...]:
+        """Returns the edits at all their places. A moving average counts where it has an edit."""
+        named = {pair: solution.named for pair, solution in solutions.items()}
+        return merged(named, [x for x in self.pairs if x in named or self._has_optimizer(x)])
+
+    def _has_optimizer(self, pair: Pair) -> bool:
+        task, name = pair
+        updates = (run.updates(task).get(name) for run in self.comparison.runs)
+        return any(update and update.hyper for update in updates)
 
     def fitted(self) -> Iterator[Updates]:
         """Yields what explains all updates by one edit for each, with fitted numbers."""
@@ -401,7 +411,7 @@ class UpdateSearch:
                 if not found:
                     return None
                 solutions[task, variable] = found[0]
-        edits = merged({pair: solution.named for pair, solution in solutions.items()}, self.pairs)
+        edits = self._merged(solutions)
         state = {kind for kind, _ in pieces[0].edits} - catalogue.OF_VARIABLES
         edits = tuple(e._replace(places=tasks) if e.kind in state else e for e in edits)
         # The runs of a task count also for the weights that it does not train.
@@ -431,7 +441,7 @@ class UpdateSearch:
                 del left[pair]
         for named in {solution.named: None for solution in chosen.values()}:
             self._extend(chosen, named)
-        edits = merged({pair: s.named for pair, s in chosen.items()}, self.pairs)
+        edits = self._merged(chosen)
         yield Updates(chosen, edits)
 
     def _extend(self, chosen: Dict[Pair, Solution], named: Named) -> None:
