@@ -12,7 +12,7 @@ from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 
 #: CPU time of its thread after which the search gives up: for the article, for other scripts.
-SECONDS, SECONDS_OF_SCRIPTS = 8.0, 20.0
+SECONDS, SECONDS_OF_SCRIPTS = 8.0, 30.0
 STEPS = 40  #: of a case that are searched; a longer case is cut
 
 

@@ -138,8 +138,8 @@ class ForwardSearch:
             if self.losses.fits(forward, task, samples):
                 yield forward
                 return
-        yield from self.fit.factors(forward, task, samples)
         yield from self._with_part(forward, task, samples)
+        yield from self.fit.factors(forward, task, samples)
         if depth == ALONE:
             return
         variants = list(self._variants(task, samples))

@@ -165,17 +165,17 @@ class LossFit:
 
     def numbers(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
         """Yields models with a number that no list names, fitted to the losses."""
+        yield from self._penalized(forward, task, samples)
+        if len(samples) >= LEAST_FOR_CONSTANTS:
+            divisors = self._divisors(task, samples[0])
+            yield from self._by_secant(forward, task, samples, divisors)
         for family, high in self._families(task):
             extended = self._fit(forward, task, samples, family, high)
             if extended and self.losses.fits(extended, task, samples):
                 yield extended
-        yield from self._penalized(forward, task, samples)
         if len(samples) >= LEAST_FOR_CONSTANTS:
             places = scalable(self.losses.case(task), task)
-            families: List[Tuple[Callable[[float], Mutation], float]] = [
-                *self._divisors(task, samples[0]),
-                *((functools.partial(scaled, place), 1.0) for place in places),
-            ]
+            families = [(functools.partial(scaled, place), 1.0) for place in places]
             yield from self._by_secant(forward, task, samples, families)
 
     def _families(self, task: str) -> Iterator[Tuple[Callable[[float], Mutation], float]]:

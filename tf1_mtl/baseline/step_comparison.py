@@ -253,10 +253,24 @@ def schedules_of(
         effective = np.array([rate_at[number] for number in factors])
         rates_found = np.array([*factors.values()]) * effective
         found = _schedules(np.array([*factors], float), rates_found)
-        if np.ptp(effective) and np.ptp(rates_found) <= 2e-3 * np.abs(rates_found).max():
-            found = [("constant", rates_found)]  # unlike that of the graph
+        if np.ptp(effective):
+            found = _beside_that_of_the_graph(rates_found, effective) or found
         if found:
             return [(name, _by_number(by, dict(zip(factors, x / effective)))) for name, x in found]
+    return []
+
+
+def _beside_that_of_the_graph(
+    rates: np.ndarray, recorded: np.ndarray
+) -> List[Tuple[str, np.ndarray]]:
+    """Returns the name of a schedule beside that of the graph, as `_schedules` does."""
+    room = 2e-3 * np.abs(rates).max()
+    if np.ptp(rates) <= room:
+        return [("constant", rates)]
+    if np.all(np.abs(rates[:-1] - recorded[1:]) <= room):
+        return [("that of the graph, one step early", rates)]
+    if np.all(np.abs(rates[1:] - recorded[:-1]) <= room):
+        return [("that of the graph, one step late", rates)]
     return []
 
 
