@@ -94,10 +94,10 @@ class ForwardRun:
         try:
             plan = self._plan(model, tensor, step, changed, known.outputs)
             values = plan.run(step.feeds, known.variables, False, known.outputs).values
+            return value_of(values[canonical(tensor)])  # which an edit may make dead
         # What is raised without an edit has been raised before, when the port was judged.
         except EDIT_ERRORS as error:
             raise DoesNotFit from error
-        return value_of(values[canonical(tensor)])
 
     def numbers_in(self, index: int) -> List[str]:
         """Returns the operations that give one float in a step, as far as outputs are kept."""
@@ -105,7 +105,7 @@ class ForwardRun:
             name
             for name, outputs in self._known_in(index, False).outputs.items()
             if len(outputs) == 1
-            and isinstance(outputs[0], np.ndarray)
+            and isinstance(outputs[0], (np.ndarray, np.floating))
             and outputs[0].shape == ()
             and outputs[0].dtype.kind == "f"
             and name in self._nodes

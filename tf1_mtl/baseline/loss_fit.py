@@ -9,7 +9,10 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence,
 import numpy as np
 
 from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
+from tf1_mtl.baseline.graph_edits import GRADIENTS
 from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, common_ratio, ratios_of
+from tf1_mtl.baseline.model import updates_of
+from tf1_mtl.baseline.model_edits import raw_gradient
 from tf1_mtl.baseline.mutations import (
     DIVISORS,
     Forward,
@@ -110,6 +113,9 @@ class LossFit:
             nice(float(w), np.array([1e-4])) if abs(w) > error else 0.0
             for w, error in zip(weights, errors)
         ]
+        is_meant = all(value == float(f"{value:.3g}") for value in values)
+        if sum(value != 1 for value in values) > 2 and not is_meant:
+            return []  # so many numbers fit anything that changes slowly
         if 0 in values and self._are_losses([addend for _, addend in addends]):
             return []  # the task may train on the loss of another one
         mutations = [
@@ -195,7 +201,7 @@ class LossFit:
         rest = [s.observed for s in samples] - self.losses.predicted(forward, task, samples)
         if not np.isfinite(rest).all():
             return []
-        trained, every = self.losses.places(task).weights, tuple(self.losses.case(task).weights)
+        trained, every = self._trained(task), tuple(self.losses.case(task).weights)
         case = self.losses.case(task)
         vectors = [n for n in trained if np.ndim(case.initial[case.weights[n]]) < 2]
         kinds = (vectors, [n for n in trained if n not in vectors], self._without_squares(task))
@@ -222,8 +228,17 @@ class LossFit:
         nodes = case.loss_nodes(task)
         sums = [node for node in nodes.values() if node.op == "L2Loss"]
         squared = {variable_of(nodes, node.data_inputs[0]) for node in sums}
-        trained = self.losses.places(task).weights
-        return [name for name in trained if case.weights[name] not in squared]
+        return [name for name in self._trained(task) if case.weights[name] not in squared]
+
+    def _trained(self, task: str) -> Tuple[str, ...]:
+        """Returns the weights of a loss that have a gradient, unlike a moving average."""
+        case = self.losses.case(task)
+        updates = updates_of(case, task)
+        return tuple(
+            name
+            for name in self.losses.places(task).weights
+            if name in updates and GRADIENTS.match(raw_gradient(case.graph, updates[name]))
+        )
 
     def _squares(self, names: Sequence[str], sample: Sample) -> float:
         weights = self.losses.runs[sample.run].before[sample.at]
