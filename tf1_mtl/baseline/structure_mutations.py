@@ -17,7 +17,7 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.model import Model
 from tf1_mtl.baseline.mutations import Mutation, graph_mutation
 from tf1_mtl.baseline.operations import OPERATIONS
-from tf1_mtl.baseline.places import alike, near_the_loss, of_floats
+from tf1_mtl.baseline.places import alike, last_parts, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
 
 MOST_PAIRS = 24  #: of variables of one shape
@@ -36,9 +36,13 @@ def structure_mutations(case: Case, task: str) -> Iterator[Mutation]:
     for places in alike(near_the_loss(nodes, lambda node: node.op == "Split")):
         count = nodes[places[0]].attributes["num_split"]
         yield from (other_parts(places, order) for order in _orders(count))
-    for places in alike(
-        near_the_loss(nodes, lambda node: node.op == "ConcatV2" and of_floats(node))
-    ):
+    joined = near_the_loss(nodes, lambda node: node.op == "ConcatV2" and of_floats(node))
+    weights = {
+        node_and_output(node.data_inputs[0])[0]: node.data_inputs[1]
+        for node in nodes.values()
+        if node.op in graph_edits.PRODUCTS
+    }
+    for places in alike(joined, lambda name: weights.get(name, name), last_parts):
         count = len(nodes[places[0]].data_inputs) - 1
         yield from (other_inputs(places, order) for order in _orders(count))
     yield from _other_variables(case, nodes)
