@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from tf1_mtl.baseline import check
+from tf1_mtl.baseline import check, recording
 from tf1_mtl.baseline.graph_def import recorded_graph
+from tf1_mtl.baseline.recorded_cases import loss_of
 from tf1_mtl.baseline.unordered_reads import unordered_reads
 
 SCRIPT = """
@@ -47,11 +48,12 @@ with tf.Session() as session:
 
 class Twins:
     margin, rho, decay, of_drift, of_push = 2.0, 0.9, 0.8, 0.1, 1.0
-    stops_second, copies = False, True
+    stops_second, copies, returned = False, True, "loss"
+    start, outer_rate = 1.0, False
 
     def __init__(self, weights):
         self.w = dict(weights)
-        self.squares = {name: np.ones_like(weights[name]) for name in ("W", "b")}
+        self.squares = {name: np.full_like(weights[name], self.start) for name in ("W", "b")}
         self.moves = {name: np.zeros_like(weights[name]) for name in ("W", "b")}
         self.steps = 0
 
@@ -79,11 +81,12 @@ class Twins:
         rate = np.float32(0.02 * self.decay ** (self.steps // 2))
         for name, g in gradients.items():
             self.squares[name] += np.float32(1 - self.rho) * (g * g - self.squares[name])
-            move = rate * g / np.sqrt(self.squares[name] + np.float32(1e-10))
+            move = g / np.sqrt(self.squares[name] + np.float32(1e-10))
+            move = move if self.outer_rate else rate * move
             self.moves[name] = np.float32(0.5) * self.moves[name] + move
-            w[name] = w[name] - self.moves[name]
+            w[name] = w[name] - self.moves[name] * (rate if self.outer_rate else 1)
         self.steps += 1
-        return loss
+        return loss if self.returned == "loss" else (drift**2).sum() / 2
 
     def weights(self):
         return {name: np.float32(value) for name, value in self.w.items()}
@@ -115,6 +118,12 @@ def golden(tmp_path_factory):
         ({"copies": False}, [("variable frozen", ("old",), None)]),
         ({"rho": 0.99}, [("rho", ("train",), 0.99)]),
         ({"decay": 1.0}, [("schedule", ("train",), "constant")]),
+        ({"start": 0.0}, [("other optimizer", ("train",), "rmsprop from zero")]),
+        (
+            {"outer_rate": True},
+            [("other optimizer", ("train",), "rmsprop with momentum before the rate")],
+        ),
+        ({"returned": "drift"}, [("other value returned", ("train",), "drift")]),
         ({"margin": 1.0, "rho": 0.99}, [("constant", ("margin",), 1.0), ("rho", ("train",), 0.99)]),
     ],
     ids=str,
@@ -143,3 +152,86 @@ def test_reads_that_no_edge_orders_with_an_update_are_found(minimizes):
             optimizer.apply_gradients(zip(gradients, [first, second]), name="train")
         found = unordered_reads(recorded_graph(graph, tf), ["train"], ["x"])
     assert [read.variable for read in found] == ([] if minimizes else ["second"])
+
+
+@pytest.mark.parametrize("is_gated", [True, False])
+def test_the_sum_that_is_differentiated_is_the_loss(is_gated):
+    """`tf.gradients` makes no operation for the gradient of a sum of two numbers."""
+    with tf.Graph().as_default() as graph:
+        x = tf.placeholder(tf.float32, [None, 2], name="x")
+        weight = tf.Variable(np.ones((2, 2), np.float32), name="weight", use_resource=False)
+        error = tf.reduce_mean(tf.square(tf.matmul(x, weight)), name="error")
+        part = tf.subtract(error, tf.nn.l2_loss(weight), name="part")
+        total = tf.add(part, tf.reduce_sum(tf.matmul(x, weight)), name="total")
+        optimizer = tf.train.GradientDescentOptimizer(0.1)
+        if is_gated:
+            optimizer.minimize(total, name="train")
+        else:
+            optimizer.apply_gradients([(tf.gradients(total, weight)[0], weight)], name="train")
+    nodes = recorded_graph(graph, tf)
+    assert loss_of(nodes, ("train",), {}) == "total"
+    assert loss_of(nodes, ("train",), {"part": np.float32(1), "total": np.float32(2)}) == "total"
+    assert loss_of(nodes, ("train",), {"part": np.float32(1)}) == "total"
+
+
+def test_wrong_updates_of_a_sparse_adam_are_reported(tmp_path):
+    """What Adam assigns to an embedding is not its gradient, and has another shape."""
+    path = str(tmp_path / "sparse.npz")
+    rng = np.random.RandomState(0)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        table = tf.Variable(rng.randn(5, 2).astype("f"), name="table", use_resource=False)
+        loss = tf.reduce_mean(tf.square(tf.nn.embedding_lookup(table, ids)), name="loss")
+        train = tf.train.AdamOptimizer(0.01).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(6):
+            session.run([loss, train], {ids: rng.randint(5, size=4)})
+
+    class Rests:
+        def __init__(self, weights):
+            self.table = weights["table"]
+
+        def step(self, task, feeds):
+            return np.float32(np.mean(np.square(self.table[feeds["ids"]])))
+
+        def weights(self):
+            return {"table": self.table}
+
+    report = check(Rests, goldens=[path])
+    (edit,) = report.diagnosis.edits
+    assert (edit.kind, edit.places) == ("variable frozen", ("train",))
+
+
+@pytest.mark.parametrize("shift, name", [(1, "early"), (-1, "late")])
+def test_a_schedule_that_is_one_step_off_is_named(tmp_path, shift, name):
+    path = str(tmp_path / "schedule.npz")
+    rng = np.random.RandomState(0)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        weight = tf.Variable(rng.randn(3).astype("f"), name="weight", use_resource=False)
+        loss = tf.reduce_sum(tf.square(x * weight), name="loss")
+        step = tf.Variable(0, trainable=False, name="step", use_resource=False)
+        rate = tf.train.piecewise_constant(step, [3, 6], [0.03, 0.02, 0.01])
+        train = tf.train.GradientDescentOptimizer(rate).minimize(loss, step, name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(10):
+            session.run([loss, train], {x: rng.randn(4, 3)})
+
+    class Shifted:
+        def __init__(self, weights):
+            self.weight, self.steps = weights["weight"], 0
+
+        def step(self, task, feeds):
+            x, w = feeds["x"], self.weight
+            rate = np.float32(
+                np.select([self.steps + shift <= n for n in (3, 6)], (0.03, 0.02), 0.01)
+            )
+            self.weight = w - rate * (2 * x * x * w).sum(0)
+            self.steps += 1
+            return np.square(x * w).sum()
+
+        def weights(self):
+            return {"weight": self.weight}
+
+    (edit,) = check(Shifted, goldens=[path]).diagnosis.edits
+    assert (edit.kind, edit.value) == ("schedule", f"that of the graph, one step {name}")
