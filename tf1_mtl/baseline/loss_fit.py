@@ -4,6 +4,7 @@ A number that the losses suggest is tried in few digits first, and must explain 
 """
 
 import functools
+import itertools
 from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -31,6 +32,8 @@ from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 
 #: A constant is fitted to one loss, so others must bear it out.
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
+#: Any so many of the first weights may be penalized.
+MOST_PENALIZED, MOST_WEIGHTS = 3, 16
 DEPTHS = (1, 2, 3)  # of sums in sums
 
 
@@ -113,9 +116,8 @@ class LossFit:
             nice(float(w), np.array([1e-4])) if abs(w) > error else 0.0
             for w, error in zip(weights, errors)
         ]
-        is_meant = all(value == float(f"{value:.3g}") for value in values)
-        if sum(value != 1 for value in values) > 2 and not is_meant:
-            return []  # so many numbers fit anything that changes slowly
+        if any(value != float(f"{value:.3g}") for value in values):
+            return []  # nobody meant it: such numbers fit anything that changes slowly
         if 0 in values and self._are_losses([addend for _, addend in addends]):
             return []  # the task may train on the loss of another one
         mutations = [
@@ -201,34 +203,43 @@ class LossFit:
         rest = [s.observed for s in samples] - self.losses.predicted(forward, task, samples)
         if not np.isfinite(rest).all():
             return []
-        trained, every = self._trained(task), tuple(self.losses.case(task).weights)
-        case = self.losses.case(task)
-        vectors = [n for n in trained if np.ndim(case.initial[case.weights[n]]) < 2]
-        kinds = (vectors, [n for n in trained if n not in vectors], self._without_squares(task))
-        groups = [(group, group, False) for group in groups_of(trained)]
-        groups += [(tuple(kind), tuple(kind), False) for kind in kinds if len(kind) > 1]
-        # Weights that this task does not train: in no loss of it, or in every loss.
-        groups += [(every, trained, False), (every, every, True)]
+        every = tuple(self.losses.case(task).weights)
+        squares = {
+            name: np.array([self._squares(name, s) for s in samples]) / tolerance for name in every
+        }
         fitting = []
-        for group, summed, resting in groups:
-            squares = np.array([self._squares(summed, sample) for sample in samples])
-            scaled = squares / tolerance
+        for group, summed, resting in self._penalties(task):
+            scaled = np.sum([squares[name] for name in summed], axis=0)
             factor = float((scaled * rest / tolerance).sum() / (scaled**2).sum())
             error = 3 / np.sqrt((scaled**2).sum())
-            mutation = penalty_mutation(group, nice(factor, np.array([error])), resting)
-            extended = forward.extended(mutation)
-            if abs(factor) > error and self.losses.fits(extended, task, samples):
-                off = np.abs(scaled * factor - rest / tolerance)
-                fitting.append((float(off.max()), extended))
+            off = float(np.abs(scaled * factor - rest / tolerance).max())
+            if abs(factor) > error and off <= 2:
+                mutation = penalty_mutation(group, nice(factor, np.array([error])), resting)
+                extended = forward.extended(mutation)
+                if self.losses.fits(extended, task, samples):
+                    fitting.append((off, extended))
         return [extended for _, extended in sorted(fitting, key=lambda found: found[0])]
 
-    def _without_squares(self, task: str) -> List[str]:
+    def _penalties(self, task: str) -> Iterator[Tuple[Tuple[str, ...], Tuple[str, ...], bool]]:
+        """Yields the weights of penalties, those that are summed, and whether in every loss."""
+        case, trained = self.losses.case(task), self._trained(task)
+        vectors = [n for n in trained if np.ndim(case.initial[case.weights[n]]) < 2]
+        matrices = [n for n in trained if n not in vectors]
+        groups = [trained, tuple(vectors), tuple(matrices), self._without_squares(task)]
+        for size in range(1, MOST_PENALIZED + 1):
+            groups += itertools.combinations(trained[:MOST_WEIGHTS], size)
+        yield from ((group, group, False) for group in dict.fromkeys(groups) if group)
+        # Weights that this task does not train: in no loss of it, or in every loss.
+        every = tuple(case.weights)
+        yield from ((every, trained, False), (every, every, True))
+
+    def _without_squares(self, task: str) -> Tuple[str, ...]:
         """Returns the weights of which the loss contains no squares."""
         case = self.losses.case(task)
         nodes = case.loss_nodes(task)
         sums = [node for node in nodes.values() if node.op == "L2Loss"]
         squared = {variable_of(nodes, node.data_inputs[0]) for node in sums}
-        return [name for name in self._trained(task) if case.weights[name] not in squared]
+        return tuple(name for name in self._trained(task) if case.weights[name] not in squared)
 
     def _trained(self, task: str) -> Tuple[str, ...]:
         """Returns the weights of a loss that have a gradient, unlike a moving average."""
@@ -240,9 +251,9 @@ class LossFit:
             if name in updates and GRADIENTS.match(raw_gradient(case.graph, updates[name]))
         )
 
-    def _squares(self, names: Sequence[str], sample: Sample) -> float:
-        weights = self.losses.runs[sample.run].before[sample.at]
-        return sum(float((weights[name].astype(np.float64) ** 2).sum()) for name in names) / 2
+    def _squares(self, name: str, sample: Sample) -> float:
+        weight = self.losses.runs[sample.run].before[sample.at][name]
+        return float((weight.astype(np.float64) ** 2).sum()) / 2
 
     def _by_secant(
         self,

@@ -7,7 +7,7 @@ its own error bounds.
 
 import contextlib
 import itertools
-from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -73,12 +73,14 @@ class StagedSearch:
         """Yields edits that explain all that the port did, the likeliest first."""
         yield from self._of_added_losses()
         yield from self._of_some_reports()
+        tried: Set[Edits] = set()
         for level in self.search.levels():
             searches: Dict[Edits, Tuple[Forward, UpdateSearch]] = {}
             explained = (forward for forward in level if self._explains_losses(forward))
             for forward in itertools.islice(explained, ALTERNATIVES):
-                if forward.edits in searches:
+                if forward.edits in tried:
                     continue
+                tried.add(forward.edits)
                 try:
                     search = self.updates(forward)
                 except DoesNotFit:
@@ -94,8 +96,6 @@ class StagedSearch:
                 yield from self._fewest_edits_first(forward, search)
             for forward, search in fewest_first:
                 yield from self._accepted(forward, search.deep())
-            if searches:  # explanations with more edits are less likely
-                return
 
     def _of_added_losses(self) -> Iterator[Edits]:
         """Yields edits where a task trains on its parts in turn and adds their losses."""
