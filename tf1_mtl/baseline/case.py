@@ -116,6 +116,8 @@ class CaseEvaluator:
           bounds: False evaluates values alone, which is several times faster.
         """
         self.case, self.bounds = case, bounds
+        #: Whether wide bounds are sharpened, which counts on weights that are given at each step.
+        self.sharpens = True
         self._plans: Dict[Any, Plan] = {}
         self.state: Dict[str, Any] = {name: _held(value) for name, value in case.initial.items()}
 
@@ -161,7 +163,9 @@ class CaseEvaluator:
                 self.state[variable] = self.weight(name, weights[name])
         plan = self._plans[key]
         evaluation = plan.run(feeds, self.state, self.bounds)
-        return sharpened(plan, feeds, self.state, evaluation) if self.bounds else evaluation
+        if not (self.bounds and self.sharpens):
+            return evaluation
+        return sharpened(plan, feeds, self.state, evaluation, self.case.weights.values())
 
     def weight(self, name: str, value: np.ndarray) -> Any:
         """Returns a weight as an evaluation takes it.

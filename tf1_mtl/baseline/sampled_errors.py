@@ -8,15 +8,15 @@ by up to the bound on its own rounding. In every second evaluation all elements 
 by the same part of their bounds, as they are by an approximation that is always too small.
 """
 
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Collection, Dict, Mapping, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import WHOLE, ErrorBounded, nearest, value_of
 from tf1_mtl.baseline.evaluator import Evaluation, Plan
 
-#: The part of the size of a value, and of the change of a variable, from which a bound is wide.
-WIDE_VALUE, WIDE_CHANGE = 1e-3, 1e-2
+#: The part of the size from which a bound is wide: of a loss, of a gradient or a step of a weight.
+WIDE_LOSS, WIDE_STEP = 1e-3, 1e-2
 SAMPLES = 4
 #: How many times the largest difference between samples a bound leaves.
 ROOM = 3
@@ -41,7 +41,11 @@ class _Noise:
 
 
 def sharpened(
-    plan: Plan, feeds: Mapping[str, Any], variables: Mapping[str, Any], found: Evaluation
+    plan: Plan,
+    feeds: Mapping[str, Any],
+    variables: Mapping[str, Any],
+    found: Evaluation,
+    weights: Collection[str],
 ) -> Evaluation:
     """Returns an evaluation with smaller errors, if some of them are wide.
 
@@ -50,8 +54,9 @@ def sharpened(
       feeds: That were given to it.
       variables: Likewise.
       found: What it gave, with bounds.
+      weights: The variables whose bounds matter; those of slots do where a weight shows them.
     """
-    if not _is_wide(variables, found):
+    if not _is_wide(variables, found, weights):
         return found
     bounds = _bounds(found)
     largest: Dict[_Key, Any] = {key: np.zeros(x.shape) for key, x in bounds.items()}
@@ -82,7 +87,7 @@ def _started(x: Any, noise: _Noise) -> Any:
     """
     if not isinstance(x, ErrorBounded):
         return x
-    return noise(ErrorBounded(x.value, x.error / (2 * ROOM), x.precision))
+    return noise(ErrorBounded(x.value, x.error / (1.5 * ROOM), x.precision))
 
 
 def _bounds(evaluation: Evaluation) -> Dict[_Key, ErrorBounded]:
@@ -96,12 +101,14 @@ def _bounds(evaluation: Evaluation) -> Dict[_Key, ErrorBounded]:
     }
 
 
-def _is_wide(variables: Mapping[str, Any], found: Evaluation) -> bool:
+def _is_wide(variables: Mapping[str, Any], found: Evaluation, weights: Collection[str]) -> bool:
     """Returns whether some bounds are wide."""
     for (is_variable, name), x in _bounds(found).items():
-        size, part = x.value, WIDE_VALUE
-        if is_variable and name in variables:
-            size, part = x.value - value_of(variables[name]), WIDE_CHANGE
+        size, part = x.value, WIDE_STEP if x.shape else WIDE_LOSS
+        if is_variable:
+            if name not in weights:
+                continue
+            size, part = x.value - value_of(variables[name]), WIDE_STEP
         if not _size(x.error) <= part * _size(size):
             return True
     return False

@@ -63,6 +63,7 @@ def verify(case: Case) -> Verification:
         try:
             with np.errstate(all="ignore"), reading(case.place(index)):
                 state.update(step.changed_before)
+                evaluator.sharpens = not index or case.steps[index - 1].variables is not None
                 evaluation = evaluator.evaluate(fetches, step.feeds, {})
                 state.update(evaluation.variables)
                 recorded = {**step.fetched, **(step.variables or {})}
