@@ -25,7 +25,15 @@ def whole(model, tensor, index, weights):
         return None
 
 
-@pytest.mark.parametrize("name", ["joint", "convolution", "embedding_lstm", "while_loop_rnn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "joint",
+        "convolution",
+        pytest.param("embedding_lstm", marks=pytest.mark.slow),
+        pytest.param("while_loop_rnn", marks=pytest.mark.slow),
+    ],
+)
 def test_what_is_behind_an_edit_is_evaluated_as_in_the_whole_graph(name):
     case = cases_of(name if name == "joint" else f"{TRUTH}/{name}.npz")[0]
     weights = {name: case.initial[variable] for name, variable in case.weights.items()}
