@@ -119,7 +119,7 @@ def diagnose(
                     case = case_with_most_tasks(searched)
                     return Diagnosis(in_words_of_the_report(case, (*shown, *edits, *found)))
         except OutOfTime:
-            ended = seconds
+            ended = share * seconds
         return Diagnosis(shown, () if shown else _measured(searched), seconds=ended)
 
 

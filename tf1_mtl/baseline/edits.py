@@ -23,7 +23,7 @@ class Edit(NamedTuple):
         value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
         shown = list(self.places)
         if len(shown) > MOST_SHOWN:
-            shown[MOST_SHOWN - 2 :] = [f"{len(shown) - MOST_SHOWN + 2} more"]
+            shown[MOST_SHOWN - 1 :] = [f"{len(shown) - MOST_SHOWN + 1} more"]
         places = " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
         return catalogue.WORDS[self.kind].format(places=places, value=value)
 

@@ -34,7 +34,7 @@ from tf1_mtl.baseline.recorded_graph import (
 )
 
 PLANS = 500  #: that are kept
-MOST_BYTES = 1 << 28  #: of kept outputs
+MOST_BYTES = 1 << 28  #: of the kept outputs of one run
 #: These change what another operation gave, so they cannot be run again.
 _CHANGING = ("Stack", "TensorArrayWrite", "TensorArrayScatter", "TensorArraySplit")
 
@@ -83,19 +83,20 @@ class ForwardRun:
           DoesNotFit: An edit does not fit a shape, an index or a loop.
         """
         step, given = model.case.steps[index], self._run.case.steps[index].feeds
-        if any(np.shape(step.feeds[name]) != np.shape(value) for name, value in given.items()):
-            raise DoesNotFit
         source = model.source(index)
         if source == index:
             known = self._known_in(index, at_after)
         else:
-            known = _Known({}, self._variables(source, at_after))
+            known = _Known({}, self._variables(source, index, at_after))
         changed = tuple(name for name, x in step.feeds.items() if x is not given.get(name))
         try:
+            if any(np.shape(step.feeds[name]) != np.shape(x) for name, x in given.items()):
+                raise DoesNotFit
             plan = self._plan(model, tensor, step, changed, known.outputs)
             values = plan.run(step.feeds, known.variables, False, known.outputs).values
-            return value_of(values[canonical(tensor)])  # which an edit may make dead
-        # What is raised without an edit has been raised before, when the port was judged.
+            return value_of(values[canonical(tensor)])
+        # A KeyError where an edit made the tensor dead. What is raised without an edit has been
+        # raised before, when the port was judged.
         except EDIT_ERRORS as error:
             raise DoesNotFit from error
 
@@ -157,7 +158,7 @@ class ForwardRun:
         key = index, at_after
         if key in self._known:
             return self._known[key]
-        known = _Known({}, self._variables(index, at_after))
+        known = _Known({}, self._variables(index, index, at_after))
         if self._bytes < MOST_BYTES:
             step = self._run.case.steps[index]
             plan = self._plan(self.model, self.model.case.tasks[step.task].loss, step, (), {})
@@ -167,9 +168,9 @@ class ForwardRun:
             self._known[key] = known
         return known
 
-    def _variables(self, index: int, at_after: bool) -> State:
-        """Returns the values of all variables before or after a step."""
-        case, weights = self._run.case, (self._run.after if at_after else self._run.before)[index]
+    def _variables(self, source: int, index: int, at_after: bool) -> State:
+        """Returns the weights that the port showed in one step, and the other variables of one."""
+        case, weights = self._run.case, (self._run.after if at_after else self._run.before)[source]
         others = self._others_before(index + at_after)
         return {**others, **{case.weights[name]: value for name, value in weights.items()}}
 
@@ -202,7 +203,12 @@ def _unrepeatable(steps: Steps) -> Iterator[str]:
     for step in steps:
         if isinstance(step, Loop):
             yield from (*step.enters, *step.exits, *_names(step.steps))
-        elif step.may_be_dead or step.operation.writes or step.node.op.startswith(_CHANGING):
+        elif (
+            step.may_be_dead
+            or step.operation.writes
+            or step.operation.calls
+            or step.node.op.startswith(_CHANGING)
+        ):
             yield step.node.name
 
 

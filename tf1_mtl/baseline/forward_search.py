@@ -109,10 +109,17 @@ class ForwardSearch:
     def _solved(self, forward: Forward, task: str, depth: int) -> Iterator[Forward]:
         """Yields how a task is explained, given what explains those before it."""
         samples = self.losses.samples(task)
+        if not samples or self.losses.fits(forward, task, samples):
+            yield forward
+            return
+        key = forward, task
+        forward, samples = self._unrounded(forward, task, samples)
+        if self.losses.fits(forward, task, samples):
+            yield forward
+            return
         if depth < FITTED:
             yield from self._by_one(forward, task, samples, depth)
             return
-        key = forward, task
         if key not in self._found:
             found = []
             for solved in self._by_one(forward, task, samples, depth):
@@ -121,23 +128,23 @@ class ForwardSearch:
             self._found[key] = found
         else:
             yield from self._found[key]
-        if depth >= PAIRS and forward not in self._found[key]:
+        if depth >= PAIRS:
             yield from self._by_two(forward, task, samples)
+
+    def _unrounded(
+        self, forward: Forward, task: str, samples: List[Sample]
+    ) -> Tuple[Forward, List[Sample]]:
+        """Returns what is known and the samples, with room where all losses are rounded."""
+        rounded = rounding_of(samples)
+        if not rounded:
+            return forward, samples
+        name, loosened = rounded
+        return self._reporting(forward, "loss rounded", task, name), loosened
 
     def _by_one(
         self, forward: Forward, task: str, samples: List[Sample], depth: int
     ) -> Iterator[Forward]:
         """Yields how a task is explained by one known edit."""
-        if not samples or self.losses.fits(forward, task, samples):
-            yield forward
-            return
-        rounded = rounding_of(samples)
-        if rounded:
-            name, samples = rounded
-            forward = self._reporting(forward, "loss rounded", task, name)
-            if self.losses.fits(forward, task, samples):
-                yield forward
-                return
         yield from self._with_part(forward, task, samples)
         yield from self.fit.factors(forward, task, samples)
         if depth == ALONE:

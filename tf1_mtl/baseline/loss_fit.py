@@ -10,10 +10,9 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence,
 import numpy as np
 
 from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
-from tf1_mtl.baseline.graph_edits import GRADIENTS
 from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, common_ratio, ratios_of
-from tf1_mtl.baseline.model import updates_of
-from tf1_mtl.baseline.model_edits import raw_gradient
+from tf1_mtl.baseline.model import DoesNotFit, updates_of
+from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.mutations import (
     DIVISORS,
     Forward,
@@ -32,7 +31,7 @@ from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 
 #: A constant is fitted to one loss, so others must bear it out.
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
-#: Any so many of the first weights may be penalized.
+#: Any so many of so many weights may be penalized.
 MOST_PENALIZED, MOST_WEIGHTS = 3, 16
 DEPTHS = (1, 2, 3)  # of sums in sums
 
@@ -153,7 +152,7 @@ class LossFit:
         )
 
     def _constants(self, task: str) -> List[Tuple[Tuple[str, ...], float]]:
-        """Returns the constants of a task with their values: each alone, then equal ones."""
+        """Returns constants with their values: equal ones, copies of a layer, each alone."""
         nodes = self.losses.case(task).graph.nodes
         equal: Dict[float, List[str]] = {}
         for name in self.losses.places(task).constants:
@@ -168,7 +167,10 @@ class LossFit:
     ) -> Iterator[Tuple[Callable[[float], Mutation], float]]:
         """Yields edits by which an operation divides by a number, and the mean of the divisors."""
         for place, tensor in divided(self.losses.case(task), task):
-            mean = self.losses.mean(tensor, sample)
+            try:
+                mean = self.losses.mean(tensor, sample)
+            except DoesNotFit:  # it is in a loop, or in a branch that is not taken
+                continue
             yield functools.partial(divided_by, place, tensor), mean
 
     def numbers(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
@@ -248,7 +250,7 @@ class LossFit:
         return tuple(
             name
             for name in self.losses.places(task).weights
-            if name in updates and GRADIENTS.match(raw_gradient(case.graph, updates[name]))
+            if name in updates and has_gradient(case.graph, updates[name])
         )
 
     def _squares(self, name: str, sample: Sample) -> float:

@@ -22,7 +22,7 @@ from tf1_mtl.baseline.recorded_graph import (
     needed_nodes,
     variable_of,
 )
-from tf1_mtl.errors import InputError
+from tf1_mtl.baseline.sampled_errors import GRAPH_ERRORS
 
 Feeds = Mapping[str, np.ndarray]
 #: Names of the hyper-parameters, in the order of the inputs.
@@ -47,7 +47,7 @@ class DoesNotFit(Exception):
 
 #: Are raised where another task needs what this one is not fed, or where an edit does not fit a
 #: shape, an index or a loop.
-EDIT_ERRORS = (InputError, LookupError, ValueError, TypeError, AssertionError)
+EDIT_ERRORS = GRAPH_ERRORS
 
 
 class Update(NamedTuple):
@@ -259,10 +259,21 @@ class ModelRun:
 Tolerances = List[Tuple[float, Dict[str, np.ndarray]]]
 
 
-def tolerances_of(model: Model, run: PortRun) -> Tolerances:
-    """Returns the error bounds of the steps of a model."""
+def tolerances_of(
+    model: Model, run: PortRun, check_time: Callable[[], None] = lambda: None
+) -> Tolerances:
+    """Returns the error bounds of the steps of a model.
+
+    Args:
+      model: What is evaluated.
+      run: Has the weights before each step.
+      check_time: Is called before each step.
+    """
     bounded = ModelRun(model, run, bounds=True)
-    steps = [bounded.step(index) for index in range(len(run.losses))]
+    steps = []
+    for index in range(len(run.losses)):
+        check_time()
+        steps.append(bounded.step(index))
     return [
         (
             0.0 if step.loss is None else float(np.max(error_of(step.loss))),

@@ -66,7 +66,8 @@ def with_penalty(model: Model, names: Iterable[str], factor: float, resting: boo
     names = list(names)
     tasks, changed = dict(model.case.tasks), []
     for key, task in model.case.tasks.items():
-        penalized = [name for name in names if name in model.case.trained_weights(key)]
+        trained = model.case.trained_weights(key)
+        penalized = [name for name in names if name in trained]
         loss = f"{task.loss} of {key} with a penalty of {' and '.join(names)}"
         if task.loss and penalized:
             reads = [model.case.weights[name] for name in (names if resting else penalized)]
@@ -143,15 +144,15 @@ def _with_exchanged_gradients(
     """Gives each weight the gradients of what it stands for."""
     raw = {name: raw_gradient(graph, update) for name, update in updates.items()}
     changed = []
-    for name in {*instead, *instead.values()}.intersection(raw):
+    for name in [n for n in dict.fromkeys((*instead, *instead.values())) if n in raw]:
         if raw[name] not in graph.nodes:
             raise DoesNotFit  # one of several outputs
         stands_for = [x for x, other in instead.items() if other == name and x in raw]
         stands_for += [] if name in instead else [name]
         taken = [f"{raw[x]}/of {x}" for x in stands_for]
-        changed += [graph.nodes[raw[name]]._replace(name=f"{raw[name]}/of {name}")]
-        # Without any use the gradient is zero.
         own = f"{raw[name]}/of {name}"
+        changed.append(graph.nodes[raw[name]]._replace(name=own))
+        # Without any use the gradient is zero.
         changed.append(edited(raw[name], _sum_or_zero, own, *taken))
     return with_nodes(graph, changed)
 
@@ -231,6 +232,11 @@ def raw_gradient(graph: RecordedGraph, update: Update) -> str:
             seen.add(name)
             waiting += map(canonical, graph.nodes[name].data_inputs)
     return applied
+
+
+def has_gradient(graph: RecordedGraph, update: Update) -> bool:
+    """Returns whether an update applies a gradient, unlike that of a moving average."""
+    return bool(GRADIENTS.match(raw_gradient(graph, update)))
 
 
 def with_bias(model: Model, name: str, start: float, program: Program) -> Model:

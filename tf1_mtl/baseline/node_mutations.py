@@ -10,13 +10,13 @@ from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.mutations import Mutation, graph_mutation
-from tf1_mtl.baseline.places import MOST_PLACES, alike, is_constant, near_the_loss, of_floats
+from tf1_mtl.baseline.places import alike, is_constant, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
 
 #: Operations that a port may forget: the input takes the place of the output.
 FORGETTABLE = (
     *("Square", "Sqrt", "Rsqrt", "Pow", "Exp", "Log", "Log1p", "Abs", "Neg", "Softmax"),
-    *("Maximum", "Minimum", "LRN", "ReverseV2", "ReverseSequence", "Transpose", "StopGradient"),
+    *("Maximum", "Minimum", "LRN", "ReverseV2", "ReverseSequence", "Transpose"),
 )
 SUMS = ("Add", "AddV2", "AddN", "BiasAdd", "Sub")
 DIVISIONS = ("RealDiv", "Div", "DivNoNan")
@@ -57,7 +57,11 @@ def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]
         node_and_output(x)[0] for n in nodes.values() if _is_activation(n) for x in n.inputs
     }
     logits = {
-        node_and_output(x)[0] for n in nodes.values() if "logistic_loss" in n.name for x in n.inputs
+        node_and_output(x)[0]
+        for node in nodes.values()
+        if "logistic_loss" in node.name
+        for x in node.data_inputs
+        if "logistic_loss" not in x
     }
     found = near_the_loss(
         nodes, lambda x: x.name in logits or (_is_layer(case, x) and x.name not in followed)
@@ -76,8 +80,9 @@ def divided(case: Case, task: str) -> List[Tuple[str, str]]:
 def scalable(case: Case, task: str) -> List[str]:
     """Returns the operations whose output a port may multiply by a number."""
     nodes = case.loss_nodes(task)
-    places = [n for n, x in nodes.items() if graph_edits.gradient_scopes(case.graph, n)]
-    return places[::-1][:MOST_PLACES]
+    return near_the_loss(
+        nodes, lambda node: bool(graph_edits.gradient_scopes(case.graph, node.name))
+    )
 
 
 def _inputs(case: Case, node: Node) -> List[int]:

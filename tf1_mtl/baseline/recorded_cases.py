@@ -25,7 +25,7 @@ ANY = -1  # size
 ARTICLE_TASKS = ("Y1", "Y2", "joint")
 
 _SUMMARIES = re.compile(r"\w+Summary(V2)?")
-_SUMS = ("Add", "AddV2", "AddN", "Sub", "Identity")
+_PASS_GRADIENTS = ("Add", "AddV2", "AddN", "Sub", "Identity")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
 
 
@@ -322,9 +322,9 @@ def _sum_of(graph: RecordedGraph, starts: Set[str], scalars: Sequence[str]) -> s
         reached, waiting = set(), [tensor]
         while waiting:
             name = node_and_output(waiting.pop())[0]
-            reached.add(name)
-            if graph.nodes[name].op in _SUMS:
+            if name not in reached and graph.nodes[name].op in _PASS_GRADIENTS:
                 waiting += graph.nodes[name].data_inputs
+            reached.add(name)
         if starts <= reached:
             return tensor
     return ""

@@ -50,7 +50,7 @@ class StagedSearch:
         """
         self.runs, self.every, self.check_time = runs, every, check_time
         self.factors_show, self.is_otherwise = factors_show, is_otherwise
-        self.tolerances = [tolerances_of(Model(run.case), run) for run in runs]
+        self.tolerances = [tolerances_of(Model(run.case), run, check_time) for run in runs]
         self.losses = LossComparison(runs, self.tolerances, check_time)
         self.search = ForwardSearch(self.losses)
         self._explained: Dict[Tuple[Forward, Tuple[str, ...]], bool] = {}
@@ -76,10 +76,8 @@ class StagedSearch:
         tried: Set[Edits] = set()
         for level in self.search.levels():
             searches: Dict[Edits, Tuple[Forward, UpdateSearch]] = {}
-            explained = (forward for forward in level if self._explains_losses(forward))
+            explained = (f for f in level if f.edits not in tried and self._explains_losses(f))
             for forward in itertools.islice(explained, ALTERNATIVES):
-                if forward.edits in tried:
-                    continue
                 tried.add(forward.edits)
                 try:
                     search = self.updates(forward)

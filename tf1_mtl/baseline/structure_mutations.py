@@ -31,9 +31,14 @@ def structure_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield softmax_twice(name)
     for name in near_the_loss(nodes, lambda node: node.op == "Softmax"):
         yield other_axis(name)
-    for places in alike(near_the_loss(nodes, lambda node: node.op in ("Max", "MaxPool"))):
+    largest = near_the_loss(
+        nodes,
+        lambda node: node.op == "MaxPool" or (node.op == "Max" and _is_known(nodes, node, 1)),
+    )
+    for places in alike(largest):
         yield averaged(places)
-    for places in alike(near_the_loss(nodes, lambda node: node.op == "Split")):
+    split = near_the_loss(nodes, lambda node: node.op == "Split" and _is_known(nodes, node, 0))
+    for places in alike(split):
         count = nodes[places[0]].attributes["num_split"]
         yield from (other_parts(places, order) for order in _orders(count))
     joined = near_the_loss(nodes, lambda node: node.op == "ConcatV2" and of_floats(node))
@@ -46,6 +51,11 @@ def structure_mutations(case: Case, task: str) -> Iterator[Mutation]:
         count = len(nodes[places[0]].data_inputs) - 1
         yield from (other_inputs(places, order) for order in _orders(count))
     yield from _other_variables(case, nodes)
+
+
+def _is_known(nodes: Dict[str, Node], node: Node, index: int) -> bool:
+    """Returns whether an operation computes with floats, over axes that are a constant."""
+    return of_floats(node) and nodes[node_and_output(node.data_inputs[index])[0]].op == "Const"
 
 
 def _orders(count: int) -> List[Tuple[int, ...]]:

@@ -26,6 +26,7 @@ from tf1_mtl.baseline.edits import FROZEN, Edit, Named, Pair, merged
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.fitting import nice
 from tf1_mtl.baseline.model import HYPER, ModelRun
+from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.replay import RIGHT, Program
 from tf1_mtl.baseline.step_comparison import (
     Step,
@@ -134,12 +135,13 @@ class UpdateSearch:
     def _merged(self, solutions: Mapping[Pair, Solution]) -> Tuple[Edit, ...]:
         """Returns the edits at all their places. A moving average counts where it has an edit."""
         named = {pair: solution.named for pair, solution in solutions.items()}
-        return merged(named, [x for x in self.pairs if x in named or self._has_optimizer(x)])
+        return merged(named, [x for x in self.pairs if x in named or self._has_gradient(x)])
 
-    def _has_optimizer(self, pair: Pair) -> bool:
+    def _has_gradient(self, pair: Pair) -> bool:
         task, name = pair
         updates = (run.updates(task).get(name) for run in self.comparison.runs)
-        return any(update and update.hyper for update in updates)
+        graphs = (run.model.graph for run in self.comparison.runs)
+        return any(update and has_gradient(graph, update) for graph, update in zip(graphs, updates))
 
     def fitted(self) -> Iterator[Updates]:
         """Yields what explains all updates by one edit for each, with fitted numbers."""
