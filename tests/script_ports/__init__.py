@@ -119,7 +119,9 @@ clipping(
     at("gradient scaled", "train", value=0.1),
     also=[[at("learning rate", "train", value=0.01)]],
 )
-clipping("ReportsEntropy", at("loss of another task", "train"), also=[unlisted("loss")])
+clipping(
+    "ReportsEntropy", at("other value returned", "train", value="Mean"), also=[unlisted("loss")]
+)
 clipping("TwoMistakes", missing("b2"), at("other optimizer", "train", value="momentum 0.95"))
 
 convolution = functools.partial(enter, "convolution")

@@ -145,7 +145,7 @@ class ForwardSearch:
         self, forward: Forward, task: str, samples: List[Sample], depth: int
     ) -> Iterator[Forward]:
         """Yields how a task is explained by one known edit."""
-        yield from self._with_part(forward, task, samples)
+        yield from self._with_part(forward, task, samples, of_tasks=False)
         yield from self.fit.factors(forward, task, samples)
         if depth == ALONE:
             return
@@ -157,6 +157,7 @@ class ForwardSearch:
         mutations = self.mutations(task)
         singles = [(mutation,) for mutation in mutations]
         yield from self._with_mutations(forward, task, samples, singles, depth >= FACTOR)
+        yield from self._with_part(forward, task, samples, of_tasks=True)
         if depth == FACTOR:
             yield from self.fit.constants(forward, task, samples)
         if depth >= FITTED:
@@ -185,16 +186,25 @@ class ForwardSearch:
         return self._at_nodes[task]
 
     def _with_part(
-        self, forward: Forward, task: str, samples: Sequence[Sample]
+        self, forward: Forward, task: str, samples: Sequence[Sample], of_tasks: bool
     ) -> Iterator[Forward]:
-        """Yields that another number on the way to the loss is returned, where that explains it."""
+        """Yields that another number on the way to the loss is returned, where that explains it.
+
+        Args:
+          forward: What is known to be otherwise.
+          task: Whose losses are explained.
+          samples: Of these losses.
+          of_tasks: Whether the number is the loss of a task, which may also be trained.
+        """
         if len(samples) < 2:
             return
         losses = {node_and_output(x.loss)[0] for x in self.losses.case(task).tasks.values()}
+        kind = "loss of another task" if of_tasks else "other value returned"
         for name in self.losses.numbers_of(task):
+            if (name in losses) != of_tasks:
+                continue
             values = (self.losses.value(forward, name, sample) for sample in samples)
             if all(abs(v - s.observed) <= s.tolerance for v, s in zip(values, samples)):
-                kind = "loss of another task" if name in losses else "other value returned"
                 yield self._reporting(forward, kind, task, name)
 
     def _reporting(self, forward: Forward, kind: str, task: str, value: Any) -> Forward:
