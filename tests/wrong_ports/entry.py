@@ -83,6 +83,7 @@ KINDS = {
     # What is returned
     "loss after the update": "",
     "loss of another task": "",
+    "other value returned": "its name",
     "loss rounded": "to what",
     "loss averaged": "",
     "loss late": "",
