@@ -129,8 +129,7 @@ convolution = functools.partial(enter, "convolution")
 convolution("Conformant")
 convolution(
     "AveragePoolFirst",
-    at("other activation", "MaxPool", value="average pooling"),
-    also=[unlisted("MaxPool")],
+    at("other reduction", "MaxPool", value="mean"),
 )
 convolution("NoReluAfterSecond", at("activation missing", "Relu_1"))
 convolution("LeakyFirst", at("other activation", "Relu", value="leaky relu"))
@@ -152,7 +151,14 @@ embedding(
     at("constant", "add_1/y", "add_4/y", "add_7/y", "add_10/y", "add_13/y", value=0.0),
     also=[unlisted("add_1")],
 )
-embedding("GatesInOtherOrder", *unlisted("split"))
+embedding(
+    "GatesInOtherOrder",
+    at(
+        "parts in another order",
+        *("split", "split_1", "split_2", "split_3", "split_4"),
+        value="0, 2, 1, 3",
+    ),
+)
 embedding("SummedLoss", at("loss scaled", "loss", value=15.0))
 embedding("FrozenEmbedding", frozen("embedding"), also=[[missing("embedding")]])
 embedding("LazyRate", at("learning rate", "train", value=0.1))

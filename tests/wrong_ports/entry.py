@@ -49,6 +49,9 @@ KINDS = {
     "gradients after an update": "",
     "gradients through moved weights": "",
     "L2 in the gradient": "factor",
+    # How tensors are put together
+    "parts in another order": "the order",
+    "other reduction": "its name",
     # The optimizer
     "weight decay": "factor of the rate",
     "learning rate": "the rate",
