@@ -52,9 +52,17 @@ def enter(script: str, name: str, *edits: Edit, also: Any = (), framework: str =
     SCRIPT_PORTS.append(ScriptPort(script, name, answers, framework))
 
 
+#: Kinds of mistakes that a port of the article cannot make, with the meaning of the value.
+OF_SCRIPTS = {
+    "parts in another order": "the order",
+    "other reduction": "its name",
+    "other value returned": "its name",
+}
+
+
 def at(kind: str, *places: str, value: Any = None) -> Edit:
     """Return an edit at places of the graph of a script."""
-    assert kind in KINDS, kind
+    assert kind in (*KINDS, *OF_SCRIPTS), kind
     return Edit(kind, frozenset(places), value)
 
 

@@ -49,9 +49,6 @@ KINDS = {
     "gradients after an update": "",
     "gradients through moved weights": "",
     "L2 in the gradient": "factor",
-    # How tensors are put together
-    "parts in another order": "the order",
-    "other reduction": "its name",
     # The optimizer
     "weight decay": "factor of the rate",
     "learning rate": "the rate",
@@ -86,7 +83,6 @@ KINDS = {
     # What is returned
     "loss after the update": "",
     "loss of another task": "",
-    "other value returned": "its name",
     "loss rounded": "to what",
     "loss averaged": "",
     "loss late": "",
