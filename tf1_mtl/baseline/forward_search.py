@@ -12,13 +12,8 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.graph_edits import PRODUCTS
 from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, rounding_of
 from tf1_mtl.baseline.loss_fit import LossFit
-from tf1_mtl.baseline.mutations import (
-    NOTHING,
-    Forward,
-    Mutation,
-    bias_mutation,
-    forward_mutations,
-)
+from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
+from tf1_mtl.baseline.mutations import bias_mutation, forward_mutations
 from tf1_mtl.baseline.node_mutations import node_mutations
 from tf1_mtl.baseline.places import subsets
 from tf1_mtl.baseline.recorded_graph import node_and_output

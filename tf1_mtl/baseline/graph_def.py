@@ -21,10 +21,8 @@ def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph
     graph_def = graph.as_graph_def(from_version=since) if since else graph.as_graph_def()
     converter = _Converter(graph, tensorflow)
     nodes = {node.name: converter.node(node) for node in graph_def.node}
-    functions = {
-        function.signature.name: converter.function(function)
-        for function in graph_def.library.function
-    }
+    library = graph_def.library
+    functions = {x.signature.name: converter.function(x) for x in library.function}
     return RecordedGraph(nodes, functions)
 
 

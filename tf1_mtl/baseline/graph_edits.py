@@ -230,12 +230,12 @@ def _taking(node: Node, passed: Mapping[str, str]) -> Node:
     return node._replace(inputs=tuple(passed.get(x, x) for x in node.inputs))
 
 
-def joined_otherwise(graph: RecordedGraph, name: str, order: Sequence[int]) -> RecordedGraph:
+def joined_in_order(graph: RecordedGraph, name: str, order: Sequence[int]) -> RecordedGraph:
     """Joins tensors in another order: in an operation and in those that split its gradient.
 
     Args:
       graph: The graph.
-      name: A ConcatV2.
+      name: A ConcatV2 of at most 16 tensors. TensorFlow splits the gradient of more in another way.
       order: The inputs in this order.
     """
     node = graph.nodes[name]

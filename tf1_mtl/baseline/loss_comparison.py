@@ -10,7 +10,7 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.forward_run import ForwardRun
 from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances
-from tf1_mtl.baseline.mutations import NOTHING, Forward, Mutation, in_order
+from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation, in_order
 from tf1_mtl.baseline.places import Places, places_of
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import node_and_output

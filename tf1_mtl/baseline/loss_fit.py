@@ -13,10 +13,9 @@ from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
 from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, common_ratio, ratios_of
 from tf1_mtl.baseline.model import DoesNotFit, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient
+from tf1_mtl.baseline.mutation import Forward, Mutation
 from tf1_mtl.baseline.mutations import (
     DIVISORS,
-    Forward,
-    Mutation,
     addend_mutation,
     constant_mutation,
     leaky_mutation,

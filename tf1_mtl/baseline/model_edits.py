@@ -114,6 +114,8 @@ def with_gradients(
 def with_variables(model: Model, instead: Mapping[str, str]) -> Model:
     """Computes with other variables, which get the gradients of those that they stand for.
 
+    Operations that read a variable themselves, such as a gather, still read the recorded one.
+
     Args:
       model: What is edited.
       instead: By the name of a weight: that of the weight of its shape that takes its place.

@@ -1,19 +1,8 @@
-"""Makes mutations: single edits of what a port computes, at the places of a recorded graph."""
+"""Makes mutations of feeds, layers and losses, at the places of a recorded graph."""
 
 import functools
 import itertools
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    Iterator,
-    List,
-    NamedTuple,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
@@ -23,82 +12,18 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.model import Feeds, Model, updates_of
-from tf1_mtl.baseline.places import groups_of, places_of, subsets
-from tf1_mtl.baseline.recorded_graph import needed_nodes
+from tf1_mtl.baseline.model import Feeds, Model
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.places import groups_of, places_of
+from tf1_mtl.baseline.recorded_graph import RecordedGraph, needed_nodes
 from tf1_mtl.baseline.update_catalogue import Piece, program_of
 
-MOST_BRANCHES = 24  #: of which the gradient is stopped
 LARGEST_BATCH = 1000  #: elements that a loss is taken to sum, for the bound on its rounding
 
 
-class Mutation(NamedTuple):
-    """Holds an edit and the function that makes it in a model."""
-
-    edit: Edit
-    apply: Callable[[Model], Model]
-    is_hidden: bool = False  #: whether the port trains variables that weights() does not return
-    is_last: bool = False  #: whether it is made last: it changes what other edits put into a node
-    slack: float = 0.0  #: rounding error of the loss beyond the usual bound
-
-
-class Forward(NamedTuple):
-    """Holds what explains the losses."""
-
-    mutations: Tuple[Mutation, ...] = ()
-    reports: Tuple[Edit, ...] = ()  #: edits of the losses that are returned, not of the training
-
-    @property
-    def edits(self) -> Tuple[Edit, ...]:
-        """Returns all edits."""
-        return (*(mutation.edit for mutation in self.mutations), *self.reports)
-
-    @property
-    def slack(self) -> float:
-        """Returns the rounding error of the losses beyond the usual bound."""
-        return sum(mutation.slack for mutation in self.mutations)
-
-    def extended(self, *mutations: Mutation) -> "Forward":
-        """Returns this with more mutations."""
-        return self._replace(mutations=(*self.mutations, *mutations))
-
-    def model(self, case: Case) -> Model:
-        """Returns the model of a case with all mutations."""
-        model = Model(case)
-        for mutation in in_order(self.mutations):
-            model = mutation.apply(model)
-        return model
-
-
-NOTHING = Forward()  #: the port computes what the graph computes
-
-
-def in_order(mutations: Sequence[Mutation]) -> Tuple[Mutation, ...]:
-    """Returns mutations in the order in which they are made."""
-    return tuple(sorted(mutations, key=lambda mutation: mutation.is_last))
-
-
-# Edits of feeds, layers and losses
-
-
-def graph_mutation(kind: str, places: Tuple[str, ...], value: Any, change: Callable) -> Mutation:
-    """Returns a mutation that changes the graph at each place that a graph has."""
-
-    def apply(model: Model) -> Model:
-        graph = model.graph
-        for place in places:
-            if place in graph.nodes:
-                graph = change(graph, place)
-        return model.with_graph(graph)
-
-    return Mutation(Edit(kind, places, value), apply)
-
-
-def _replacing(
-    function: Optional[Callable[[Any], Any]], slope: Callable[[Any, Any], Any]
-) -> Callable[[Any, str], Any]:
-    """Returns a change for `graph_mutation` with the arguments of `replace_pointwise`."""
-    return lambda graph, place: graph_edits.replace_pointwise(graph, place, function, slope)
+def _replacing(function: Callable, slope: Callable) -> Callable[..., RecordedGraph]:
+    """Returns a change for `graph_mutation` that replaces an operation of one input."""
+    return functools.partial(graph_edits.replace_pointwise, function=function, slope=slope)
 
 
 def activation_mutation(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation:
@@ -300,62 +225,6 @@ def substitute_mutation(task: str, other: str, trains: bool, returns: bool) -> M
     return Mutation(Edit(kind, (task,), other), apply)
 
 
-# Edits of gradients alone
-
-
-def slope_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
-    """Returns a mutation that changes the gradient of a ReLU at exactly 0."""
-    below = elementwise(lambda x: np.where(x == 0, slope, (x > 0) * 1.0))
-    change = _replacing(None, lambda dy, x: dy * below(x))
-    return graph_mutation("slope at zero", places, slope, change)
-
-
-def straight_mutation(places: Tuple[str, ...]) -> Mutation:
-    """Returns a mutation that passes the gradient through activations unchanged."""
-    return graph_mutation("slope ignored", places, None, _replacing(None, lambda dy, x: dy))
-
-
-def clipping_mutations(case: Case) -> Iterator[Mutation]:
-    """Yields mutations of the gradients that the graph clips after its backward pass."""
-    clipped = [
-        name
-        for task in case.tasks
-        for name, update in updates_of(case, task).items()
-        if model_edits.is_clipped(case.graph, update)
-    ]
-    for group in groups_of(tuple(dict.fromkeys(clipped)))[::-1]:
-        edit = Edit("clipping missing", group)
-        yield Mutation(edit, functools.partial(model_edits.without_clipping, names=group))
-        edit = Edit("gradient missing", group)
-        stop = functools.partial(model_edits.with_gradients, function=lambda g, w: g * 0.0)
-        yield Mutation(edit, functools.partial(stop, names=group))
-
-
-def moved_mutation(names: Tuple[str, ...]) -> Mutation:
-    """Returns a mutation that takes gradients through weights after their update."""
-    return Mutation(
-        Edit("gradients through moved weights", names),
-        lambda model: model_edits.with_moved_weights(model, names),
-    )
-
-
-def stop_mutation(
-    name: str, tasks: Iterable[str], place: str, stop: Callable = graph_edits.stop_gradient
-) -> Mutation:
-    """Returns a mutation that stops the gradient of some tasks at a node."""
-
-    def apply(model: Model) -> Model:
-        case, prefixes = model.case, set()
-        for task in tasks:
-            if task in case.tasks:
-                prefixes |= graph_edits.prefixes_of(model.graph, case.tasks[task].operations)
-        if name not in model.graph.nodes:
-            return model
-        return model.with_graph(stop(model.graph, name, prefixes))
-
-    return Mutation(Edit("gradient stopped", (place,)), apply)
-
-
 def forward_mutations(case: Case, task: str) -> List[Mutation]:
     """Returns all known mutations of what a task computes, the likeliest first."""
     places = places_of(case, task)
@@ -411,33 +280,3 @@ def _interchangeable(case: Case) -> Iterator[Tuple[str, str]]:
         ]
         if fed and all(x.shape == y.shape and x.dtype == y.dtype for x, y in fed):
             yield one, other
-
-
-def backward_mutations(case: Case) -> Iterator[Mutation]:
-    """Yields mutations of gradients that leave the losses as they are."""
-    activations: Dict[str, None] = {}
-    products: Dict[str, None] = {}
-    for task in case.tasks:
-        if case.tasks[task].loss:
-            places = places_of(case, task)
-            activations.update(dict.fromkeys(places.activations))
-            products.update(dict.fromkeys(places.products))
-    for group in subsets([n for n in activations if case.graph.nodes[n].op == "Relu"]):
-        for slope in catalogue.SLOPES_AT_ZERO:
-            yield slope_mutation(group, slope)
-        yield straight_mutation(group)
-    passed = [n for n in case.weights if model_edits.with_moved_weights(Model(case), [n]).moved]
-    for group in groups_of(passed):
-        yield moved_mutation(group)
-    yield from clipping_mutations(case)
-    for task, other in itertools.permutations(case.tasks, 2):
-        yield substitute_mutation(task, other, True, False)
-    for name in products:
-        yield stop_mutation(name, case.tasks, name)
-        if len(case.tasks) > 1:
-            for task in case.tasks:
-                yield stop_mutation(name, (task,), f"{task}/{name}")
-    losses = [task.loss for task in case.tasks.values() if task.loss]
-    ends = {name: None for loss in losses for name in graph_edits.branch_ends(case.graph, loss)}
-    for name in list(ends)[:MOST_BRANCHES]:
-        yield stop_mutation(name, case.tasks, name, graph_edits.stop_branch)

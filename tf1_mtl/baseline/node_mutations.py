@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.mutations import Mutation, graph_mutation
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.places import alike, is_constant, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
 

@@ -15,9 +15,11 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
+from tf1_mtl.baseline.gradient_mutations import backward_mutations
 from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
 from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, tolerances_of
-from tf1_mtl.baseline.mutations import DIVISORS, NOTHING, Forward, Mutation, backward_mutations
+from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
+from tf1_mtl.baseline.mutations import DIVISORS
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.replay import replay
 from tf1_mtl.baseline.several_updates import several_updates

@@ -15,12 +15,13 @@ from tf1_mtl.baseline import graph_edits, model_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.model import Model
-from tf1_mtl.baseline.mutations import Mutation, graph_mutation
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.operations import OPERATIONS
 from tf1_mtl.baseline.places import alike, last_parts, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
 
 MOST_PAIRS = 24  #: of variables of one shape
+MOST_PARTS = 16  #: whose order is reversed; see `graph_edits.joined_in_order`
 CROSS_ENTROPIES = ("SoftmaxCrossEntropyWithLogits", "SparseSoftmaxCrossEntropyWithLogits")
 
 
@@ -61,7 +62,7 @@ def _is_known(nodes: Dict[str, Node], node: Node, index: int) -> bool:
 def _orders(count: int) -> List[Tuple[int, ...]]:
     """Returns the orders of a few parts that differ by a swap, and the reverse."""
     start = tuple(range(count))
-    found = [start[::-1]] if count > 1 else []
+    found = [start[::-1]] if 1 < count <= MOST_PARTS else []
     for i, j in itertools.combinations(start, 2) if count <= 4 else ():
         found.append(tuple({i: j, j: i}.get(k, k) for k in start))
     return list(dict.fromkeys(found))
@@ -165,7 +166,7 @@ def other_parts(places: Tuple[str, ...], order: Sequence[int]) -> Mutation:
 
 def other_inputs(places: Tuple[str, ...], order: Sequence[int]) -> Mutation:
     """Returns a mutation by which tensors are joined in another order."""
-    change = functools.partial(graph_edits.joined_otherwise, order=order)
+    change = functools.partial(graph_edits.joined_in_order, order=order)
     return graph_mutation("parts in another order", places, _told(order), change)
 
 

@@ -1,0 +1,105 @@
+"""Makes mutations of gradients that leave the losses as they are."""
+
+import functools
+import itertools
+from typing import Any, Callable, Dict, Iterable, Iterator, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import catalogue, graph_edits, model_edits
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.graph_edits import elementwise
+from tf1_mtl.baseline.model import Model, updates_of
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.mutations import substitute_mutation
+from tf1_mtl.baseline.places import groups_of, places_of, subsets
+
+MOST_BRANCHES = 24  #: of which the gradient is stopped
+
+
+def backward_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields mutations of gradients that leave the losses as they are."""
+    activations: Dict[str, None] = {}
+    products: Dict[str, None] = {}
+    for task in case.tasks:
+        if case.tasks[task].loss:
+            places = places_of(case, task)
+            activations.update(dict.fromkeys(places.activations))
+            products.update(dict.fromkeys(places.products))
+    for group in subsets([n for n in activations if case.graph.nodes[n].op == "Relu"]):
+        for slope in catalogue.SLOPES_AT_ZERO:
+            yield slope_mutation(group, slope)
+        yield straight_mutation(group)
+    passed = [n for n in case.weights if model_edits.with_moved_weights(Model(case), [n]).moved]
+    for group in groups_of(passed):
+        yield moved_mutation(group)
+    yield from clipping_mutations(case)
+    for task, other in itertools.permutations(case.tasks, 2):
+        yield substitute_mutation(task, other, True, False)
+    for name in products:
+        yield stop_mutation(name, case.tasks, name)
+        if len(case.tasks) > 1:
+            for task in case.tasks:
+                yield stop_mutation(name, (task,), f"{task}/{name}")
+    losses = [task.loss for task in case.tasks.values() if task.loss]
+    ends = {name: None for loss in losses for name in graph_edits.branch_ends(case.graph, loss)}
+    for name in list(ends)[:MOST_BRANCHES]:
+        yield stop_mutation(name, case.tasks, name, graph_edits.stop_branch)
+
+
+def slope_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
+    """Returns a mutation that changes the gradient of a ReLU at exactly 0."""
+    below = elementwise(lambda x: np.where(x == 0, slope, (x > 0) * 1.0))
+    return _with_slope("slope at zero", places, slope, lambda dy, x: dy * below(x))
+
+
+def straight_mutation(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation that passes the gradient through activations unchanged."""
+    return _with_slope("slope ignored", places, None, lambda dy, x: dy)
+
+
+def _with_slope(kind: str, places: Tuple[str, ...], value: Any, slope: Callable) -> Mutation:
+    change = functools.partial(graph_edits.replace_pointwise, function=None, slope=slope)
+    return graph_mutation(kind, places, value, change)
+
+
+def clipping_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields mutations of the gradients that the graph clips after its backward pass."""
+    clipped = [
+        name
+        for task in case.tasks
+        for name, update in updates_of(case, task).items()
+        if model_edits.is_clipped(case.graph, update)
+    ]
+    for group in groups_of(tuple(dict.fromkeys(clipped)))[::-1]:
+        edit = Edit("clipping missing", group)
+        yield Mutation(edit, functools.partial(model_edits.without_clipping, names=group))
+        edit = Edit("gradient missing", group)
+        stop = functools.partial(model_edits.with_gradients, function=lambda g, w: g * 0.0)
+        yield Mutation(edit, functools.partial(stop, names=group))
+
+
+def moved_mutation(names: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation that takes gradients through weights after their update."""
+    return Mutation(
+        Edit("gradients through moved weights", names),
+        lambda model: model_edits.with_moved_weights(model, names),
+    )
+
+
+def stop_mutation(
+    name: str, tasks: Iterable[str], place: str, stop: Callable = graph_edits.stop_gradient
+) -> Mutation:
+    """Returns a mutation that stops the gradient of some tasks at a node."""
+
+    def apply(model: Model) -> Model:
+        case, prefixes = model.case, set()
+        for task in tasks:
+            if task in case.tasks:
+                prefixes |= graph_edits.prefixes_of(model.graph, case.tasks[task].operations)
+        if name not in model.graph.nodes:
+            return model
+        return model.with_graph(stop(model.graph, name, prefixes))
+
+    return Mutation(Edit("gradient stopped", (place,)), apply)
