@@ -196,6 +196,7 @@ def test_a_small_mistake_in_a_deep_network_deviates(golden):
     report = check(port(IMAGES, "epsilon"), goldens=[golden(IMAGES)], seconds=0.1)
     assert not report.passed
     assert report.first.tolerance < 0.01 * abs(report.first.expected)
+    assert "drawn rounding errors" in report.first.reason
     assert "the search ended after 0.1 s" in str(report)
 
 

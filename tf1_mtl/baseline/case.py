@@ -10,6 +10,7 @@ from typing import (
     Any,
     Collection,
     Dict,
+    FrozenSet,
     Iterator,
     List,
     Mapping,
@@ -100,6 +101,7 @@ class Expected(NamedTuple):
 
     loss: Any  #: None where the task has no loss
     weights: Dict[str, Any]  #: after the step, by name in the port
+    sampled: FrozenSet[str] = frozenset()  #: the loss and the variables whose bounds are sampled
 
 
 class CaseEvaluator:
@@ -137,6 +139,7 @@ class CaseEvaluator:
         return Expected(
             evaluation.values.get(task.loss),
             {name: self.state[variable] for name, variable in self.case.weights.items()},
+            evaluation.sampled,
         )
 
     def begin(self, index: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.edits import Edit, in_words_of_the_report
+from tf1_mtl.baseline.model import Tolerances
 from tf1_mtl.baseline.port_run import PortRun, named_feeds
 from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
@@ -102,7 +103,7 @@ def diagnose(
     if seconds is None:
         is_article = all(run.case.is_article for run in runs)
         seconds = SECONDS if is_article else SECONDS_OF_SCRIPTS
-    clock, ended = _Clock(share * seconds), None
+    clock, ended, tolerances = _Clock(share * seconds), None, None
     with np.errstate(all="ignore"):
         cut = [(len(run.case.steps), _cut(run)) for run in _with_all_tasks(runs)]
         every = [run for _, run in cut if run.after]
@@ -114,13 +115,15 @@ def diagnose(
         try:
             for edits, seen in _views(searched):
                 search = StagedSearch(seen, every, clock.check, factors_show, bool(shown))
+                tolerances = search.tolerances if seen is searched else None
                 found = _explained(search, bool(edits))
                 if found is not None:
                     case = case_with_most_tasks(searched)
                     return Diagnosis(in_words_of_the_report(case, (*shown, *edits, *found)))
         except OutOfTime:
             ended = share * seconds
-        return Diagnosis(shown, () if shown else _measured(searched), seconds=ended)
+        measured = () if shown else _measured(searched, tolerances)
+        return Diagnosis(shown, measured, seconds=ended)
 
 
 def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...]]:
@@ -130,9 +133,11 @@ def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...
     return next(search.explanations(), None)
 
 
-def _measured(runs: Sequence[PortRun]) -> Tuple[str, ...]:
-    """Returns what can be measured where nothing is known."""
-    search, lines = _search(runs), []
+def _measured(
+    runs: Sequence[PortRun], tolerances: Optional[Sequence[Tolerances]]
+) -> Tuple[str, ...]:
+    """Returns what can be measured where nothing is known; see `StagedSearch`."""
+    search, lines = _search(runs, tolerances), []
     for task in search.losses.tasks:
         ratios = search.losses.ratios(task)
         if not search.losses.is_right(task) and len(ratios) and np.isfinite(ratios).all():
@@ -145,9 +150,11 @@ def _measured(runs: Sequence[PortRun]) -> Tuple[str, ...]:
     return tuple(lines)
 
 
-def _search(runs: Sequence[PortRun]) -> StagedSearch:
+def _search(
+    runs: Sequence[PortRun], tolerances: Optional[Sequence[Tolerances]] = None
+) -> StagedSearch:
     """Returns a search that is not limited, for what can be said without one."""
-    return StagedSearch(runs, runs, lambda: None, False, False)
+    return StagedSearch(runs, runs, lambda: None, False, False, tolerances)
 
 
 def _range(low: float, high: float) -> str:

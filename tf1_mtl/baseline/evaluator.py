@@ -16,6 +16,7 @@ from typing import (
     Callable,
     Collection,
     Dict,
+    FrozenSet,
     Iterable,
     List,
     Mapping,
@@ -67,6 +68,7 @@ class Evaluation(NamedTuple):
     values: Dict[str, Any]  #: by fetched tensor, without those of a branch that is not taken
     variables: State  #: the variables that the run changed, with their new values
     nodes: Outputs  #: by node that ran outside of loops: its outputs
+    sampled: FrozenSet[str] = frozenset()  #: values and variables whose bounds are sampled
 
 
 class _Run(NamedTuple):

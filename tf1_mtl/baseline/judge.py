@@ -14,6 +14,7 @@ from tf1_mtl.baseline.case import Case, CaseEvaluator
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, error_of, value_of
 from tf1_mtl.baseline.evaluator import UnknownOperation
 from tf1_mtl.baseline.port_run import PortRun
+from tf1_mtl.baseline.sampled_errors import ROOM, SAMPLES
 from tf1_mtl.baseline.stages import FORWARD, LONG_RUN, RETURNED, Move, stage_of_update
 
 LOSS = "loss"
@@ -79,6 +80,7 @@ class Compared(NamedTuple):
     expected: ErrorBounded  #: its error is the tolerance
     off: np.ndarray  #: bool, which elements are beyond the tolerance
     recorded: Optional[np.ndarray]
+    is_sampled: bool = False  #: whether the tolerance is sampled
 
 
 def judge(run: PortRun, done: Callable[[], None] = lambda: None) -> Judgement:
@@ -178,18 +180,22 @@ class _Judge:
         found: Optional[Divergence] = None
         agrees: Tuple[str, ...] = (f"the steps before step {index}",) if index else ()
         if expected.loss is not None:
-            loss = self._loss(index, expected.loss)
+            is_sampled = self.case.tasks[task].loss in expected.sampled
+            loss = self._loss(index, expected.loss)._replace(is_sampled=is_sampled)
             self.last[LOSS] = loss
             self._verdict(task, LOSS, index, bool(loss.off))
             if loss.off:
-                found = _divergence(self.case, index, loss, FORWARD, _LOSS_REASON, agrees)
+                reason = _SAMPLED_REASON if loss.is_sampled else _LOSS_REASON
+                found = _divergence(self.case, index, loss, FORWARD, reason, agrees)
             else:
                 agrees += ("the loss of this step",)
         if index == len(run.after):
             return found
         arrays = [
-            self._weight(index, name, expected.weights[name], before[name].astype(np.float64))
-            for name in self.case.weights
+            self._weight(
+                index, name, expected.weights[name], before[name].astype(np.float64)
+            )._replace(is_sampled=variable in expected.sampled)
+            for name, variable in self.case.weights.items()
         ]
         for array in arrays:
             self.last[array.name] = array
@@ -246,7 +252,7 @@ class _Judge:
 
     def _reason(self, task: str, array: Compared) -> str:
         if array.name in self.trained[task]:
-            return _UPDATE_REASON
+            return _SAMPLED_REASON if array.is_sampled else _UPDATE_REASON
         return f"a step of {task} must leave {array.name} alone"
 
     def _move(self, index: int, array: Compared) -> Move:
@@ -294,6 +300,10 @@ _LOSS_REASON = (
 _UPDATE_REASON = (
     "float32 rounding of the gradients (sums in any order) and slots up to here, of the "
     "hyper-parameters, of the square root, and of the weight before and after"
+)
+_SAMPLED_REASON = (
+    f"{ROOM} times what {SAMPLES} evaluations with drawn rounding errors reach, since a bound on "
+    "the worst case is wide here"
 )
 _EXACT_REASON = "0: float32 holds every number on the way exactly"
 _DRIFT_REASON = (

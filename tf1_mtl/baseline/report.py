@@ -115,6 +115,7 @@ def _diagnosis(diagnosis: Any) -> Dict[str, Any]:
         "text": "\n".join(diagnosis.lines),
         "edits": [edit._asdict() for edit in diagnosis.edits],
         "measured": diagnosis.measured,
+        "search_ended_after": diagnosis.seconds,
     }
 
 

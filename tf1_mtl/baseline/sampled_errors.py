@@ -91,6 +91,7 @@ def sharpened(
     return found._replace(
         values={name: sharp.get((False, name), x) for name, x in found.values.items()},
         variables={name: sharp.get((True, name), x) for name, x in found.variables.items()},
+        sampled=frozenset(name for _, name in wide),
     )
 
 

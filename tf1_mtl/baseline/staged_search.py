@@ -17,7 +17,7 @@ from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
 from tf1_mtl.baseline.gradient_mutations import backward_mutations
 from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
-from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, tolerances_of
+from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances, tolerances_of
 from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
 from tf1_mtl.baseline.mutations import DIVISORS
 from tf1_mtl.baseline.port_run import PortRun
@@ -40,6 +40,7 @@ class StagedSearch:
         check_time: Callable[[], None],
         factors_show: bool,
         is_otherwise: bool,
+        tolerances: Optional[Sequence[Tolerances]] = None,
     ) -> None:
         """Starts a search.
 
@@ -49,10 +50,13 @@ class StagedSearch:
           check_time: Raises an exception when the time is up.
           factors_show: Whether a factor of the loss shows in the updates.
           is_otherwise: Whether a mistake is known already, so that no other one may be left.
+          tolerances: The error bounds of the runs that are searched; None computes them.
         """
         self.runs, self.every, self.check_time = runs, every, check_time
         self.factors_show, self.is_otherwise = factors_show, is_otherwise
-        self.tolerances = [tolerances_of(Model(run.case), run, check_time) for run in runs]
+        self.tolerances = tolerances or [
+            tolerances_of(Model(run.case), run, check_time) for run in runs
+        ]
         self.losses = LossComparison(runs, self.tolerances, check_time)
         self.search = ForwardSearch(self.losses)
         self._explained: Dict[Tuple[Forward, Tuple[str, ...]], bool] = {}
