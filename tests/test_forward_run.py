@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from tf1_mtl.baseline.case import CaseEvaluator
+from tf1_mtl.baseline.evaluator import GRAPH_ERRORS
 from tf1_mtl.baseline.forward_run import ForwardRun
-from tf1_mtl.baseline.model import EDIT_ERRORS, DoesNotFit
+from tf1_mtl.baseline.model import DoesNotFit
 from tf1_mtl.baseline.mutations import forward_mutations
 from tf1_mtl.baseline.node_mutations import node_mutations
 from tf1_mtl.baseline.port_run import PortRun
@@ -21,7 +22,7 @@ def whole(model, tensor, index, weights):
     try:
         evaluation = evaluator.evaluate([tensor], model.case.steps[index].feeds, weights)
         return evaluation.values[tensor]
-    except EDIT_ERRORS:
+    except GRAPH_ERRORS:
         return None
 
 

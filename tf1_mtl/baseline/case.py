@@ -23,7 +23,7 @@ from typing import (
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, decimal, error_of
-from tf1_mtl.baseline.evaluator import Evaluation, Plan
+from tf1_mtl.baseline.evaluator import GRAPH_ERRORS, Evaluation, Plan
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes
 from tf1_mtl.baseline.sampled_errors import sharpened
 from tf1_mtl.errors import InputError
@@ -118,7 +118,7 @@ class CaseEvaluator:
           bounds: False evaluates values alone, which is several times faster.
         """
         self.case, self.bounds = case, bounds
-        #: Whether wide bounds are sharpened, which counts on weights that are given at each step.
+        #: Whether wide bounds are sharpened. The caller must give the weights before each step.
         self.sharpens = True
         self._plans: Dict[Any, Plan] = {}
         self.state: Dict[str, Any] = {name: _held(value) for name, value in case.initial.items()}
@@ -195,7 +195,7 @@ def reading(where: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except GRAPH_ERRORS as error:
         raise InputError(
             f"{where}: cannot be read as training steps ({type(error).__name__}: {error!s:.200}); "
             "should be as TensorFlow ran it. Record it again."

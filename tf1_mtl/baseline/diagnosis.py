@@ -76,7 +76,7 @@ class _Clock:
 
     def check(self) -> None:
         """Raises OutOfTime if the time is up."""
-        # Reading the CPU time is slow, and a thread uses no more of it than goes by.
+        # Reading the CPU time is slow, and it cannot grow faster than the time on the clock.
         if time.perf_counter() < self._next_look:
             return
         left = self._until - time.thread_time()

@@ -48,6 +48,8 @@ from tf1_mtl.errors import InputError
 State = Dict[str, Any]
 Noise = Callable[[ErrorBounded], ErrorBounded]
 Outputs = Dict[str, Tuple[Any, ...]]
+#: What a plan or a run may raise where a graph contradicts itself or its values.
+GRAPH_ERRORS = (InputError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
 
 
 class UnknownOperation(InputError):

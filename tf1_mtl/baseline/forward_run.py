@@ -21,9 +21,9 @@ import numpy as np
 
 from tf1_mtl.baseline.case import Case, CaseEvaluator, Step
 from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.evaluator import Outputs, Plan, State
+from tf1_mtl.baseline.evaluator import GRAPH_ERRORS, Outputs, Plan, State
 from tf1_mtl.baseline.execution_order import Loop, Steps
-from tf1_mtl.baseline.model import EDIT_ERRORS, DoesNotFit, Model
+from tf1_mtl.baseline.model import DoesNotFit, Model
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import (
     VARIABLES,
@@ -97,7 +97,7 @@ class ForwardRun:
             return value_of(values[canonical(tensor)])
         # A KeyError where an edit made the tensor dead. What is raised without an edit has been
         # raised before, when the port was judged.
-        except EDIT_ERRORS as error:
+        except GRAPH_ERRORS as error:
             raise DoesNotFit from error
 
     def numbers_in(self, index: int) -> List[str]:
@@ -128,7 +128,7 @@ class ForwardRun:
                 if behind.isdisjoint(self._unrepeatable):
                     given = known.keys() - behind
             plan = Plan(model.graph, [tensor], step.feeds, given)
-            self._plans[key] = plan, nodes  # which keeps the identity of the nodes taken
+            self._plans[key] = plan, nodes  # while the nodes are kept, nothing else has their id
         return self._plans[key][0]
 
     def _behind(self, nodes: Mapping[str, Node], changed: Collection[str]) -> Set[str]:

@@ -30,7 +30,7 @@ from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 
 #: A constant is fitted to one loss, so others must bear it out.
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
-#: Any so many of so many weights may be penalized.
+#: How many weights a penalty may sum in any combination, and how many weights are combined.
 MOST_PENALIZED, MOST_WEIGHTS = 3, 16
 DEPTHS = (1, 2, 3)  # of sums in sums
 
@@ -115,7 +115,7 @@ class LossFit:
             for w, error in zip(weights, errors)
         ]
         if any(value != float(f"{value:.3g}") for value in values):
-            return []  # nobody meant it: such numbers fit anything that changes slowly
+            return []  # numbers with more digits fit anything that changes slowly
         if 0 in values and self._are_losses([addend for _, addend in addends]):
             return []  # the task may train on the loss of another one
         mutations = [

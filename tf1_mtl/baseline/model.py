@@ -11,7 +11,7 @@ import numpy as np
 
 from tf1_mtl.baseline.case import Case, CaseEvaluator
 from tf1_mtl.baseline.error_bounds import UNIT, ErrorBounded, error_of, value_of
-from tf1_mtl.baseline.evaluator import Evaluation
+from tf1_mtl.baseline.evaluator import GRAPH_ERRORS, Evaluation
 from tf1_mtl.baseline.operations.optimizers import SIGNATURES
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import (
@@ -22,7 +22,6 @@ from tf1_mtl.baseline.recorded_graph import (
     needed_nodes,
     variable_of,
 )
-from tf1_mtl.baseline.sampled_errors import GRAPH_ERRORS
 
 Feeds = Mapping[str, np.ndarray]
 #: Names of the hyper-parameters, in the order of the inputs.
@@ -43,11 +42,6 @@ HYPER = {
 
 class DoesNotFit(Exception):
     """Reports that an edit does not fit a case: another shape is fed, or a feed is missing."""
-
-
-#: Are raised where another task needs what this one is not fed, or where an edit does not fit a
-#: shape, an index or a loop.
-EDIT_ERRORS = GRAPH_ERRORS
 
 
 class Update(NamedTuple):
@@ -226,8 +220,9 @@ class ModelRun:
     ) -> Evaluation:
         try:
             return self._evaluator.evaluate(fetches, self._feeds(index), weights)
-        # What is raised without an edit has been raised before, when the port was judged.
-        except EDIT_ERRORS as error:
+        # Another task needs what this one is not fed, or an edit does not fit. What is raised
+        # without an edit has been raised before, when the port was judged.
+        except GRAPH_ERRORS as error:
             raise DoesNotFit from error
 
     def _feeds(self, index: int) -> Dict[str, Any]:

@@ -13,14 +13,11 @@ from typing import Any, Collection, Dict, Mapping, Set, Tuple
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import WHOLE, ErrorBounded, error_of, nearest, value_of
-from tf1_mtl.baseline.evaluator import Evaluation, Plan
-from tf1_mtl.errors import InputError
+from tf1_mtl.baseline.evaluator import GRAPH_ERRORS, Evaluation, Plan
 
 #: The part of the size from which a bound is wide: of a single number such as a loss; of a gradient
 #: or a step of a weight.
 WIDE_NUMBER, WIDE_STEP = 1e-3, 1e-2
-#: What an evaluation may raise.
-GRAPH_ERRORS = (InputError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
 SAMPLES = 4
 #: How many times the largest difference between samples a bound leaves.
 ROOM = 3

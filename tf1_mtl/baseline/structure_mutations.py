@@ -161,16 +161,16 @@ def other_parts(places: Tuple[str, ...], order: Sequence[int]) -> Mutation:
         back = functools.partial(ordered, order=[int(i) for i in np.argsort(order)])
         return graph_edits.edit_input(graph, name, 1, forward, back, is_linear=True)
 
-    return graph_mutation("parts in another order", places, _told(order), change)
+    return graph_mutation("parts in another order", places, _in_words(order), change)
 
 
 def other_inputs(places: Tuple[str, ...], order: Sequence[int]) -> Mutation:
     """Returns a mutation by which tensors are joined in another order."""
     change = functools.partial(graph_edits.joined_in_order, order=order)
-    return graph_mutation("parts in another order", places, _told(order), change)
+    return graph_mutation("parts in another order", places, _in_words(order), change)
 
 
-def _told(order: Sequence[int]) -> str:
+def _in_words(order: Sequence[int]) -> str:
     return ", ".join(str(i) for i in order)
 
 
