@@ -255,18 +255,16 @@ Tolerances = List[Tuple[float, Dict[str, np.ndarray]]]
 
 
 def tolerances_of(
-    model: Model, run: PortRun, check_time: Callable[[], None] = lambda: None
+    bounded: ModelRun, check_time: Callable[[], None] = lambda: None
 ) -> Tolerances:
-    """Returns the error bounds of the steps of a model.
+    """Returns the error bounds of all steps.
 
     Args:
-      model: What is evaluated.
-      run: Has the weights before each step.
+      bounded: Is evaluated with bounds.
       check_time: Is called before each step.
     """
-    bounded = ModelRun(model, run, bounds=True)
     steps = []
-    for index in range(len(run.losses)):
+    for index in range(len(bounded.port_run.losses)):
         check_time()
         steps.append(bounded.step(index))
     return [

@@ -17,7 +17,7 @@ from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
 from tf1_mtl.baseline.gradient_mutations import backward_mutations
 from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
-from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances, tolerances_of
+from tf1_mtl.baseline.model import DoesNotFit, ModelRun, Tolerances, tolerances_of
 from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
 from tf1_mtl.baseline.mutations import DIVISORS
 from tf1_mtl.baseline.port_run import PortRun
@@ -54,8 +54,9 @@ class StagedSearch:
         """
         self.runs, self.every, self.check_time = runs, every, check_time
         self.factors_show, self.is_otherwise = factors_show, is_otherwise
+        self._bounded_runs: Dict[Tuple[Forward, int], ModelRun] = {}
         self.tolerances = tolerances or [
-            tolerances_of(Model(run.case), run, check_time) for run in runs
+            tolerances_of(self._bounded(run, NOTHING), check_time) for run in runs
         ]
         self.losses = LossComparison(runs, self.tolerances, check_time)
         self.search = ForwardSearch(self.losses)
@@ -66,7 +67,7 @@ class StagedSearch:
         models = [forward.model(run.case) for run in self.runs]
         tolerances = self.tolerances
         if forward.mutations:
-            tolerances = [tolerances_of(model, run) for model, run in zip(models, self.runs)]
+            tolerances = [tolerances_of(self._bounded(run, forward)) for run in self.runs]
         runs = [ModelRun(model, run) for model, run in zip(models, self.runs)]
         return UpdateSearch(StepComparison(runs, tolerances, self.check_time))
 
@@ -225,7 +226,7 @@ class StagedSearch:
             if (
                 (found or self.is_otherwise)
                 and self._explains_losses(returned or forward, right)
-                and all(_explains_updates(run, forward, updates) for run in self.every)
+                and all(_explains_updates(self._bounded(run, forward), updates) for run in self.every)
             ):
                 yield found
 
@@ -239,9 +240,20 @@ class StagedSearch:
         key = forward, tuple(right)
         if key not in self._explained:
             with contextlib.suppress(DoesNotFit):
-                found = all(_explains_losses(run, forward, right) for run in self.every)
-                self._explained[key] = found
+                self._explained[key] = all(
+                    _explains_losses(self._bounded(run, forward), forward, right)
+                    for run in self.every
+                )
         return self._explained.setdefault(key, False)
+
+    def _bounded(self, run: PortRun, forward: Forward) -> ModelRun:
+        """Returns a run evaluated with bounds; kept for the graph as it is and for the last edits."""
+        key = forward, id(run)
+        if key not in self._bounded_runs:
+            kept = {key: x for key, x in self._bounded_runs.items() if key[0] in (NOTHING, forward)}
+            self._bounded_runs = kept
+            kept[key] = ModelRun(forward.model(run.case), run, bounds=True)
+        return self._bounded_runs[key]
 
 
 def case_with_most_tasks(runs: Sequence[PortRun]) -> Case:
@@ -270,10 +282,9 @@ def _reported(forward: Forward) -> Optional[Forward]:
     return Forward(mutations, (*forward.reports, *reports)) if scaled else None
 
 
-def _explains_losses(run: PortRun, forward: Forward, right: Sequence[str]) -> bool:
+def _explains_losses(bounded: ModelRun, forward: Forward, right: Sequence[str]) -> bool:
     known = {*right, *(place for edit in forward.reports for place in edit.places)}
-    bounded = ModelRun(forward.model(run.case), run, bounds=True)
-    for index, returned in enumerate(run.losses):
+    for index, returned in enumerate(bounded.port_run.losses):
         loss = bounded.step(index).loss
         if loss is None or bounded.task(index) in known:
             continue
@@ -284,9 +295,9 @@ def _explains_losses(run: PortRun, forward: Forward, right: Sequence[str]) -> bo
     return True
 
 
-def _explains_updates(run: PortRun, forward: Forward, updates: Updates) -> bool:
-    bounded = ModelRun(forward.model(run.case), run, bounds=True)
-    return all(_explains_weight(bounded, name, updates) for name in run.case.weights)
+def _explains_updates(bounded: ModelRun, updates: Updates) -> bool:
+    weights = bounded.port_run.case.weights
+    return all(_explains_weight(bounded, name, updates) for name in weights)
 
 
 def _explains_weight(bounded: ModelRun, name: str, updates: Updates) -> bool:
