@@ -22,6 +22,7 @@ from tf1_mtl.baseline.recorded_graph import (
     needed_nodes,
     variable_of,
 )
+from tf1_mtl.baseline.sparse_adam import sparse_adam
 
 Feeds = Mapping[str, np.ndarray]
 #: Names of the hyper-parameters, in the order of the inputs.
@@ -37,6 +38,7 @@ HYPER = {
     "AdaMax": ("beta1_power", "rate", "beta1", "beta2", "epsilon"),
     "Adam": ("beta1_power", "beta2_power", "rate", "beta1", "beta2", "epsilon"),
     "Ftrl": ("rate", "l1", "l2", "power"),
+    "FtrlV2": ("rate", "l1", "l2", "l2_shrinkage", "power"),
 }
 
 
@@ -79,6 +81,7 @@ def updates_of(case: Case, task: str) -> Dict[str, Update]:
     names = {variable: name for name, variable in case.weights.items()}
     found = {}
     for node in needed_nodes(case.graph.nodes, case.tasks[task].operations).values():
+        node = sparse_adam(case.graph.nodes, node) or node
         if node.op in SIGNATURES:
             cells, gradient = SIGNATURES[node.op]
         elif ASSIGNMENTS.fullmatch(node.op):
@@ -254,9 +257,7 @@ class ModelRun:
 Tolerances = List[Tuple[float, Dict[str, np.ndarray]]]
 
 
-def tolerances_of(
-    bounded: ModelRun, check_time: Callable[[], None] = lambda: None
-) -> Tolerances:
+def tolerances_of(bounded: ModelRun, check_time: Callable[[], None] = lambda: None) -> Tolerances:
     """Returns the error bounds of all steps.
 
     Args:

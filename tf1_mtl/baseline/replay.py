@@ -24,6 +24,8 @@ from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.error_bounds import ErrorBounded, decimal, value_of
 from tf1_mtl.baseline.model import ModelRun, ModelStep, Update
 from tf1_mtl.baseline.operations import OPERATIONS, Variable
+from tf1_mtl.baseline.operations.indexing import added_rows
+from tf1_mtl.baseline.operations.table import shape_of
 
 
 class Now(NamedTuple):
@@ -51,6 +53,7 @@ class Program(NamedTuple):
     needs: Tuple[str, ...] = ()  #: rules of the graph that it may replace; empty: all
     cells: int = 0  #: how many slots the rule keeps; 0: those of the graph
     start: float = 0.0  #: where these slots start
+    first_slot: Optional[float] = None  #: where the first slot of the graph starts
     scale: Optional[Callable[[Now], float]] = None  #: multiplies the step
     decay: float = 0.0  #: times the rate and the weight is subtracted
     scales_decay: bool = False  #: whether `scale` multiplies the decay too
@@ -254,6 +257,8 @@ class Replay:
         starts: List[Any] = [self.run.model.case.initial[name] for name in update.cells[1:]]
         if program.rule and program.cells:
             starts = [np.full(np.shape(value_of(now.weight)), program.start)] * program.cells
+        elif program.first_slot is not None and starts:
+            starts[0] = np.full(np.shape(starts[0]), program.first_slot)
         slots = [f"{owner}/{k}" for k in range(len(starts))]
         for slot, start in zip(slots, starts):
             if slot not in self.state:
@@ -307,18 +312,7 @@ def power(beta: float, exponent: int, bounds: bool) -> Any:
 
 def _dense(gradient: Any, indices: Any, weight: Any) -> Any:
     """Returns a sparse gradient as an array of the shape of the weight."""
-    places = np.asarray(value_of(indices), np.int64)
-
-    def spread(rows: np.ndarray) -> np.ndarray:
-        result = np.zeros(np.shape(value_of(weight)))
-        np.add.at(result, places, rows)
-        return result
-
-    if isinstance(gradient, ErrorBounded):
-        size = spread(np.abs(gradient.value) + gradient.error)
-        error = spread(gradient.error) + eb.gamma(len(places)) * size
-        return ErrorBounded(spread(gradient.value), error)
-    return spread(gradient)
+    return added_rows(gradient, eb.decided(indices), shape_of(weight)[0])
 
 
 def _dense_update(update: Update, inputs: Sequence[Any]) -> Tuple[Update, List[Any]]:

@@ -226,7 +226,7 @@ class StagedSearch:
             if (
                 (found or self.is_otherwise)
                 and self._explains_losses(returned or forward, right)
-                and all(_explains_updates(self._bounded(run, forward), updates) for run in self.every)
+                and self._explains_updates(forward, updates)
             ):
                 yield found
 
@@ -246,8 +246,12 @@ class StagedSearch:
                 )
         return self._explained.setdefault(key, False)
 
+    def _explains_updates(self, forward: Forward, updates: Updates) -> bool:
+        bounded = (self._bounded(run, forward) for run in self.every)
+        return all(_explains_updates(run, updates) for run in bounded)
+
     def _bounded(self, run: PortRun, forward: Forward) -> ModelRun:
-        """Returns a run evaluated with bounds; kept for the graph as it is and for the last edits."""
+        """Returns a run evaluated with bounds; kept for the graph itself and the last edits."""
         key = forward, id(run)
         if key not in self._bounded_runs:
             kept = {key: x for key, x in self._bounded_runs.items() if key[0] in (NOTHING, forward)}

@@ -120,11 +120,25 @@ _RHO = Family(
     0.01,
     0.9999,
 )
+_FIRST_SLOT = Family(
+    lambda value: Piece(
+        (("first slot", value),),
+        needs=("Adagrad", "AdagradV2", "Ftrl", "FtrlV2"),
+        state={"first_slot": value},
+    ),
+    (0.0, 0.1, 1.0, 0.01),
+    1e-6,
+)
 FAMILIES: List[Family] = [
     _EPSILON,
     _BETA1,
     _BETA2,
     _RHO,
+    _FIRST_SLOT,
+    *(
+        Family(_hyper(f"{name} of ftrl", name, ("Ftrl", "FtrlV2")), (0.0, 0.001, 0.01, 0.1))
+        for name in ("l1", "l2")
+    ),
     Family(_change("gradient scaled", rules.scaled), (-1.0, 0.1, 0.01, 0.5, 2.0, 10.0), 1e-6, 1e3),
     _L2,
     Family(
@@ -205,6 +219,11 @@ PIECES: List[Piece] = [
     ),
     _ADAGRAD_FROM_ZERO._replace(needs=("Adagrad",), names_rate=True),
     Piece((("other optimizer", "rmsprop from zero"),), rule=_RMS_PROP, cells=2, needs=("RMSProp",)),
+    Piece(
+        (("epsilon place", "outside the root"),),
+        rule=rules.rms_prop_with_outer_epsilon,
+        needs=("RMSProp",),
+    ),
     Piece(
         (("other optimizer", "rmsprop with momentum before the rate"),),
         rule=rules.rms_prop_with_outer_rate,

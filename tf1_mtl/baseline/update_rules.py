@@ -212,6 +212,15 @@ def rms_prop_of_pytorch(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None
     weight.value = weight.value - g * hyper.get("rate", 1.0) / root
 
 
+def rms_prop_with_outer_epsilon(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
+    """Applies RMSProp with epsilon outside of the root, and the slots of the graph."""
+    weight, square, moment = cells
+    square.value = eb.average(square.value, g * g, 1.0 - hyper["rho"])
+    root = eb.sqrt(square.value) + hyper["epsilon"]
+    moment.value = moment.value * hyper["momentum"] + g * hyper.get("rate", 1.0) / root
+    weight.value = weight.value - moment.value
+
+
 def momentum_of_steps(cells: List[Any], hyper: Dict[str, Any], g: Any) -> None:
     """Applies momentum to steps, not to gradients: a new rate changes no earlier step."""
     weight, moment = cells

@@ -12,7 +12,8 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.operations.functions import applied, exponential
-from tf1_mtl.baseline.operations.table import updates
+from tf1_mtl.baseline.operations.indexing import added_rows
+from tf1_mtl.baseline.operations.table import shape_of, updates
 from tf1_mtl.baseline.operations.updates import Rows, rounds
 from tf1_mtl.baseline.recorded_graph import Node
 
@@ -164,6 +165,15 @@ def adam(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
     for most in largest:  # in the rule with AMSGrad, the last slot
         most.value = squares = eb.monotonic(np.maximum, most.value, squares)
     variable.value = variable.value - step * alpha / (eb.sqrt(squares) + epsilon)
+
+
+@updates(3, "SparseApplyAdam")
+def adam_of_all_rows(node: Node, *inputs: Any) -> Any:
+    """Applies Adam with zeros in the rows that a gradient does not name; see `sparse_adam.py`."""
+    *before, gradient, places = inputs
+    rows = shape_of(before[0].value)[0]
+    adam(node, before[:3], before[3:], added_rows(gradient, eb.decided(places), rows))
+    return inputs[0]
 
 
 @_rule(3, 5, "AdaMax")

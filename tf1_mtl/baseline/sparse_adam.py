@@ -1,0 +1,68 @@
+"""Recognizes the update that Adam makes of a sparse gradient.
+
+TensorFlow 1 has no operation for it. About 20 operations decay the slots of all rows, add to those
+of the rows of the gradient, and subtract a step from all rows. So the update is that of Adam with
+zeros in the other rows. Source: `AdamOptimizer._apply_sparse_shared` in
+tensorflow/python/training/adam.py.
+"""
+
+from typing import Mapping, Optional
+
+from tf1_mtl.baseline.recorded_graph import Node, node_and_output
+
+#: Where the inputs of the update are: from what is subtracted, along the inputs of operations.
+_RATE = "RealDiv:0 Mul:0 RealDiv"
+_M, _V = "RealDiv:0 Mul:1 ScatterAdd", "RealDiv:1 Add:0 Sqrt:0 ScatterAdd"
+_PATHS = (
+    f"{_M}:0",
+    f"{_V}:0",
+    f"{_RATE}:1 Sub:1",  # beta1_power
+    f"{_RATE}:0 Mul:1 Sqrt:0 Sub:1",  # beta2_power
+    f"{_RATE}:0 Mul:0",
+    f"{_M}:2 Mul:1 Sub:1",  # beta1
+    f"{_V}:2 Mul:1 Sub:1",  # beta2
+    "RealDiv:1 Add:1",  # epsilon
+    f"{_M}:2 Mul:0",
+    f"{_M}:1",
+)
+
+
+def sparse_adam(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
+    """Returns an update as one operation, "SparseApplyAdam"; None if it is another one.
+
+    Args:
+      nodes: Of the graph, by name.
+      node: An operation that subtracts from a variable.
+    """
+    if node.op not in ("AssignSub", "AssignSubVariableOp"):
+        return None
+    found = []
+    for path in _PATHS:
+        tensor = _along(nodes, node.data_inputs[1], path)
+        if tensor is None:
+            return None
+        found.append(tensor)
+    return Node(node.name, "SparseApplyAdam", (node.data_inputs[0], *found), node.attributes)
+
+
+def _along(nodes: Mapping[str, Node], tensor: str, path: str) -> Optional[str]:
+    """Returns a tensor that a path leads to, such as "RealDiv:1 Add:0"; None if none is there."""
+    for part in path.split():
+        op, index = part.split(":")
+        node: Optional[Node] = nodes[node_and_output(tensor)[0]]
+        if op == "ScatterAdd":
+            node = _scattering(nodes, tensor)
+        elif node and node.op.replace("V2", "") != op:
+            node = None
+        if node is None:
+            return None
+        tensor = node.data_inputs[int(index)]
+    return tensor
+
+
+def _scattering(nodes: Mapping[str, Node], tensor: str) -> Optional[Node]:
+    """Returns the operation that adds to some rows of the variable that a tensor shows."""
+    node = nodes[node_and_output(tensor)[0]]
+    before = (nodes[name] for name in node.control_inputs)  # of a resource, which is read behind it
+    found = (x for x in (node, *before) if x.op in ("ScatterAdd", "ResourceScatterAdd"))
+    return next(found, None)
