@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tupl
 from tf1_mtl.baseline import catalogue, update_catalogue
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.graph_edits import PRODUCTS
+from tf1_mtl.baseline.layer_mutations import layer_mutations
 from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, rounding_of
 from tf1_mtl.baseline.loss_fit import LossFit
 from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
@@ -176,7 +177,11 @@ class ForwardSearch:
         """Returns the edits that the graph of any script allows."""
         if task not in self._at_nodes:
             case = self.losses.case(task)
-            found = itertools.chain(node_mutations(case, task), structure_mutations(case, task))
+            found = itertools.chain(
+                layer_mutations(case, task),
+                node_mutations(case, task),
+                structure_mutations(case, task),
+            )
             self._at_nodes[task] = [(mutation,) for mutation in found]
         return self._at_nodes[task]
 

@@ -10,6 +10,7 @@ from tf1_mtl.baseline import catalogue, graph_edits, model_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.graph_edits import elementwise
+from tf1_mtl.baseline.layer_mutations import epsilon_mutations, variance_mutations
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.mutations import substitute_mutation
@@ -35,6 +36,9 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     for group in groups_of(passed):
         yield moved_mutation(group)
     yield from clipping_mutations(case)
+    yield from variance_mutations(case)
+    # Where the loss is known to a thousandth, another epsilon may show in the gradients alone.
+    yield from epsilon_mutations(case, case.graph.nodes)
     for task, other in itertools.permutations(case.tasks, 2):
         yield substitute_mutation(task, other, True, False)
     for name in products:

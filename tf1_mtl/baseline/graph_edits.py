@@ -197,9 +197,10 @@ def edit_input(
     graph: RecordedGraph,
     name: str,
     index: int,
-    function: Callable[[Any], Any],
+    function: Callable[..., Any],
     slope: Callable[..., Any],
     is_linear: bool = False,
+    more: Tuple[str, ...] = (),
 ) -> RecordedGraph:
     """Passes one input of an operation through a function, and its gradient through the slope.
 
@@ -210,10 +211,11 @@ def edit_input(
       function: Of the input.
       slope: From the gradient from above and the input to the gradient below.
       is_linear: Whether the slope takes the gradient alone.
+      more: Tensors that both functions take last.
     """
     node = graph.nodes[name]
     x, passed = node.data_inputs[index], f"{name}/edited input {index}"
-    changed = {passed: edited(passed, function, x), name: _taking(node, {x: passed})}
+    changed = {passed: edited(passed, function, x, *more), name: _taking(node, {x: passed})}
     for scope in gradient_scopes(graph, name):
         changed.update((inner, _taking(graph.nodes[inner], {x: passed})) for inner in scope.nodes)
         for tensor in scope.leaving:
@@ -221,7 +223,7 @@ def edit_input(
                 inner_name = f"{tensor}/before the edit"
                 changed[inner_name] = changed[tensor]._replace(name=inner_name)
                 taken = (inner_name,) if is_linear else (inner_name, x)
-                changed[tensor] = edited(tensor, slope, *taken)
+                changed[tensor] = edited(tensor, slope, *taken, *more)
     return with_nodes(graph, changed.values())
 
 

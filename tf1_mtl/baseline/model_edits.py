@@ -144,7 +144,11 @@ def _with_exchanged_gradients(
     graph: RecordedGraph, updates: Mapping[str, Update], instead: Mapping[str, str]
 ) -> RecordedGraph:
     """Gives each weight the gradients of what it stands for."""
-    raw = {name: raw_gradient(graph, update) for name, update in updates.items()}
+    raw = {
+        name: raw_gradient(graph, update)
+        for name, update in updates.items()
+        if has_gradient(graph, update)
+    }
     changed = []
     for name in [n for n in dict.fromkeys((*instead, *instead.values())) if n in raw]:
         if raw[name] not in graph.nodes:

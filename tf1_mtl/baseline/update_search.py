@@ -344,13 +344,25 @@ class UpdateSearch:
         constant = constant_ratio(steps)
         if constant is not None:
             if rate is None:
-                return []
+                return self._copied_in_part(pair, program, named, constant)
             value = nice(constant * rate, np.array([1e-4 * abs(constant * rate)]))
             if all(piece.names_rate for piece in pieces):
                 named += (("learning rate", value),)
             program = program._replace(hyper={**program.hyper, "rate": value})
             return [Solution(named, program, pieces)]
         return self._scheduled(pieces, program, named, variable, steps, level)
+
+    def _copied_in_part(
+        self, pair: Pair, program: Program, named: Named, part: float
+    ) -> List[Solution]:
+        """Returns that a copy, such as that of a target network, moves by a part of the way."""
+        rule = self._rule_of(pair)[0]
+        if not rule.startswith("Assign") or rule.startswith(("AssignAdd", "AssignSub")):
+            return []
+        value = nice(part, np.array([1e-4 * abs(part)]))
+        return [
+            Solution((*named, ("copied in part", value)), program._replace(scale=lambda now: value))
+        ]
 
     def _scheduled(
         self,
