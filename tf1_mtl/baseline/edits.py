@@ -88,7 +88,9 @@ def _reported(case: Case, edit: Edit, found: Sequence[Edit]) -> Edit:
         kind, value = edit.value
         return edit._replace(value=value if kind == "loss scaled" else f"{value:g} ({kind})")
     if edit.kind == "divided by":
-        return edit._replace(value=f"{edit.value[0]:g} in place of {edit.value[1]}")
+        count, divisor = edit.value
+        count = count if isinstance(count, str) else f"{count:g}"
+        return edit._replace(value=f"{count} in place of {divisor}")
     if edit.kind == "loss of another task":
         return edit._replace(value=None)
     if edit.kind != "trains another task":

@@ -17,7 +17,7 @@ from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient, with_variables
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.places import alike, groups_of, is_constant, near_the_loss, of_floats
+from tf1_mtl.baseline.places import alike, groups_of, is_number, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output, variable_of
 
 EPSILONS = (1e-5, 1e-3, 1e-8, 1e-6, 1e-4, 1e-2, 1e-12)
@@ -33,8 +33,9 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     for name in near_the_loss(nodes, functools.partial(_smooths, case)):
         yield smoothing_missing(name, nodes)
     yield from _other_counts(case, nodes)
-    for name in near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node)):
-        yield over_all_axes(name)
+    means = near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node))
+    for places in groups_of(means)[::-1]:
+        yield over_all_axes(places)
     for name in near_the_loss(nodes, lambda node: node.op == "Reshape" and of_floats(node)):
         yield channels_first(name)
     for places in alike(near_the_loss(nodes, _pads_one_side)):
@@ -68,9 +69,9 @@ def _smooths(case: Case, node: Node) -> bool:
     before = case.graph.nodes[node_and_output(product)[0]]
     return (
         before.op == "Mul"
-        and is_constant(case.graph, constant)
-        and is_constant(case.graph, before.data_inputs[1])
-        and not is_constant(case.graph, before.data_inputs[0])
+        and is_number(case.graph, constant)
+        and is_number(case.graph, before.data_inputs[1])
+        and not is_number(case.graph, before.data_inputs[0])
     )
 
 
@@ -166,8 +167,8 @@ def _keeps_axes(node: Node) -> bool:
     return bool(node.attributes.get("keep_dims")) and of_floats(node)
 
 
-def over_all_axes(place: str) -> Mutation:
-    """Returns a mutation by which a mean with kept axes is taken over all axes."""
+def over_all_axes(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation by which means with kept axes are taken over all axes."""
 
     def spread(x: Any, shape: Tuple[int, ...]) -> Any:
         return eb.structural(lambda a: np.broadcast_to(a, shape), x)
@@ -190,7 +191,7 @@ def over_all_axes(place: str) -> Mutation:
 
         return graph_edits.replace_pointwise(graph, name, mean, slope)
 
-    return graph_mutation("other reduction", (place,), "mean over all axes", change)
+    return graph_mutation("other reduction", places, "mean over all axes", change)
 
 
 def channels_first(place: str) -> Mutation:

@@ -9,6 +9,7 @@ import numpy as np
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.recorded_graph import (
+    VARIABLES,
     Node,
     RecordedGraph,
     needed_nodes,
@@ -109,6 +110,13 @@ def _sources(node: Node) -> List[str]:
 def is_constant(graph: RecordedGraph, name: str) -> bool:
     """Returns whether a tensor is computed from constants alone."""
     return all(node.op == "Const" for node in needed_nodes(graph.nodes, [name]).values())
+
+
+def is_number(graph: RecordedGraph, tensor: str) -> bool:
+    """Returns whether a tensor is computed from constants and shapes alone."""
+    shapes = [name for name, node in graph.nodes.items() if node.op == "Shape"]
+    needed = needed_nodes(graph.nodes, [tensor], known=shapes).values()
+    return not any(node.op in VARIABLES or node.op.startswith("Placeholder") for node in needed)
 
 
 def near_the_loss(nodes: Mapping[str, Node], chosen: Callable[[Node], bool]) -> List[str]:
