@@ -178,7 +178,6 @@ class ForwardSearch:
         if task not in self._at_nodes:
             case = self.losses.case(task)
             found = itertools.chain(
-                layer_mutations(case, task),
                 node_mutations(case, task),
                 structure_mutations(case, task),
             )
@@ -267,7 +266,8 @@ class ForwardSearch:
     def mutations(self, task: str) -> List[Mutation]:
         """Returns all known edits of what a task computes, the likeliest first."""
         if task not in self._mutations:
-            self._mutations[task] = forward_mutations(self.losses.case(task), task)
+            case = self.losses.case(task)
+            self._mutations[task] = [*forward_mutations(case, task), *layer_mutations(case, task)]
         return self._mutations[task]
 
 

@@ -2,19 +2,22 @@
 
 import functools
 import itertools
-from typing import Any, Callable, Dict, Iterable, Iterator, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline import catalogue, graph_edits, model_edits
+from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.layer_mutations import epsilon_mutations, variance_mutations
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.mutations import substitute_mutation
 from tf1_mtl.baseline.places import groups_of, places_of, subsets
+from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 MOST_BRANCHES = 24  #: of which the gradient is stopped
 
@@ -36,6 +39,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     for group in groups_of(passed):
         yield moved_mutation(group)
     yield from clipping_mutations(case)
+    yield from update_mutations(case)
     yield from variance_mutations(case)
     # Where the loss is known to a thousandth, another epsilon may show in the gradients alone.
     yield from epsilon_mutations(case, case.graph.nodes)
@@ -82,6 +86,86 @@ def clipping_mutations(case: Case) -> Iterator[Mutation]:
         edit = Edit("gradient missing", group)
         stop = functools.partial(model_edits.with_gradients, function=lambda g, w: g * 0.0)
         yield Mutation(edit, functools.partial(stop, names=group))
+
+
+def update_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields mutations of sparse gradients that updates take."""
+    nodes, rows = case.graph.nodes, {}
+    for task in case.tasks:
+        for name, update in updates_of(case, task).items():
+            before = node_and_output(update.node.data_inputs[update.gradient])[0]
+            if update.indices is not None and nodes[before].op == "UnsortedSegmentSum":
+                rows[name] = before
+    for group in groups_of(tuple(rows)):
+        yield rows_set({name: rows[name] for name in group})
+
+
+def rate_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields mutations of learning rates that follow from a step counter."""
+    tensors = {
+        update.node.data_inputs[update.hyper["rate"]]: None
+        for task in case.tasks
+        for update in updates_of(case, task).values()
+        if "rate" in update.hyper
+    }
+    needed = needed_nodes(case.graph.nodes, tensors)
+    counters = [name for name, node in needed.items() if _counts(node)]
+    for name in (n for n, node in needed.items() if counters and node.op == "Floor"):
+        change = functools.partial(graph_edits.replace_pointwise, function=_same, slope=_same)
+        yield graph_mutation("operation missing", (name,), None, change)
+    for shift, when in ((1, "early"), (-1, "late")) if counters else ():
+        edit = Edit("schedule", tuple(case.tasks), f"that of the graph, one step {when}")
+        shifted = functools.partial(_with_counters, counters=counters, needed=needed, shift=shift)
+        yield Mutation(edit, shifted)
+
+
+def _counts(node: Node) -> bool:
+    """Returns whether an operation shows a step counter."""
+    dtype = node.attributes.get("T") or node.attributes.get("dtype") or ""
+    shows = node.op in ("Identity", "ReadVariableOp") or node.op.startswith("Placeholder")
+    return shows and str(dtype).startswith("int")
+
+
+def _with_counters(
+    model: Model, counters: Sequence[str], needed: Mapping[str, Node], shift: int
+) -> Model:
+    """Adds a number to the counters from which rates follow."""
+    shifted = {name: f"{name}/edited" for name in counters}
+    changed = [graph_edits.edited(new, lambda x: x + shift, x) for x, new in shifted.items()]
+    for name, node in needed.items():
+        if name not in shifted and not shifted.keys().isdisjoint(node.inputs):
+            inputs = tuple(shifted.get(x, x) for x in model.graph.nodes[name].inputs)
+            changed.append(model.graph.nodes[name]._replace(inputs=inputs))
+    return model.with_graph(graph_edits.with_nodes(model.graph, changed))
+
+
+def _same(x: Any, *_: Any) -> Any:
+    return x
+
+
+def rows_set(sums: Mapping[str, str]) -> Mutation:
+    """Returns a mutation by which the last of several gradients of a row counts, not their sum.
+
+    Args:
+      sums: By weight: the operation that sums the gradients of each row.
+    """
+
+    def last(x: Any, places: Any, number: Any) -> Any:
+        where = np.asarray(value_of(places), np.int64)
+
+        def move(a: np.ndarray) -> np.ndarray:
+            result = np.zeros((int(value_of(number)), *a.shape[1:]))
+            result[where] = a
+            return result
+
+        return eb.structural(move, x)
+
+    def apply(model: Model) -> Model:
+        nodes = [model.graph.nodes[name] for name in sums.values()]
+        changed = [graph_edits.edited(node.name, last, *node.inputs) for node in nodes]
+        return model.with_graph(graph_edits.with_nodes(model.graph, changed))
+
+    return Mutation(Edit("rows set", tuple(sums)), apply)
 
 
 def moved_mutation(names: Tuple[str, ...]) -> Mutation:

@@ -38,8 +38,9 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield over_all_axes(places)
     for name in near_the_loss(nodes, lambda node: node.op == "Reshape" and of_floats(node)):
         yield channels_first(name)
-    for places in alike(near_the_loss(nodes, _pads_one_side)):
-        yield symmetric_padding(places, case)
+    yield from _paddings(case, nodes)
+    for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
+        yield from (rows_broadcast(name, index) for index in range(2))
     yield from _other_networks(case, nodes)
     yield from epsilon_mutations(case, nodes)
 
@@ -204,13 +205,27 @@ def channels_first(place: str) -> Mutation:
     return graph_mutation("channels first", (place,), None, change)
 
 
-def _pads_one_side(node: Node) -> bool:
-    """Returns whether a convolution may pad an image more at its end than at its start."""
-    return (
-        node.op == "Conv2D"
-        and node.attributes["padding"] == "SAME"
-        and max(node.attributes["strides"]) > 1
-    )
+def _pads(node: Node) -> bool:
+    return node.op in ("Conv2D", "MaxPool", "AvgPool")
+
+
+def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
+    """Yields edits of how convolutions and pools pad images."""
+    for places in alike(near_the_loss(nodes, _pads)):
+        same = nodes[places[0]].attributes["padding"] == "SAME"
+        if same and {nodes[name].op for name in places} == {"Conv2D"}:
+            yield symmetric_padding(places, case)
+        yield other_padding(places, "VALID" if same else "SAME")
+
+
+def other_padding(places: Tuple[str, ...], padding: str) -> Mutation:
+    """Returns a mutation by which convolutions or pools pad otherwise."""
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        return _with_attributes(graph, name, "padding", {"padding": padding})
+
+    words = "nothing (VALID)" if padding == "VALID" else "to the size before (SAME)"
+    return graph_mutation("padding", places, words, change)
 
 
 def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:
@@ -225,7 +240,25 @@ def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:
         padding = {"padding": "EXPLICIT", "explicit_paddings": [n for pair in pairs for n in pair]}
         return _with_attributes(graph, name, "padding", padding)
 
-    return graph_mutation("padding", places, None, change)
+    return graph_mutation("padding", places, "both sides alike", change)
+
+
+def rows_broadcast(place: str, index: int) -> Mutation:
+    """Returns a mutation by which [n] meets [n, 1], so that each row meets all rows."""
+
+    def turned(x: Any) -> Any:
+        def move(a: np.ndarray) -> np.ndarray:
+            if a.ndim == 1:
+                return a[:, np.newaxis]
+            return a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a
+
+        return eb.structural(move, x)
+
+    def back(gradient: Any, x: Any) -> Any:
+        return eb.structural(lambda a: a.reshape(np.shape(value_of(x))), gradient)
+
+    change = functools.partial(graph_edits.edit_input, index=index, function=turned, slope=back)
+    return graph_mutation("rows broadcast", (place,), None, change)
 
 
 def _with_attributes(

@@ -15,7 +15,7 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
-from tf1_mtl.baseline.gradient_mutations import backward_mutations
+from tf1_mtl.baseline.gradient_mutations import backward_mutations, rate_mutations
 from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
 from tf1_mtl.baseline.model import DoesNotFit, ModelRun, Tolerances, tolerances_of
 from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
@@ -154,17 +154,26 @@ class StagedSearch:
           search: For what explains the updates, given that.
           returned: What it returns the losses of, where that is something else.
         """
+        case = case_with_most_tasks(self.runs)
+        yield from self._of_gradients(forward, search, list(rate_mutations(case)), returned)
         yield from self._accepted(forward, search.quick(), returned)
-        yield from self._of_gradients(forward, search, returned)
+        mutations = list(backward_mutations(case))
+        yield from self._of_gradients(forward, search, mutations, returned)
         yield from self._accepted(forward, search.fitted(), returned)
         yield from self._accepted(forward, search.combined(), returned)
         for found in several_updates(search.comparison):
             yield (*forward.edits, *found)
 
     def _of_gradients(
-        self, forward: Forward, search: UpdateSearch, returned: Optional[Forward] = None
+        self,
+        forward: Forward,
+        search: UpdateSearch,
+        mutations: Sequence[Mutation],
+        returned: Optional[Forward] = None,
     ) -> Iterator[Edits]:
-        """Yields edits of gradients that leave the losses as they are; what helps is kept."""
+        """Yields edits that leave the losses as they are; what helps is kept."""
+        if not mutations:
+            return
         numbers = search.telling_runs()
         few = [self.runs[number] for number in numbers]
         tolerances = [self.tolerances[number] for number in numbers]
@@ -175,7 +184,6 @@ class StagedSearch:
 
         wrong, base = len(search.wrong), wrong_in_few(forward)
         helpful: Dict[Mutation, int] = {}
-        mutations = list(backward_mutations(case_with_most_tasks(self.runs)))
         slopes = [len(m.edit.places) for m in mutations if m.edit.kind == "slope at zero"]
         for mutation in mutations:
             extended = forward.extended(_beside(forward, mutation))

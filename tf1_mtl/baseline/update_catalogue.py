@@ -69,6 +69,9 @@ def program_of(pieces: Sequence[Piece]) -> Program:
 ADAM = ("Adam",)
 WITH_EPSILON = ("Adam", "RMSProp", "CenteredRMSProp", "Adadelta", "AdagradV2")
 
+#: Rules that TensorFlow applies to the rows of a sparse gradient alone, though others would move.
+OF_ROWS = ("Momentum", "RMSProp", "CenteredRMSProp", "Adadelta", "Ftrl", "FtrlV2")
+
 
 def _hyper(kind: str, name: str, needs: Tuple[str, ...]) -> Callable[[float], Piece]:
     """Returns what makes a piece with another value of a hyper-parameter."""
@@ -218,7 +221,10 @@ PIECES: List[Piece] = [
         needs=("RMSProp", "CenteredRMSProp"),
     ),
     _ADAGRAD_FROM_ZERO._replace(needs=("Adagrad",), names_rate=True),
-    Piece((("other optimizer", "rmsprop from zero"),), rule=_RMS_PROP, cells=2, needs=("RMSProp",)),
+    Piece(
+        (("other optimizer", "rmsprop from zero"),), needs=("RMSProp",), state={"first_slot": 0.0}
+    ),
+    Piece((("all rows", None),), needs=OF_ROWS, state={"is_dense": True}),
     Piece(
         (("epsilon place", "outside the root"),),
         rule=rules.rms_prop_with_outer_epsilon,
@@ -327,7 +333,6 @@ STATES: List[Piece] = [
     _state("state reset", "slots each step", reset=_each_step, resets_powers=False),
     *(_state("state reset", f"every {n}", reset=_every(n)) for n in (2, 3, 4, 5)),
     *(_state("state reset", f"every {n}", reset=_every_run(n)) for n in (2, 3, 4, 5)),
-    _state("state reset", "on task change", reset=_on_change),
     _state("step counter", "stays at 1", counter=lambda now, position: 1),
     _state("step counter", "every second run", counter=lambda now, position: now.runs // 2 + 1),
     *(
@@ -337,6 +342,10 @@ STATES: List[Piece] = [
     ),
     _state("step skipped", "the first", rests=lambda now: now.at == 0),
 ]
+
+
+#: Where there are several tasks.
+ON_TASK_CHANGE = _state("state reset", "on task change", reset=_on_change)
 
 
 def borrowing(tasks: Iterable[str]) -> List[Piece]:

@@ -403,6 +403,7 @@ class UpdateSearch:
         alone = [(task,) for task in tasks] if len(tasks) > 1 else []
         states = [(group, piece) for group in (tasks, *alone) for piece in update_catalogue.STATES]
         if len(tasks) > 1:
+            states.append((tasks, update_catalogue.ON_TASK_CHANGE))
             states += update_catalogue.sharing(tasks)
         wrong = {task for task, _ in self.wrong}
         for extra in extras if wrong else ():
