@@ -465,15 +465,15 @@ class UpdateSearch:
             return
         explained = [pair for pair, solution in chosen.items() if solution.named == named]
         solution = chosen[explained[0]]
+        concerned = [pair for pair in self.pairs if self._applies(solution.pieces, pair)]
         free = [
             pair
-            for pair, is_right in self.right.items()
-            if is_right
+            for pair in concerned
+            if self.right[pair]
             and pair not in chosen
-            and self._applies(solution.pieces, pair)
             and solution.program.hyper.get("rate", 0.0) != self._usual_rate(pair)
         ]
-        if len(explained) < len(self.pairs) - len(free):
+        if len(explained) < len(concerned) - len(free):
             return
         for variable, tasks in _by_variable(free).items():
             same = self.comparison.compared(variable, solution.program, tasks)
