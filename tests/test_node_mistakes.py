@@ -95,7 +95,7 @@ GATES = Script(
         "one projection for both": ("variable of another", {"Q"}, "P"),
         "mean over time": ("other reduction", {"Max"}, "mean"),
         "softmax twice": ("activation added", {"softmax_cross_entropy_with_logits"}, "softmax"),
-        "mean over all rows": ("divided by", {"truediv"}, "6 in place of Sum_2"),
+        "mean over all rows": ("divided by", {"truediv"}, "the number of terms in place of Sum_2"),
     },
 )
 
@@ -121,12 +121,94 @@ IMAGES = Script(
 )
 
 
-SCRIPTS = (PAIRS, GATES, IMAGES)
+def strided(x, labels, K, V, wrong):
+    """Return the loss of a convolution with a stride, of which the labels are smoothed."""
+    if wrong == "pads both sides":
+        x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
+    padding = "VALID" if wrong == "pads both sides" else "SAME"
+    h = tf.nn.relu(tf.nn.conv2d(x, K, [1, 2, 2, 1], padding))
+    h = tf.transpose(h, [0, 3, 1, 2]) if wrong == "channels first" else h
+    logits = tf.matmul(tf.reshape(h, [6, 27]), V)
+    means = tf.reduce_mean(logits, None if wrong == "mean over all" else 1, keepdims=True)
+    smooth = labels if wrong == "no smoothing" else labels * 0.9 + 0.1 / 3
+    each = tf.nn.softmax_cross_entropy_with_logits_v2(labels=smooth, logits=logits)
+    return tf.reduce_mean(each + tf.reduce_sum(tf.square(logits - means), 1))
+
+
+STRIDED = Script(
+    strided,
+    {"x": (6, 6, 6, 2), "labels": (6, 3)},
+    {"K": (3, 3, 2, 3), "V": (27, 3)},
+    {
+        "pads both sides": ("padding", {"Conv2D"}, "both sides alike"),
+        "channels first": ("channels first", {"Reshape"}, None),
+        "mean over all": ("other reduction", {"Mean"}, "mean over all axes"),
+        "no smoothing": ("smoothing missing", {"add"}, None),
+    },
+)
+
+
+def words(x, seen, same, W, wrong):
+    """Return the loss of rows of words, some of which are padding, and the error of their sums."""
+    each = tf.square(tf.reshape(tf.matmul(tf.reshape(x, [-1, 4]), W), [-1, 3]))
+    mask = tf.cast(seen > 0.5, tf.float32)
+    mask = tf.ones_like(mask) if wrong == "padding counts" else mask
+    loss = tf.reduce_sum(each * mask) / tf.reduce_sum(mask)
+    if wrong == "mean of rows":
+        loss = tf.reduce_mean(tf.reduce_sum(each * mask, 1) / tf.reduce_sum(mask, 1))
+    total = tf.reduce_sum(each, 1)
+    total = total[:, tf.newaxis] if wrong == "rows against rows" else total
+    weighted = tf.reduce_mean(same * tf.abs(total - same))
+    return loss + (weighted * 6 / tf.reduce_sum(same) if wrong == "sum of weights" else weighted)
+
+
+WORDS = Script(
+    words,
+    {"x": (6, 3, 4), "seen": (6, 3), "same": (6,)},
+    {"W": (4, 1)},
+    {
+        "padding counts": ("mask missing", {"Cast"}, None),
+        "mean of rows": (
+            "divided by",
+            {"truediv"},
+            "the sum of weights of each row, then by the rows in place of Sum_1",
+        ),
+        "rows against rows": ("rows broadcast", {"sub"}, None),
+        "sum of weights": ("divided by", {"Mean"}, "the sum of weights in place of their number"),
+    },
+)
+
+
+def networks(x, other, same, wrong, **weights):
+    """Return the loss of a network against the values that a second network gives."""
+
+    def value(x, scope):
+        return tf.reduce_max(tf.matmul(tf.tanh(tf.matmul(x, weights[f"{scope}/W"])), V(scope)), 1)
+
+    def V(scope):
+        return weights[f"{scope}/V"]
+
+    ahead = value(other, "online" if wrong == "one network for both" else "target")
+    return tf.reduce_mean(tf.square(same + 0.9 * tf.stop_gradient(ahead) - value(x, "online")))
+
+
+NETWORKS = Script(
+    networks,
+    {"x": (6, 4), "other": (6, 4), "same": (6,)},
+    {"online/W": (4, 5), "online/V": (5, 3), "target/W": (4, 5), "target/V": (5, 3)},
+    {"one network for both": ("variable of another", {"target"}, "online")},
+)
+
+
+SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS)
 
 
 def trained(script, weights, wrong=""):
     """Return placeholders, variables, and what a step fetches, in the graph that is current."""
-    feeds = {name: tf.placeholder(tf.float32, size, name) for name, size in script.feeds.items()}
+    feeds = {
+        name: tf.placeholder(tf.float32, (None, *inner), name)
+        for name, (_, *inner) in script.feeds.items()
+    }
     variables = {n: tf.Variable(x, name=n, use_resource=False) for n, x in weights.items()}
     loss = script.loss(**feeds, **variables, wrong=wrong)
     train = tf.train.GradientDescentOptimizer(0.05).minimize(loss, name="train")
@@ -139,6 +221,8 @@ def batch(script, rng):
     if "same" in given:
         given["same"] = rng.permutation([0, 0, 0, 1, 1, 1])
         given["same"][0] = rng.randint(2)
+    if "seen" in given:
+        given["seen"] = np.arange(3) < rng.randint(1, 4, (6, 1))
     if "labels" in given:
         given["labels"] = np.eye(3)[rng.randint(3, size=6)]
     return given

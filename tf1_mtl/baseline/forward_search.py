@@ -267,7 +267,7 @@ class ForwardSearch:
         """Returns all known edits of what a task computes, the likeliest first."""
         if task not in self._mutations:
             case = self.losses.case(task)
-            self._mutations[task] = [*forward_mutations(case, task), *layer_mutations(case, task)]
+            self._mutations[task] = [*layer_mutations(case, task), *forward_mutations(case, task)]
         return self._mutations[task]
 
 

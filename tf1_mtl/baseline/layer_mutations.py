@@ -40,7 +40,7 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield channels_first(name)
     yield from _paddings(case, nodes)
     for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
-        yield from (rows_broadcast(name, index) for index in range(2))
+        yield from (rows_broadcast(name, index, nodes) for index in range(2))
     yield from _other_networks(case, nodes)
     yield from epsilon_mutations(case, nodes)
 
@@ -243,8 +243,14 @@ def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:
     return graph_mutation("padding", places, "both sides alike", change)
 
 
-def rows_broadcast(place: str, index: int) -> Mutation:
-    """Returns a mutation by which [n] meets [n, 1], so that each row meets all rows."""
+def rows_broadcast(place: str, index: int, nodes: Mapping[str, Node]) -> Mutation:
+    """Returns a mutation by which [n] meets [n, 1], so that each row meets all rows.
+
+    Args:
+      place: The operation that two tensors of n rows meet in.
+      index: Of the input that becomes [n, 1], or [n] if it is [n, 1].
+      nodes: That the loss needs. Sums and means behind the operation are taken over all axes.
+    """
 
     def turned(x: Any) -> Any:
         def move(a: np.ndarray) -> np.ndarray:
@@ -257,8 +263,43 @@ def rows_broadcast(place: str, index: int) -> Mutation:
     def back(gradient: Any, x: Any) -> Any:
         return eb.structural(lambda a: a.reshape(np.shape(value_of(x))), gradient)
 
-    change = functools.partial(graph_edits.edit_input, index=index, function=turned, slope=back)
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        graph = graph_edits.edit_input(graph, name, index, turned, back)
+        for reduction in _reductions_behind(nodes, name):
+            graph = _over_everything(graph, reduction)
+        return graph
+
     return graph_mutation("rows broadcast", (place,), None, change)
+
+
+ELEMENTWISE = ("Mul", "Square", "Abs", "Add", "AddV2", "Sub", "Maximum", "Neg", "Sqrt", "Pow")
+
+
+def _reductions_behind(nodes: Mapping[str, Node], place: str) -> List[str]:
+    """Returns the sums and means over rows that elements behind an operation reach first."""
+    reached, found = {place}, []
+    for name, node in nodes.items():  # each after its inputs
+        if reached.isdisjoint(node_and_output(x)[0] for x in node.data_inputs):
+            continue
+        if node.op in ELEMENTWISE:
+            reached.add(name)
+        elif node.op in ("Sum", "Mean") and not node.attributes.get("keep_dims"):
+            found.append(name)
+    return found
+
+
+def _over_everything(graph: RecordedGraph, name: str) -> RecordedGraph:
+    """Takes a sum or mean over all elements."""
+    is_mean = graph.nodes[name].op == "Mean"
+
+    def part(x: Any) -> float:
+        return 1.0 / _size(x) if is_mean else 1.0
+
+    def slope(gradient: Any, x: Any) -> Any:
+        shape = np.shape(value_of(x))
+        return eb.structural(lambda a: np.broadcast_to(a, shape), gradient * part(x))
+
+    return graph_edits.replace_pointwise(graph, name, lambda x: eb.total(x) * part(x), slope)
 
 
 def _with_attributes(

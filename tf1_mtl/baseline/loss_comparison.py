@@ -168,7 +168,9 @@ class LossComparison:
         key = forward.mutations, tensor, sample.run, sample.at, sample.at_after
         if key not in self._values:
             try:
-                self._values[key] = float(self._tensor(forward, tensor, sample))
+                value = np.asarray(self._tensor(forward, tensor, sample))
+                # With an edit a loss may have more elements than one.
+                self._values[key] = float(value.reshape(())) if value.size == 1 else np.nan
             except DoesNotFit:
                 self._values[key] = np.nan
         return self._values[key]

@@ -183,6 +183,7 @@ _ADAGRAD_FROM_ZERO = _optimizer(
     "adagrad from zero", rules.of_operation("ApplyAdagradV2"), 1, epsilon=1e-10
 )
 PIECES: List[Piece] = [
+    Piece((("all rows", None),), needs=OF_ROWS, state={"is_dense": True}),
     _AFTER_CORRECTION,
     _INSIDE_ROOT,
     _INSIDE_CORRECTED_ROOT,
@@ -224,7 +225,6 @@ PIECES: List[Piece] = [
     Piece(
         (("other optimizer", "rmsprop from zero"),), needs=("RMSProp",), state={"first_slot": 0.0}
     ),
-    Piece((("all rows", None),), needs=OF_ROWS, state={"is_dense": True}),
     Piece(
         (("epsilon place", "outside the root"),),
         rule=rules.rms_prop_with_outer_epsilon,
