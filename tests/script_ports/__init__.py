@@ -112,7 +112,7 @@ clipping = functools.partial(enter, "clipping_and_decay", framework="numpy")
 clipping("Conformant")
 clipping("ClippedOneByOne", at("clipped by norm", "train", value=0.8))
 clipping("NotClipped", at("clipping missing", "W1", "b1", "W2", "b2"))
-clipping("SmoothDecay", at("schedule", "train", value="exponential"))
+clipping("SmoothDecay", at("operation missing", "ExponentialDecay/Floor"))
 clipping(
     "NoHalfInDecay",
     at("penalty in the loss", "W1", "W2", value=0.006),
