@@ -202,6 +202,7 @@ def classifier(tmp_path_factory):
     return recorded(CLASSIFIER, tmp_path_factory.mktemp("classifier"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistakes, found",
     [

@@ -269,12 +269,17 @@ def port(script, wrong):
     return Port
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=[script.loss.__name__ for script in SCRIPTS])
+@pytest.mark.parametrize(
+    "script",
+    [PAIRS, *(pytest.param(script, marks=pytest.mark.slow) for script in SCRIPTS[1:])],
+    ids=[script.loss.__name__ for script in SCRIPTS],
+)
 def test_the_port_without_a_mistake_conforms(golden, script):
     report = check(port(script, ""), goldens=[golden(script)])
     assert report.passed, report
 
 
+@pytest.mark.slow
 def test_a_small_mistake_in_a_deep_network_deviates(golden):
     """Bounds on the worst case say nothing behind four batch normalizations."""
     report = check(port(IMAGES, "epsilon"), goldens=[golden(IMAGES)], seconds=0.1)

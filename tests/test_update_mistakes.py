@@ -58,6 +58,11 @@ class Tensorflow:
         return self.session.run(self.variables)
 
 
+def slow(*values):
+    """Return the parameters of a slow test."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def adam(**options):
     return lambda counter: tf.train.AdamOptimizer(0.05, **options)
 
@@ -92,18 +97,18 @@ BOTH = {"train"}
     "optimizer, wrong, named",
     [
         (adam(), {"optimizer": adam(epsilon=1e-3)}, ("epsilon", BOTH, 1e-3)),
-        (adam(), {"optimizer": adam(beta2=0.99)}, ("beta2", BOTH, 0.99)),
-        (adagrad(0.1), {"optimizer": adagrad(0.5)}, ("first slot", BOTH, 0.5)),
-        (ftrl(), {"optimizer": ftrl(start=0.3)}, ("first slot", BOTH, 0.3)),
-        (ftrl(), {"optimizer": ftrl(l1=0.03)}, ("l1 of ftrl", BOTH, 0.03)),
-        (ftrl(), {"optimizer": ftrl(l2=0.01)}, ("l2 of ftrl", BOTH, 0.01)),
-        (momentum(), {"optimizer": momentum(), "is_dense": True}, ("all rows", BOTH, None)),
-        (
+        slow(adam(), {"optimizer": adam(beta2=0.99)}, ("beta2", BOTH, 0.99)),
+        slow(adagrad(0.1), {"optimizer": adagrad(0.5)}, ("first slot", BOTH, 0.5)),
+        slow(ftrl(), {"optimizer": ftrl(start=0.3)}, ("first slot", BOTH, 0.3)),
+        slow(ftrl(), {"optimizer": ftrl(l1=0.03)}, ("l1 of ftrl", BOTH, 0.03)),
+        slow(ftrl(), {"optimizer": ftrl(l2=0.01)}, ("l2 of ftrl", BOTH, 0.01)),
+        slow(momentum(), {"optimizer": momentum(), "is_dense": True}, ("all rows", BOTH, None)),
+        slow(
             momentum(),
             {"optimizer": momentum(staircase=False)},
             ("operation missing", {"rate/Floor"}, None),
         ),
-        (
+        slow(
             momentum(),
             {"optimizer": momentum(), "counted": 1},
             ("schedule", BOTH, "that of the graph, one step early"),
@@ -186,10 +191,10 @@ class OuterEpsilon(Numpy):
 @pytest.mark.parametrize(
     "port, optimizer, kind, places, value",
     [
-        (Numpy, adam(), None, (), None),
-        (LazyAdam, adam(), "lazy adam", (), None),
-        (LastRowCounts, adam(), "rows set", ("table",), None),
-        (OuterEpsilon, rms_prop(epsilon=0.1), "epsilon place", (), "outside the root"),
+        slow(Numpy, adam(), None, (), None),
+        slow(LazyAdam, adam(), "lazy adam", (), None),
+        slow(LastRowCounts, adam(), "rows set", ("table",), None),
+        slow(OuterEpsilon, rms_prop(epsilon=0.1), "epsilon place", (), "outside the root"),
     ],
 )
 def test_updates_in_numpy_are_named(tmp_path, port, optimizer, kind, places, value):
