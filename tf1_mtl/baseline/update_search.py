@@ -454,10 +454,12 @@ class UpdateSearch:
             for pair in votes[named]:
                 chosen[pair] = next(s for s in left[pair] if s.named == named)
                 del left[pair]
+        extended = dict(chosen)
         for named in {solution.named: None for solution in chosen.values()}:
-            self._extend(chosen, named)
-        edits = self._merged(chosen)
-        yield Updates(chosen, edits)
+            self._extend(extended, named)
+        yield Updates(extended, self._merged(extended))
+        if len(extended) > len(chosen):
+            yield Updates(chosen, self._merged(chosen))
 
     def _extend(self, chosen: Dict[Pair, Solution], named: Named) -> None:
         """Extends an explanation to the right pairs, if it is as right for all of them."""
