@@ -134,7 +134,10 @@ class UpdateSearch:
 
     def _merged(self, solutions: Mapping[Pair, Solution]) -> Tuple[Edit, ...]:
         """Returns the edits at all their places. A moving average counts where it has an edit."""
-        named = {pair: solution.named for pair, solution in solutions.items()}
+        named = {
+            pair: solution.named if self._has_gradient(pair) else _of_average(solution.named)
+            for pair, solution in solutions.items()
+        }
         return merged(named, [x for x in self.pairs if x in named or self._has_gradient(x)])
 
     def _has_gradient(self, pair: Pair) -> bool:
@@ -482,6 +485,11 @@ class UpdateSearch:
             if set(same) != tasks or not all(are_one(steps) for steps in same.values()):
                 return
         chosen.update(dict.fromkeys(free, solution))
+
+
+def _of_average(named: Named) -> Named:
+    """Returns edits in the words of a moving average, which applies no gradient."""
+    return tuple(("moved further" if k == "gradient scaled" else k, v) for k, v in named)
 
 
 def _by_variable(pairs: Iterable[Pair]) -> Dict[str, Set[str]]:
