@@ -240,6 +240,17 @@ def raw_gradient(graph: RecordedGraph, update: Update) -> str:
     return applied
 
 
+def clipping_numbers(graph: RecordedGraph, update: Update) -> List[float]:
+    """Returns the numbers by which a graph changes a gradient after its backward pass."""
+    if not is_clipped(graph, update):
+        return []
+    node, place = _taker(graph, update)
+    gradients = [name for name in graph.nodes if GRADIENTS.match(name)]
+    needed = needed_nodes(graph.nodes, [node.data_inputs[place]], known=gradients).values()
+    values = [np.ravel(x.attributes["value"]) for x in needed if x.op == "Const"]
+    return [float(v[0]) for v in values if v.dtype.kind == "f" and v.size == 1 and v[0] > 0]
+
+
 def has_gradient(graph: RecordedGraph, update: Update) -> bool:
     """Returns whether an update applies a gradient, unlike that of a moving average."""
     return bool(GRADIENTS.match(raw_gradient(graph, update)))

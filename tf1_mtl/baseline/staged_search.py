@@ -184,27 +184,29 @@ class StagedSearch:
 
         wrong, base = len(search.wrong), wrong_in_few(forward)
         helpful: Dict[Mutation, int] = {}
-        slopes = [len(m.edit.places) for m in mutations if m.edit.kind == "slope at zero"]
+        # Beside another optimizer, neither of these makes an update right.
+        most = {
+            kind: max([len(m.edit.places) for m in mutations if m.edit.kind == kind], default=0)
+            for kind in ("slope at zero", "clipping missing")
+        }
         for mutation in mutations:
             extended = forward.extended(_beside(forward, mutation))
             kind, places, _ = mutation.edit
-            is_clipping = kind == "clipping missing"
-            all_slopes = kind == "slope at zero" and len(places) == max(slopes)
+            is_most = len(places) == most.get(kind)
             try:
-                # Beside another optimizer neither makes an update right.
-                if is_clipping or all_slopes:
-                    found = self.updates(extended)
-                    yield from self._accepted(extended, found.quick(), returned)
-                    if is_clipping:
-                        yield from self._accepted(extended, found.fitted(), returned)
-                if wrong_in_few(extended) >= base:
+                if not is_most and wrong_in_few(extended) >= base:
                     continue
                 found = self.updates(extended)
             except DoesNotFit:
                 continue
+            if is_most and kind == "clipping missing":
+                yield from self._accepted(extended, found.clipped(), returned)
+            if is_most or len(found.wrong) < wrong:
+                yield from self._accepted(extended, found.quick(), returned)
+            if is_most and kind == "clipping missing":
+                yield from self._accepted(extended, found.fitted(), returned)
             if len(found.wrong) < wrong:
                 helpful[mutation] = len(found.wrong)
-                yield from self._accepted(extended, found.quick(), returned)
         # Several such edits: one after the other, as long as each makes more updates right.
         for mutation in sorted(helpful, key=lambda mutation: helpful[mutation]):
             extended = forward.extended(_beside(forward, mutation))

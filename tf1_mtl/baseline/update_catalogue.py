@@ -132,6 +132,11 @@ _FIRST_SLOT = Family(
     (0.0, 0.1, 1.0, 0.01),
     1e-6,
 )
+_CLIPPINGS = (
+    ("clipped by value", rules.clipped_by_value),
+    ("clipped by norm", rules.clipped_by_norm),
+    ("clipped by global norm", rules.clipped_by_global_norm),
+)
 FAMILIES: List[Family] = [
     _EPSILON,
     _BETA1,
@@ -144,20 +149,16 @@ FAMILIES: List[Family] = [
     ),
     Family(_change("gradient scaled", rules.scaled), (-1.0, 0.1, 0.01, 0.5, 2.0, 10.0), 1e-6, 1e3),
     _L2,
-    Family(
-        _change("clipped by value", rules.clipped_by_value),
-        (1.0, 5.0, 0.5, 10.0, 0.1, 0.25),
-        1e-3,
-    ),
-    Family(
-        _change("clipped by norm", rules.clipped_by_norm),
-        (1.0, 5.0, 10.0, 0.5, 0.1, 100.0),
-        1e-3,
-    ),
-    Family(
-        _change("clipped by global norm", rules.clipped_by_global_norm),
-        (1.0, 5.0, 10.0, 0.5, 0.1, 100.0),
-        1e-3,
+    *(
+        Family(_change(kind, change), values, 1e-3)
+        for (kind, change), values in zip(
+            _CLIPPINGS,
+            (
+                (1.0, 5.0, 0.5, 10.0, 0.1, 0.25),
+                (1.0, 5.0, 10.0, 0.5, 0.1, 100.0),
+                (1.0, 5.0, 10.0, 0.5, 0.1, 100.0),
+            ),
+        )
     ),
     Family(
         lambda value: Piece(
@@ -346,6 +347,11 @@ STATES: List[Piece] = [
 
 #: Where there are several tasks.
 ON_TASK_CHANGE = _state("state reset", "on task change", reset=_on_change)
+
+
+def clippings(numbers: Iterable[float]) -> List[Piece]:
+    """Returns a piece for each kind of clipping to one of some numbers."""
+    return [_change(kind, change)(x) for kind, change in _CLIPPINGS for x in numbers]
 
 
 def borrowing(tasks: Iterable[str]) -> List[Piece]:
