@@ -12,7 +12,11 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.layer_mutations import epsilon_mutations, variance_mutations
+from tf1_mtl.baseline.layer_mutations import (
+    all_normalizations,
+    epsilon_mutations,
+    variance_mutations,
+)
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.mutations import substitute_mutation
@@ -42,7 +46,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     yield from update_mutations(case)
     yield from variance_mutations(case)
     # Where the loss is known to a thousandth, another epsilon may show in the gradients alone.
-    yield from epsilon_mutations(case, case.graph.nodes)
+    yield from epsilon_mutations(case, all_normalizations(case))
     for task, other in itertools.permutations(case.tasks, 2):
         yield substitute_mutation(task, other, True, False)
     for name in products:

@@ -5,7 +5,7 @@ channels first, a normalization may have another epsilon, a loss may be divided 
 """
 
 import functools
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
@@ -42,7 +42,9 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
         yield from (rows_broadcast(name, index, nodes) for index in range(2))
     yield from _other_networks(case, nodes)
-    yield from epsilon_mutations(case, nodes)
+    places = near_the_loss(nodes, _normalizes)
+    for group in dict.fromkeys((tuple(places), *alike(places))):
+        yield from epsilon_mutations(case, group)
 
 
 # Masks, labels and counts
@@ -348,13 +350,21 @@ def other_network(one: str, other: str, instead: Dict[str, str]) -> Mutation:
 # Normalization
 
 
-def epsilon_mutations(case: Case, nodes: Mapping[str, Node]) -> Iterator[Mutation]:
-    """Yields edits of the epsilon of batch normalization."""
-    places = near_the_loss(nodes, lambda node: node.op in NORMALIZATIONS)
-    for group in groups_of(places)[::-1]:
-        for value in EPSILONS:
-            if any(abs(nodes[x].attributes["epsilon"] / value - 1) > 1e-3 for x in group):
-                yield other_epsilon(group, value)
+def _normalizes(node: Node) -> bool:
+    return node.op in NORMALIZATIONS
+
+
+def epsilon_mutations(case: Case, places: Sequence[str]) -> Iterator[Mutation]:
+    """Yields edits of the epsilon of some batch normalizations."""
+    known = [float(case.graph.nodes[name].attributes["epsilon"]) for name in places]
+    for value in EPSILONS:
+        if any(abs(epsilon / value - 1) > 1e-3 for epsilon in known):
+            yield other_epsilon(tuple(places), value)
+
+
+def all_normalizations(case: Case) -> List[str]:
+    """Returns all batch normalizations of a graph."""
+    return [name for name, node in case.graph.nodes.items() if _normalizes(node)]
 
 
 def other_epsilon(places: Tuple[str, ...], value: float) -> Mutation:

@@ -5,6 +5,7 @@ from typing import Any, Callable, Iterable, List, Mapping, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.graph_edits import (
     BACKWARD_PRODUCTS,
@@ -240,15 +241,20 @@ def raw_gradient(graph: RecordedGraph, update: Update) -> str:
     return applied
 
 
-def clipping_numbers(graph: RecordedGraph, update: Update) -> List[float]:
-    """Returns the numbers by which a graph changes a gradient after its backward pass."""
-    if not is_clipped(graph, update):
-        return []
-    node, place = _taker(graph, update)
+def clipping_numbers(case: Case) -> List[float]:
+    """Returns the numbers by which a graph changes gradients after its backward pass."""
+    graph, found = case.graph, {}
     gradients = [name for name in graph.nodes if GRADIENTS.match(name)]
-    needed = needed_nodes(graph.nodes, [node.data_inputs[place]], known=gradients).values()
-    values = [np.ravel(x.attributes["value"]) for x in needed if x.op == "Const"]
-    return [float(v[0]) for v in values if v.dtype.kind == "f" and v.size == 1 and v[0] > 0]
+    for task in case.tasks:
+        for update in updates_of(case, task).values():
+            node, place = _taker(graph, update)
+            tensor = node.data_inputs[place]
+            clipped = [tensor] if is_clipped(graph, update) else []
+            for inner in needed_nodes(graph.nodes, clipped, known=gradients).values():
+                value = np.ravel(inner.attributes.get("value", ()))
+                if value.size == 1 and value.dtype.kind == "f" and value[0] > 0:
+                    found[float(value[0])] = None
+    return list(found)
 
 
 def has_gradient(graph: RecordedGraph, update: Update) -> bool:

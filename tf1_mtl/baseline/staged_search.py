@@ -18,6 +18,7 @@ from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
 from tf1_mtl.baseline.gradient_mutations import backward_mutations, rate_mutations
 from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
 from tf1_mtl.baseline.model import DoesNotFit, ModelRun, Tolerances, tolerances_of
+from tf1_mtl.baseline.model_edits import clipping_numbers
 from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
 from tf1_mtl.baseline.mutations import DIVISORS
 from tf1_mtl.baseline.port_run import PortRun
@@ -200,7 +201,11 @@ class StagedSearch:
             except DoesNotFit:
                 continue
             if is_most and kind == "clipping missing":
-                yield from self._accepted(extended, found.clipped(), returned)
+                yield from self._accepted(
+                    extended,
+                    found.clipped(clipping_numbers(case_with_most_tasks(self.runs))),
+                    returned,
+                )
             if is_most or len(found.wrong) < wrong:
                 yield from self._accepted(extended, found.quick(), returned)
             if is_most and kind == "clipping missing":

@@ -147,7 +147,13 @@ FAMILIES: List[Family] = [
         Family(_hyper(f"{name} of ftrl", name, ("Ftrl", "FtrlV2")), (0.0, 0.001, 0.01, 0.1))
         for name in ("l1", "l2")
     ),
-    Family(_change("gradient scaled", rules.scaled), (-1.0, 0.1, 0.01, 0.5, 2.0, 10.0), 1e-6, 1e3),
+    Family(
+        _change("gradient scaled", rules.scaled),
+        # 9: a moving average whose decay of 0.9 is taken for the part of the new value
+        (-1.0, 0.1, 0.01, 0.5, 2.0, 10.0, 9.0, 99.0, 999.0),
+        1e-6,
+        1e3,
+    ),
     _L2,
     *(
         Family(_change(kind, change), values, 1e-3)

@@ -25,8 +25,8 @@ from tf1_mtl.baseline import catalogue, update_catalogue
 from tf1_mtl.baseline.edits import FROZEN, Edit, Named, Pair, merged
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.fitting import nice
-from tf1_mtl.baseline.model import HYPER, ModelRun, updates_of
-from tf1_mtl.baseline.model_edits import clipping_numbers, has_gradient
+from tf1_mtl.baseline.model import HYPER, ModelRun
+from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.replay import RIGHT, Program
 from tf1_mtl.baseline.step_comparison import (
     Step,
@@ -123,17 +123,9 @@ class UpdateSearch:
         self._try([()], SCHEDULE)
         yield from self._chosen()
 
-    def clipped(self) -> Iterator[Updates]:
-        """Yields what explains all updates by another clipping, with a number of the graph."""
-        case = self.runs[0].model.case
-        numbers = {
-            number: None
-            for task in case.tasks
-            for update in updates_of(case, task).values()
-            for number in clipping_numbers(case.graph, update)
-        }
-        pieces = update_catalogue.clippings(numbers)
-        self._try([(piece,) for piece in pieces], EXACT)
+    def clipped(self, numbers: Iterable[float]) -> Iterator[Updates]:
+        """Yields what explains all updates by another clipping, with one of some numbers."""
+        self._try([(piece,) for piece in update_catalogue.clippings(numbers)], EXACT)
         yield from self._chosen()
 
     def everywhere(self) -> Iterator[Updates]:
