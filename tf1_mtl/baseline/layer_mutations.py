@@ -42,8 +42,8 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
         yield from (rows_broadcast(name, index, nodes) for index in range(2))
     yield from _other_networks(case, nodes)
-    places = near_the_loss(nodes, _normalizes)
-    for group in dict.fromkeys((tuple(places), *alike(places))):
+    normalized = near_the_loss(nodes, _normalizes)
+    for group in dict.fromkeys((tuple(normalized), *alike(normalized))):
         yield from epsilon_mutations(case, group)
 
 
@@ -211,12 +211,18 @@ def _pads(node: Node) -> bool:
     return node.op in ("Conv2D", "MaxPool", "AvgPool")
 
 
+def _pads_one_side(node: Node) -> bool:
+    """Returns whether a convolution may pad an image more at its end than at its start."""
+    return node.op == "Conv2D" and max(node.attributes["strides"]) > 1
+
+
 def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
     """Yields edits of how convolutions and pools pad images."""
     for places in alike(near_the_loss(nodes, _pads)):
         same = nodes[places[0]].attributes["padding"] == "SAME"
-        if same and {nodes[name].op for name in places} == {"Conv2D"}:
-            yield symmetric_padding(places, case)
+        strided = tuple(x for x in places if same and _pads_one_side(nodes[x]))
+        if strided:
+            yield symmetric_padding(strided, case)
         yield other_padding(places, "VALID" if same else "SAME")
 
 

@@ -1,6 +1,6 @@
 """Edits models, for ports that train something else: other gradients, penalties, biases."""
 
-from typing import Any, Callable, Iterable, List, Mapping, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Tuple
 
 import numpy as np
 
@@ -243,7 +243,8 @@ def raw_gradient(graph: RecordedGraph, update: Update) -> str:
 
 def clipping_numbers(case: Case) -> List[float]:
     """Returns the numbers by which a graph changes gradients after its backward pass."""
-    graph, found = case.graph, {}
+    graph = case.graph
+    found: Dict[float, None] = {}
     gradients = [name for name in graph.nodes if GRADIENTS.match(name)]
     for task in case.tasks:
         for update in updates_of(case, task).values():
