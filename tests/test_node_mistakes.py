@@ -171,7 +171,7 @@ WORDS = Script(
         "mean of rows": (
             "divided by",
             {"truediv"},
-            "the sum of weights of each row, then by the rows in place of Sum_1",
+            "the weights of each row, and the rows in place of Sum_1",
         ),
         "rows against rows": ("rows broadcast", {"sub"}, None),
         "sum of weights": ("divided by", {"Mean"}, "the sum of weights in place of their number"),

@@ -118,9 +118,8 @@ class CaseEvaluator:
           bounds: False evaluates values alone, which is several times faster.
         """
         self.case, self.bounds = case, bounds
-        #: Whether wide bounds are sharpened; the article has too few layers to need it. The caller
-        #: must give the weights before each step.
-        self.sharpens = not case.is_article
+        #: Whether wide bounds are sharpened. The caller must give the weights before each step.
+        self.sharpens = True
         self._plans: Dict[Any, Plan] = {}
         self.state: Dict[str, Any] = {name: _held(value) for name, value in case.initial.items()}
 

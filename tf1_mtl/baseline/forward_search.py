@@ -177,10 +177,7 @@ class ForwardSearch:
         """Returns the edits that the graph of any script allows."""
         if task not in self._at_nodes:
             case = self.losses.case(task)
-            found = itertools.chain(
-                node_mutations(case, task),
-                structure_mutations(case, task),
-            )
+            found = itertools.chain(node_mutations(case, task), structure_mutations(case, task))
             self._at_nodes[task] = [(mutation,) for mutation in found]
         return self._at_nodes[task]
 

@@ -94,14 +94,15 @@ def clipping_mutations(case: Case) -> Iterator[Mutation]:
 
 def update_mutations(case: Case) -> Iterator[Mutation]:
     """Yields mutations of sparse gradients that updates take."""
-    nodes, rows = case.graph.nodes, {}
+    nodes = case.graph.nodes
+    rows: Dict[str, Dict[str, None]] = {}
     for task in case.tasks:
         for name, update in updates_of(case, task).items():
             before = node_and_output(update.node.data_inputs[update.gradient])[0]
             if update.indices is not None and nodes[before].op == "UnsortedSegmentSum":
-                rows[name] = before
+                rows.setdefault(name, {})[before] = None
     for group in groups_of(tuple(rows)):
-        yield rows_set({name: rows[name] for name in group})
+        yield rows_set(group, [place for name in group for place in rows[name]])
 
 
 def rate_mutations(case: Case) -> Iterator[Mutation]:
@@ -147,11 +148,12 @@ def _same(x: Any, *_: Any) -> Any:
     return x
 
 
-def rows_set(sums: Mapping[str, str]) -> Mutation:
+def rows_set(names: Tuple[str, ...], sums: Sequence[str]) -> Mutation:
     """Returns a mutation by which the last of several gradients of a row counts, not their sum.
 
     Args:
-      sums: By weight: the operation that sums the gradients of each row.
+      names: Weights.
+      sums: The operations that sum the gradients of each row of them.
     """
 
     def last(x: Any, places: Any, number: Any) -> Any:
@@ -165,11 +167,11 @@ def rows_set(sums: Mapping[str, str]) -> Mutation:
         return eb.structural(move, x)
 
     def apply(model: Model) -> Model:
-        nodes = [model.graph.nodes[name] for name in sums.values()]
+        nodes = [model.graph.nodes[name] for name in sums]
         changed = [graph_edits.edited(node.name, last, *node.inputs) for node in nodes]
         return model.with_graph(graph_edits.with_nodes(model.graph, changed))
 
-    return Mutation(Edit("rows set", tuple(sums)), apply)
+    return Mutation(Edit("rows set", names), apply)
 
 
 def moved_mutation(names: Tuple[str, ...]) -> Mutation:

@@ -18,10 +18,17 @@ from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient, with_variables
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.places import alike, groups_of, is_number, near_the_loss, of_floats
-from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output, variable_of
+from tf1_mtl.baseline.recorded_graph import (
+    Node,
+    RecordedGraph,
+    needed_nodes,
+    node_and_output,
+    variable_of,
+)
 
 EPSILONS = (1e-5, 1e-3, 1e-8, 1e-6, 1e-4, 1e-2, 1e-12)
 NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+CROSS_ENTROPIES = ("SoftmaxCrossEntropyWithLogits",)
 DIVISIONS = ("RealDiv", "Div", "DivNoNan")
 
 
@@ -30,7 +37,7 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     nodes = case.loss_nodes(task)
     for places in alike(near_the_loss(nodes, _is_mask)):
         yield mask_missing(places)
-    for name in near_the_loss(nodes, functools.partial(_smooths, case)):
+    for name in dict.fromkeys(_smoothed(case, nodes)):
         yield smoothing_missing(name, nodes)
     yield from _other_counts(case, nodes)
     means = near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node))
@@ -51,7 +58,8 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
 
 
 def _is_mask(node: Node) -> bool:
-    return (node.op, node.attributes.get("SrcT")) == ("Cast", "bool") and of_floats(node)
+    to = str(node.attributes.get("DstT"))
+    return (node.op, node.attributes.get("SrcT")) == ("Cast", "bool") and to.startswith("float")
 
 
 def mask_missing(places: Tuple[str, ...]) -> Mutation:
@@ -64,17 +72,25 @@ def mask_missing(places: Tuple[str, ...]) -> Mutation:
     return graph_mutation("mask missing", places, None, change)
 
 
-def _smooths(case: Case, node: Node) -> bool:
-    """Returns whether an operation adds a constant to a multiple of what has no gradient."""
-    if node.op not in ("Add", "AddV2") or graph_edits.gradient_scopes(case.graph, node.name):
-        return False
-    product, constant = node.data_inputs
-    before = case.graph.nodes[node_and_output(product)[0]]
+def _smoothed(case: Case, nodes: Dict[str, Node]) -> Iterator[str]:
+    """Yields the operations that smooth the labels of a cross entropy."""
+    for name in near_the_loss(nodes, lambda node: node.op in CROSS_ENTROPIES):
+        labels = node_and_output(nodes[name].data_inputs[1])[0]
+        for before in needed_nodes(nodes, [labels]).values():
+            if before.op in ("Add", "AddV2") and _is_multiple_and_number(case.graph, before):
+                yield before.name
+
+
+def _is_multiple_and_number(graph: RecordedGraph, node: Node) -> bool:
+    """Returns whether an operation adds a number to a multiple of a tensor without gradient."""
+    product, number = node.data_inputs
+    before = graph.nodes[node_and_output(product)[0]]
     return (
-        before.op == "Mul"
-        and is_number(case.graph, constant)
-        and is_number(case.graph, before.data_inputs[1])
-        and not is_number(case.graph, before.data_inputs[0])
+        not graph_edits.gradient_scopes(graph, node.name)
+        and before.op == "Mul"
+        and is_number(graph, number)
+        and is_number(graph, before.data_inputs[1])
+        and not is_number(graph, before.data_inputs[0])
     )
 
 
@@ -94,7 +110,7 @@ def smoothing_missing(place: str, nodes: Dict[str, Node]) -> Mutation:
 COUNTS: Dict[str, Callable[[Any, Any], Any]] = {
     "the number of terms": lambda weights, divisor: divisor * (1.0 / _size(weights)),
     "the sum of weights": lambda weights, divisor: divisor / eb.total(weights),
-    "the sum of weights of each row, then by the rows": lambda weights, divisor: (
+    "the weights of each row, and the rows": lambda weights, divisor: (
         divisor / (_of_rows(weights) * _rows(weights))
     ),
 }
@@ -199,11 +215,18 @@ def over_all_axes(places: Tuple[str, ...]) -> Mutation:
 
 def channels_first(place: str) -> Mutation:
     """Returns a mutation by which images are flattened with the channels before the rest."""
-    forward = functools.partial(eb.structural, lambda a: np.moveaxis(a, -1, 1) if a.ndim > 2 else a)
-    back = functools.partial(eb.structural, lambda a: np.moveaxis(a, 1, -1) if a.ndim > 2 else a)
-    change = functools.partial(
-        graph_edits.edit_input, index=0, function=forward, slope=back, is_linear=True
-    )
+
+    def turned(a: np.ndarray) -> np.ndarray:
+        if a.ndim < 3:
+            raise ValueError("not images")
+        return np.moveaxis(a, -1, 1)
+
+    def back(gradient: Any, x: Any) -> Any:
+        shape = turned(value_of(x)).shape  # that of the graph may be a constant
+        return eb.structural(lambda a: np.moveaxis(a.reshape(shape), 1, -1), gradient)
+
+    forward = functools.partial(eb.structural, turned)
+    change = functools.partial(graph_edits.edit_input, index=0, function=forward, slope=back)
     return graph_mutation("channels first", (place,), None, change)
 
 
@@ -219,7 +242,10 @@ def _pads_one_side(node: Node) -> bool:
 def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
     """Yields edits of how convolutions and pools pad images."""
     for places in alike(near_the_loss(nodes, _pads)):
-        same = nodes[places[0]].attributes["padding"] == "SAME"
+        paddings = {nodes[name].attributes["padding"] for name in places}
+        if len(paddings) > 1 or not paddings <= {"SAME", "VALID"}:
+            continue
+        same = paddings == {"SAME"}
         strided = tuple(x for x in places if same and _pads_one_side(nodes[x]))
         if strided:
             yield symmetric_padding(strided, case)
@@ -232,7 +258,7 @@ def other_padding(places: Tuple[str, ...], padding: str) -> Mutation:
     def change(graph: RecordedGraph, name: str) -> RecordedGraph:
         return _with_attributes(graph, name, "padding", {"padding": padding})
 
-    words = "nothing (VALID)" if padding == "VALID" else "to the size before (SAME)"
+    words = "nothing (VALID)" if padding == "VALID" else "as SAME does"
     return graph_mutation("padding", places, words, change)
 
 
@@ -264,7 +290,9 @@ def rows_broadcast(place: str, index: int, nodes: Mapping[str, Node]) -> Mutatio
         def move(a: np.ndarray) -> np.ndarray:
             if a.ndim == 1:
                 return a[:, np.newaxis]
-            return a[:, 0] if a.ndim == 2 and a.shape[1] == 1 else a
+            if a.ndim != 2 or a.shape[1] != 1:
+                raise ValueError("not rows of one number")
+            return a[:, 0]
 
         return eb.structural(move, x)
 
@@ -439,7 +467,7 @@ def other_variance(names: Tuple[str, ...], found: Mapping[str, _Variance]) -> Mu
 
             def other(variance: Any, x: Any, is_unbiased: bool = is_unbiased) -> Any:
                 n = _size(x) / _size(variance)
-                return variance * ((n - 1) / n if is_unbiased else n / (n - 1))
+                return variance * ((n - 1) / n if is_unbiased else n / max(n - 1, 1e-300))
 
             node, taken = model.graph.nodes[difference], f"{difference}/edited variance"
             average, variance = node.data_inputs

@@ -151,17 +151,24 @@ class LossComparison:
         bounded: Dict[int, ModelRun] = {}
         for sample in samples:
             if not is_hidden:
-                model = self._model(forward.mutations, sample.run)
-                yield self.value(forward, model.case.tasks[model.returned(task)].loss, sample), 0.0
+                yield self._predicted_value(forward, task, sample), 0.0
                 continue
-            if sample.run not in bounded:
-                run = self.runs[sample.run]
-                bounded[sample.run] = ModelRun(forward.model(run.case), run, bounds=True)
             try:
+                if sample.run not in bounded:
+                    run = self.runs[sample.run]
+                    bounded[sample.run] = ModelRun(forward.model(run.case), run, bounds=True)
                 loss = bounded[sample.run].step(sample.at).loss
                 yield float(value_of(loss)), 3 * float(np.max(error_of(loss)))
             except DoesNotFit:
                 yield np.nan, 0.0
+
+    def _predicted_value(self, forward: Forward, task: str, sample: Sample) -> float:
+        """Returns the loss that a task returns; NaN where an edit does not fit."""
+        try:
+            model = self._model(forward.mutations, sample.run)
+        except DoesNotFit:
+            return np.nan
+        return self.value(forward, model.case.tasks[model.returned(task)].loss, sample)
 
     def value(self, forward: Forward, tensor: str, sample: Sample) -> float:
         """Returns a number in the step of a sample; NaN where it cannot be evaluated."""
@@ -202,7 +209,7 @@ class LossComparison:
         if (mutations, number) not in self._models:
             if len(self._models) > MODELS:
                 self._models.clear()
-            model = mutations[-1].apply(self._model(mutations[:-1], number))
+            model = mutations[-1].made_in(self._model(mutations[:-1], number))
             self._models[mutations, number] = model
         return self._models[mutations, number]
 

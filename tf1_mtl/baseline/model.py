@@ -154,6 +154,8 @@ class ModelRun:
     def __init__(self, model: Model, run: PortRun, bounds: bool = False) -> None:
         self.model, self.port_run, self.bounds = model, run, bounds
         self._evaluator = CaseEvaluator(model.case, bounds)
+        # The search for mistakes in the article, which has few layers, does without.
+        self._evaluator.sharpens = not model.case.is_article
         self._own: Dict[str, Dict[str, Update]] = {}
         self._steps: List[ModelStep] = []
 

@@ -187,7 +187,7 @@ def without_clipping(model: Model, names: Iterable[str]) -> Model:
 def is_clipped(graph: RecordedGraph, update: Update) -> bool:
     """Returns whether a graph changes a gradient after its backward pass.
 
-    What an assignment takes, as sparse updates of Adam and of plain descent, is not a gradient.
+    What an assignment takes, as sparse updates of plain descent, is not a gradient.
     """
     if ASSIGNMENTS.fullmatch(update.node.op):
         return False
@@ -245,7 +245,7 @@ def clipping_numbers(case: Case) -> List[float]:
     """Returns the numbers by which a graph changes gradients after its backward pass."""
     graph = case.graph
     found: Dict[float, None] = {}
-    gradients = [name for name in graph.nodes if GRADIENTS.match(name)]
+    gradients = {name for name in graph.nodes if GRADIENTS.match(name)}
     for task in case.tasks:
         for update in updates_of(case, task).values():
             node, place = _taker(graph, update)
@@ -261,6 +261,12 @@ def clipping_numbers(case: Case) -> List[float]:
 def has_gradient(graph: RecordedGraph, update: Update) -> bool:
     """Returns whether an update applies a gradient, unlike that of a moving average."""
     return bool(GRADIENTS.match(raw_gradient(graph, update)))
+
+
+def is_copy(nodes: Mapping[str, Node], update: Update) -> bool:
+    """Returns whether an update gives a variable the value of another one."""
+    is_assign = update.node.op in ("Assign", "AssignVariableOp")
+    return is_assign and variable_of(nodes, update.node.data_inputs[-1]) is not None
 
 
 def with_bias(model: Model, name: str, start: float, program: Program) -> Model:

@@ -4,7 +4,8 @@ from typing import Any, Callable, NamedTuple, Sequence, Tuple
 
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
-from tf1_mtl.baseline.model import Model
+from tf1_mtl.baseline.evaluator import GRAPH_ERRORS
+from tf1_mtl.baseline.model import DoesNotFit, Model
 
 
 class Mutation(NamedTuple):
@@ -15,6 +16,17 @@ class Mutation(NamedTuple):
     is_hidden: bool = False  #: whether the port trains variables that weights() does not return
     is_last: bool = False  #: whether it is made last: it changes what other edits put into a node
     slack: float = 0.0  #: rounding error of the loss beyond the usual bound
+
+    def made_in(self, model: Model) -> Model:
+        """Returns a model with the edit.
+
+        Raises:
+          DoesNotFit: The graph is not as the edit needs it.
+        """
+        try:
+            return self.apply(model)
+        except GRAPH_ERRORS as error:
+            raise DoesNotFit from error
 
 
 class Forward(NamedTuple):
@@ -41,7 +53,7 @@ class Forward(NamedTuple):
         """Returns the model of a case with all mutations."""
         model = Model(case)
         for mutation in in_order(self.mutations):
-            model = mutation.apply(model)
+            model = mutation.made_in(model)
         return model
 
 

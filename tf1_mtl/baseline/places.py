@@ -9,7 +9,6 @@ import numpy as np
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.recorded_graph import (
-    VARIABLES,
     Node,
     RecordedGraph,
     needed_nodes,
@@ -114,9 +113,9 @@ def is_constant(graph: RecordedGraph, name: str) -> bool:
 
 def is_number(graph: RecordedGraph, tensor: str) -> bool:
     """Returns whether a tensor is computed from constants and shapes alone."""
-    shapes = [name for name, node in graph.nodes.items() if node.op == "Shape"]
+    shapes = {name for name, node in graph.nodes.items() if node.op == "Shape"}
     needed = needed_nodes(graph.nodes, [tensor], known=shapes).values()
-    return not any(node.op in VARIABLES or node.op.startswith("Placeholder") for node in needed)
+    return all(node.data_inputs or node.op == "Const" for node in needed)
 
 
 def near_the_loss(nodes: Mapping[str, Node], chosen: Callable[[Node], bool]) -> List[str]:

@@ -185,7 +185,7 @@ class StagedSearch:
 
         wrong, base = len(search.wrong), wrong_in_few(forward)
         helpful: Dict[Mutation, int] = {}
-        # Beside another optimizer, neither of these makes an update right.
+        # The largest edits of these kinds are followed even if they alone make no update right.
         most = {
             kind: max([len(m.edit.places) for m in mutations if m.edit.kind == kind], default=0)
             for kind in ("slope at zero", "clipping missing")
@@ -200,22 +200,23 @@ class StagedSearch:
                 found = self.updates(extended)
             except DoesNotFit:
                 continue
-            if is_most and kind == "clipping missing":
-                yield from self._accepted(
-                    extended,
-                    found.clipped(clipping_numbers(case_with_most_tasks(self.runs))),
-                    returned,
-                )
+            is_clipping = is_most and kind == "clipping missing"
+            if is_clipping:
+                limits = clipping_numbers(case_with_most_tasks(self.runs))
+                yield from self._accepted(extended, found.clipped(limits), returned)
             if is_most or len(found.wrong) < wrong:
                 yield from self._accepted(extended, found.quick(), returned)
-            if is_most and kind == "clipping missing":
+            if is_clipping:
                 yield from self._accepted(extended, found.fitted(), returned)
             if len(found.wrong) < wrong:
                 helpful[mutation] = len(found.wrong)
         # Several such edits: one after the other, as long as each makes more updates right.
         for mutation in sorted(helpful, key=lambda mutation: helpful[mutation]):
             extended = forward.extended(_beside(forward, mutation))
-            found = self.updates(extended)
+            try:
+                found = self.updates(extended)
+            except DoesNotFit:
+                continue
             if len(found.wrong) < wrong:
                 forward, wrong = extended, len(found.wrong)
                 yield from self._accepted(extended, found.quick(), returned)
@@ -262,8 +263,10 @@ class StagedSearch:
         return self._explained.setdefault(key, False)
 
     def _explains_updates(self, forward: Forward, updates: Updates) -> bool:
-        bounded = (self._bounded(run, forward) for run in self.every)
-        return all(_explains_updates(run, updates) for run in bounded)
+        with contextlib.suppress(DoesNotFit):
+            bounded = (self._bounded(run, forward) for run in self.every)
+            return all(_explains_updates(run, updates) for run in bounded)
+        return False
 
     def _bounded(self, run: PortRun, forward: Forward) -> ModelRun:
         """Returns a run evaluated with bounds; kept for the graph itself and the last edits."""

@@ -253,10 +253,32 @@ def schedules_of(
         effective = np.array([rate_at[number] for number in factors])
         rates_found = np.array([*factors.values()]) * effective
         found = _schedules(np.array([*factors], float), rates_found)
-        if np.ptp(effective) and np.ptp(rates_found) <= 2e-3 * np.abs(rates_found).max():
-            found = [("constant", rates_found)]
+        if np.ptp(effective):
+            are_consecutive = bool(np.all(np.diff([*factors]) == 1))
+            found = _like_that_of_the_graph(rates_found, effective, are_consecutive) or found
         if found:
             return [(name, _by_number(by, dict(zip(factors, x / effective)))) for name, x in found]
+    return []
+
+
+def _like_that_of_the_graph(
+    rates: np.ndarray, recorded: np.ndarray, are_consecutive: bool
+) -> List[Tuple[str, np.ndarray]]:
+    """Names rates that are constant, or those of the graph one step off.
+
+    Args:
+      rates, recorded: [n], of the port and of the graph.
+      are_consecutive: Whether they are those of one step after the other.
+    """
+    room = 2e-3 * np.abs(rates).max()
+    if np.ptp(rates) <= room:
+        return [("constant", rates)]
+    if not are_consecutive:
+        return []
+    if np.all(np.abs(rates[:-1] - recorded[1:]) <= room):
+        return [("that of the graph, one step early", rates)]
+    if np.all(np.abs(rates[1:] - recorded[:-1]) <= room):
+        return [("that of the graph, one step late", rates)]
     return []
 
 

@@ -26,7 +26,7 @@ from tf1_mtl.baseline.edits import FROZEN, Edit, Named, Pair, merged
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.fitting import nice
 from tf1_mtl.baseline.model import HYPER, ModelRun
-from tf1_mtl.baseline.model_edits import has_gradient
+from tf1_mtl.baseline.model_edits import has_gradient, is_copy
 from tf1_mtl.baseline.replay import RIGHT, Program
 from tf1_mtl.baseline.step_comparison import (
     Step,
@@ -352,7 +352,7 @@ class UpdateSearch:
         constant = constant_ratio(steps)
         if constant is not None:
             if rate is None:
-                return self._copied_in_part(pair, program, named, constant)
+                return self._copied_in_part(pieces, pair, program, named, constant)
             value = nice(constant * rate, np.array([1e-4 * abs(constant * rate)]))
             if all(piece.names_rate for piece in pieces):
                 named += (("learning rate", value),)
@@ -361,16 +361,17 @@ class UpdateSearch:
         return self._scheduled(pieces, program, named, variable, steps, level)
 
     def _copied_in_part(
-        self, pair: Pair, program: Program, named: Named, part: float
+        self, pieces: Pieces, pair: Pair, program: Program, named: Named, part: float
     ) -> List[Solution]:
         """Returns that a copy, such as that of a target network, moves by a part of the way."""
-        rule = self._rule_of(pair)[0]
-        if not rule.startswith("Assign") or rule.startswith(("AssignAdd", "AssignSub")):
+        task, variable = pair
+        nodes = self.runs[0].model.graph.nodes
+        updates = [run.updates(task).get(variable) for run in self.runs]
+        if not 0 < part < 1 or not all(x and is_copy(nodes, x) for x in updates):
             return []
         value = nice(part, np.array([1e-4 * abs(part)]))
-        return [
-            Solution((*named, ("copied in part", value)), program._replace(scale=lambda now: value))
-        ]
+        program = program._replace(scale=lambda now: value)
+        return [Solution((*named, ("copied in part", value)), program, pieces)]
 
     def _scheduled(
         self,
@@ -494,7 +495,7 @@ class UpdateSearch:
 
 def _of_average(named: Named) -> Named:
     """Returns edits in the words of a moving average, which applies no gradient."""
-    return tuple(("moved further" if k == "gradient scaled" else k, v) for k, v in named)
+    return tuple(("moved by a factor" if k == "gradient scaled" else k, v) for k, v in named)
 
 
 def _by_variable(pairs: Iterable[Pair]) -> Dict[str, Set[str]]:
