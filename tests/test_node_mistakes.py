@@ -8,7 +8,9 @@ from typing import Any, Callable, Dict, NamedTuple, Tuple
 import numpy as np
 import pytest
 
-from tf1_mtl.baseline import check, recording
+from tf1_mtl.baseline import cases_of, check, recording
+from tf1_mtl.baseline.model import DoesNotFit, Model
+from tf1_mtl.baseline.mutation import graph_mutation
 
 tf = pytest.importorskip("tensorflow.compat.v1")
 STEPS = 8
@@ -308,3 +310,13 @@ def test_a_mistake_is_named_at_its_place(golden, script, wrong):
     (edit,) = report.diagnosis.edits
     assert (edit.kind, set(edit.places)) == (kind, places)
     assert value in ([], [edit.value])
+
+
+@pytest.mark.parametrize("error", [KeyError("value"), ValueError("shape"), IndexError()])
+def test_an_edit_that_does_not_fit_a_graph_ends_no_check(error):
+    def change(graph, name):
+        raise error
+
+    (case,) = cases_of("alternate")
+    with pytest.raises(DoesNotFit):
+        graph_mutation("padding", ("MatMul",), None, change).made_in(Model(case))
