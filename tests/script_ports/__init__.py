@@ -54,6 +54,7 @@ def enter(script: str, name: str, *edits: Edit, also: Any = (), framework: str =
 
 #: Kinds of mistakes that a port of the article cannot make, with the meaning of the value.
 OF_SCRIPTS = {
+    "operation missing": "none",
     "parts in another order": "the order",
     "other reduction": "its name",
     "other value returned": "its name",
