@@ -62,7 +62,8 @@ def program_of(pieces: Sequence[Piece]) -> Program:
             rule, cells, start = piece.rule, piece.cells, piece.start
     if adam and not rule:
         rule, cells = rules.adam(**adam), 3 if adam.get("amsgrad") else 0
-    needs = next((piece.needs for piece in pieces if piece.needs), ())
+    given = [set(piece.needs) for piece in pieces if piece.needs]
+    needs = tuple(sorted(set.intersection(*given))) or ("none",) if given else ()
     return Program(changes, rule, needs, cells, start, hyper=hyper, **state)
 
 

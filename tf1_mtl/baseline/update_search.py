@@ -476,15 +476,20 @@ class UpdateSearch:
             return
         explained = [pair for pair, solution in chosen.items() if solution.named == named]
         solution = chosen[explained[0]]
-        concerned = [pair for pair in self.pairs if self._applies(solution.pieces, pair)]
-        free = [
-            pair
-            for pair in concerned
-            if self.right[pair]
-            and pair not in chosen
-            and solution.program.hyper.get("rate", 0.0) != self._usual_rate(pair)
-        ]
-        if len(explained) < len(concerned) - len(free):
+        applies = {pair: self._applies(solution.pieces, pair) for pair in self.pairs}
+        own = {task for task, _ in explained}
+        for concerned in (list(self.pairs), [x for x in self.pairs if applies[x] and x[0] in own]):
+            free = [
+                pair
+                for pair in concerned
+                if self.right[pair]
+                and pair not in chosen
+                and applies[pair]
+                and solution.program.hyper.get("rate", 0.0) != self._usual_rate(pair)
+            ]
+            if len(explained) >= len(concerned) - len(free):
+                break
+        else:
             return
         for variable, tasks in _by_variable(free).items():
             same = self.comparison.compared(variable, solution.program, tasks)
