@@ -8,6 +8,7 @@ import itertools
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 from tf1_mtl.baseline import catalogue, update_catalogue
+from tf1_mtl.baseline.count_mutations import count_mutations
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.graph_edits import PRODUCTS
 from tf1_mtl.baseline.layer_mutations import layer_mutations
@@ -264,7 +265,11 @@ class ForwardSearch:
         """Returns all known edits of what a task computes, the likeliest first."""
         if task not in self._mutations:
             case = self.losses.case(task)
-            self._mutations[task] = [*layer_mutations(case, task), *forward_mutations(case, task)]
+            self._mutations[task] = [
+                *count_mutations(case, task),
+                *layer_mutations(case, task),
+                *forward_mutations(case, task),
+            ]
         return self._mutations[task]
 
 

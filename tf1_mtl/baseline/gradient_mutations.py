@@ -11,15 +11,17 @@ from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.gradient_scopes import branch_ends, prefixes_of
 from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.layer_mutations import (
+from tf1_mtl.baseline.model import Model, updates_of
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.mutations import substitute_mutation
+from tf1_mtl.baseline.node_mutations import forgotten
+from tf1_mtl.baseline.normalization_mutations import (
     all_normalizations,
     epsilon_mutations,
     variance_mutations,
 )
-from tf1_mtl.baseline.model import Model, updates_of
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.mutations import substitute_mutation
 from tf1_mtl.baseline.places import groups_of, places_of, subsets
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
@@ -43,7 +45,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     for group in groups_of(passed):
         yield moved_mutation(group)
     yield from clipping_mutations(case)
-    yield from update_mutations(case)
+    yield from row_mutations(case)
     yield from variance_mutations(case)
     # Where the loss is known to a thousandth, another epsilon may show in the gradients alone.
     yield from epsilon_mutations(case, all_normalizations(case))
@@ -55,7 +57,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
             for task in case.tasks:
                 yield stop_mutation(name, (task,), f"{task}/{name}")
     losses = [task.loss for task in case.tasks.values() if task.loss]
-    ends = {name: None for loss in losses for name in graph_edits.branch_ends(case.graph, loss)}
+    ends = {name: None for loss in losses for name in branch_ends(case.graph, loss)}
     for name in list(ends)[:MOST_BRANCHES]:
         yield stop_mutation(name, case.tasks, name, graph_edits.stop_branch)
 
@@ -92,7 +94,7 @@ def clipping_mutations(case: Case) -> Iterator[Mutation]:
         yield Mutation(edit, functools.partial(stop, names=group))
 
 
-def update_mutations(case: Case) -> Iterator[Mutation]:
+def row_mutations(case: Case) -> Iterator[Mutation]:
     """Yields mutations of sparse gradients that updates take."""
     nodes = case.graph.nodes
     rows: Dict[str, Dict[str, None]] = {}
@@ -116,8 +118,7 @@ def rate_mutations(case: Case) -> Iterator[Mutation]:
     needed = needed_nodes(case.graph.nodes, tensors)
     counters = [name for name, node in needed.items() if _counts(node)]
     for name in (n for n, node in needed.items() if counters and node.op == "Floor"):
-        change = functools.partial(graph_edits.replace_pointwise, function=_same, slope=_same)
-        yield graph_mutation("operation missing", (name,), None, change)
+        yield forgotten((name,), 0)
     for shift, when in ((1, "early"), (-1, "late")) if counters else ():
         edit = Edit("schedule", tuple(case.tasks), f"that of the graph, one step {when}")
         shifted = functools.partial(_with_counters, counters=counters, needed=needed, shift=shift)
@@ -142,10 +143,6 @@ def _with_counters(
             inputs = tuple(shifted.get(x, x) for x in model.graph.nodes[name].inputs)
             changed.append(model.graph.nodes[name]._replace(inputs=inputs))
     return model.with_graph(graph_edits.with_nodes(model.graph, changed))
-
-
-def _same(x: Any, *_: Any) -> Any:
-    return x
 
 
 def rows_set(names: Tuple[str, ...], sums: Sequence[str]) -> Mutation:
@@ -191,7 +188,7 @@ def stop_mutation(
         case, prefixes = model.case, set()
         for task in tasks:
             if task in case.tasks:
-                prefixes |= graph_edits.prefixes_of(model.graph, case.tasks[task].operations)
+                prefixes |= prefixes_of(model.graph, case.tasks[task].operations)
         if name not in model.graph.nodes:
             return model
         return model.with_graph(stop(model.graph, name, prefixes))

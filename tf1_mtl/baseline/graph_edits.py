@@ -1,8 +1,7 @@
 """Edits recorded graphs, for ports that compute something else.
 
 Each edit returns a new graph in which the forward operation and its gradient operations are changed
-together. TensorFlow names the gradient operations of `name` `<scope>/name_grad/...`, with one scope
-for each loss: `gradients`, `gradients_1`.
+together; `gradient_scopes.py` finds the latter.
 """
 
 import re
@@ -13,7 +12,6 @@ from typing import (
     Iterable,
     List,
     Mapping,
-    NamedTuple,
     Optional,
     Sequence,
     Set,
@@ -23,13 +21,12 @@ from typing import (
 import numpy as np
 
 from tf1_mtl.baseline.error_bounds import ErrorBounded
+from tf1_mtl.baseline.gradient_scopes import GradientScope, gradient_scopes, users_of
 from tf1_mtl.baseline.operations import OPERATIONS
 from tf1_mtl.baseline.operations.table import gives, updates
 from tf1_mtl.baseline.recorded_graph import (
     Node,
     RecordedGraph,
-    canonical,
-    needed_nodes,
     node_and_output,
 )
 
@@ -73,68 +70,6 @@ def elementwise(
 def with_nodes(graph: RecordedGraph, changed: Iterable[Node]) -> RecordedGraph:
     """Returns a graph in which these nodes replace those of their names, or are new."""
     return graph._replace(nodes={**graph.nodes, **{node.name: node for node in changed}})
-
-
-class GradientScope(NamedTuple):
-    """Names the gradient operations of one forward operation for one loss."""
-
-    prefix: str  #: "gradients_1/"
-    nodes: Tuple[str, ...]
-    leaving: Tuple[str, ...]  #: tensors that nodes outside of the scope take
-    entering: Tuple[str, ...]  #: tensors of gradients that the scope takes from outside
-
-
-GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)")
-_SCOPE = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)(.+?)_grad/")
-
-
-class _Index(NamedTuple):
-    """Holds what edits look up in a graph."""
-
-    nodes: Mapping[str, Node]  #: of the graph, so that their identity stays taken
-    scopes: Dict[str, Dict[str, List[str]]]  #: by forward operation and prefix
-    users: Dict[str, List[Tuple[str, str]]]  #: by node: who takes which tensor of it
-
-
-_INDEXES: Dict[int, _Index] = {}
-
-
-def _index(graph: RecordedGraph) -> _Index:
-    """Returns the index of a graph, made once while the graph is in use."""
-    if id(graph.nodes) not in _INDEXES:
-        if len(_INDEXES) > 1000:
-            _INDEXES.clear()
-        index = _INDEXES[id(graph.nodes)] = _Index(graph.nodes, {}, {})
-        for name, node in graph.nodes.items():
-            match = _SCOPE.match(name)
-            if match:
-                prefix, forward = match.groups()
-                index.scopes.setdefault(forward, {}).setdefault(prefix, []).append(name)
-            for tensor in node.data_inputs:
-                users = index.users.setdefault(node_and_output(tensor)[0], [])
-                users.append((name, canonical(tensor)))
-    return _INDEXES[id(graph.nodes)]
-
-
-def gradient_scopes(graph: RecordedGraph, name: str) -> List[GradientScope]:
-    """Returns the gradient operations of a forward operation, one scope for each loss."""
-    index = _index(graph)
-    forward = {name, *(node_and_output(x)[0] for x in graph.nodes[name].data_inputs)}
-    found = []
-    for prefix, nodes in index.scopes.get(name, {}).items():
-        inside = set(nodes)
-        leaving: Dict[str, None] = {}
-        entering: Dict[str, None] = {}
-        for inner in nodes:
-            for user, tensor in index.users.get(inner, ()):
-                if user not in inside:
-                    leaving[tensor] = None
-            for tensor in graph.nodes[inner].data_inputs:
-                source = node_and_output(tensor)[0]
-                if source not in inside and source not in forward and source.startswith(prefix):
-                    entering[tensor] = None
-        found.append(GradientScope(prefix, tuple(nodes), tuple(leaving), tuple(entering)))
-    return found
 
 
 def replace_pointwise(
@@ -319,10 +254,14 @@ def with_constant(graph: RecordedGraph, name: str, value: float) -> RecordedGrap
     return with_nodes(graph, [node._replace(attributes={**node.attributes, "value": array})])
 
 
-def prefixes_of(graph: RecordedGraph, operations: Iterable[str]) -> Set[str]:
-    """Returns the prefixes of the gradient operations that training operations need."""
-    found = (GRADIENTS.match(name) for name in needed_nodes(graph.nodes, operations))
-    return {match.group(1) for match in found if match}
+def with_attributes(
+    graph: RecordedGraph, name: str, known: str, attributes: Dict[str, Any]
+) -> RecordedGraph:
+    """Gives an operation other attributes, and those of its gradient that have the known one."""
+    names = [name, *(x for s in gradient_scopes(graph, name) for x in s.nodes)]
+    nodes = [graph.nodes[x] for x in names if known in graph.nodes[x].attributes]
+    changed = [node._replace(attributes={**node.attributes, **attributes}) for node in nodes]
+    return with_nodes(graph, changed)
 
 
 PRODUCTS = ("MatMul", "BatchMatMul", "BatchMatMulV2", "Conv2D")
@@ -384,12 +323,11 @@ def stop_gradient(graph: RecordedGraph, name: str, prefixes: Set[str]) -> Record
       name: A product, such as the first of a task.
       prefixes: Of the gradients that stop.
     """
-    users = _index(graph).users
     changed = []
     for scope in gradient_scopes(graph, name):
         for tensor in scope.leaving if scope.prefix in prefixes else ():
             source = node_and_output(tensor)[0]
-            if any(user.startswith(scope.prefix) for user, _ in users.get(source, ())):
+            if any(user.startswith(scope.prefix) for user, _ in users_of(graph, source)):
                 changed += wrapped(graph, source, lambda x: x * 0.0)
     return with_nodes(graph, changed)
 
@@ -407,14 +345,3 @@ def stop_branch(graph: RecordedGraph, name: str, prefixes: Set[str]) -> Recorded
         for tensor in scope.leaving if scope.prefix in prefixes else ():
             changed += wrapped(graph, node_and_output(tensor)[0], lambda x: x * 0.0)
     return with_nodes(graph, changed)
-
-
-def branch_ends(graph: RecordedGraph, loss: str) -> List[str]:
-    """Returns the operations whose gradients meet those of others: where branches are joined."""
-    found: Dict[str, None] = {}
-    for node in needed_nodes(graph.nodes, [loss]).values():
-        names = dict.fromkeys(node_and_output(x)[0] for x in node.data_inputs)
-        branches = [name for name in names if gradient_scopes(graph, name)]
-        if len(branches) > 1:
-            found.update(dict.fromkeys(branches))
-    return list(found)

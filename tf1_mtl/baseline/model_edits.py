@@ -7,16 +7,8 @@ import numpy as np
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.graph_edits import (
-    BACKWARD_PRODUCTS,
-    GRADIENTS,
-    PRODUCTS,
-    edited,
-    gradient_scopes,
-    prefixes_of,
-    with_nodes,
-    wrapped,
-)
+from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, prefixes_of
+from tf1_mtl.baseline.graph_edits import BACKWARD_PRODUCTS, PRODUCTS, edited, with_nodes, wrapped
 from tf1_mtl.baseline.model import DoesNotFit, Model, Update, updates_of
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,

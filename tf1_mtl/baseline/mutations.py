@@ -11,6 +11,7 @@ from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.gradient_scopes import prefixes_of
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.model import Feeds, Model
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
@@ -83,7 +84,7 @@ def addend_mutation(total: str, addend: str, factor: float) -> Mutation:
         prefixes = set()
         for task in case.tasks.values():
             if task.loss and total in needed_nodes(graph.nodes, [task.loss]):
-                prefixes |= graph_edits.prefixes_of(graph, task.operations)
+                prefixes |= prefixes_of(graph, task.operations)
         return model.with_graph(graph_edits.scale_addend(graph, total, addend, factor, prefixes))
 
     return Mutation(Edit("loss weight in the sum", (addend,), factor), apply, is_last=True)

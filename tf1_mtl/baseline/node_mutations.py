@@ -8,6 +8,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 
 from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.gradient_scopes import gradient_scopes
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.places import alike, is_constant, near_the_loss, of_floats
@@ -80,9 +81,7 @@ def divided(case: Case, task: str) -> List[Tuple[str, str]]:
 def scalable(case: Case, task: str) -> List[str]:
     """Returns the operations whose output a port may multiply by a number."""
     nodes = case.loss_nodes(task)
-    return near_the_loss(
-        nodes, lambda node: bool(graph_edits.gradient_scopes(case.graph, node.name))
-    )
+    return near_the_loss(nodes, lambda node: bool(gradient_scopes(case.graph, node.name)))
 
 
 def _inputs(case: Case, node: Node) -> List[int]:

@@ -266,6 +266,9 @@ def _like_that_of_the_graph(
 ) -> List[Tuple[str, np.ndarray]]:
     """Names rates that are constant, or those of the graph one step off.
 
+    Rates that follow from a step counter are evaluated one step off by `rate_mutations`, which sees
+    through momentum. These are rates that are fed.
+
     Args:
       rates, recorded: [n], of the port and of the graph.
       are_consecutive: Whether they are those of one step after the other.

@@ -185,14 +185,16 @@ def _other_variables(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
             shapes.setdefault(np.shape(case.initial[variable]), []).append(name)
     pairs = [pair for names in shapes.values() for pair in itertools.combinations(names, 2)]
     for one, other in pairs[:MOST_PAIRS]:
-        yield _with_variables("variables swapped", (one, other), None, {one: other, other: one})
-        yield _with_variables("variable of another", (one,), other, {one: other})
-        yield _with_variables("variable of another", (other,), one, {other: one})
+        yield other_variables("variables swapped", (one, other), None, {one: other, other: one})
+        yield other_variables("variable of another", (one,), other, {one: other})
+        yield other_variables("variable of another", (other,), one, {other: one})
 
 
-def _with_variables(
+def other_variables(
     kind: str, places: Tuple[str, ...], value: Any, instead: Dict[str, str]
 ) -> Mutation:
+    """Returns a mutation by which variables are used in place of others, by name."""
+
     def apply(model: Model) -> Model:
         return model_edits.with_variables(model, instead)
 

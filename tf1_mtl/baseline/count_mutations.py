@@ -1,0 +1,214 @@
+"""Makes mutations of which terms a loss counts, and how often.
+
+A mask may be 1 everywhere, labels may not be smoothed, weighted terms may be divided by another
+count, and rows of one tensor may meet all rows of another one.
+"""
+
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline import graph_edits
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.gradient_scopes import gradient_scopes
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.node_mutations import DIVISIONS
+from tf1_mtl.baseline.places import alike, is_number, near_the_loss, of_floats
+from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
+
+
+def count_mutations(case: Case, task: str) -> Iterator[Mutation]:
+    """Yields edits of the terms that a loss counts, those next to the loss first."""
+    nodes = case.loss_nodes(task)
+    for places in alike(near_the_loss(nodes, _is_mask)):
+        yield mask_missing(places)
+    for name in dict.fromkeys(_smoothed(case, nodes)):
+        yield smoothing_missing(name, nodes)
+    yield from _other_counts(case, nodes)
+    for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
+        yield from (rows_broadcast(name, index, nodes) for index in range(2))
+
+
+def _is_mask(node: Node) -> bool:
+    to = str(node.attributes.get("DstT"))
+    return (node.op, node.attributes.get("SrcT")) == ("Cast", "bool") and to.startswith("float")
+
+
+def mask_missing(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation by which masks are 1 everywhere."""
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        ones = graph_edits.wrapped(graph, name, lambda x: x * 0.0 + 1.0)
+        return graph_edits.with_nodes(graph, ones)
+
+    return graph_mutation("mask missing", places, None, change)
+
+
+def _smoothed(case: Case, nodes: Dict[str, Node]) -> Iterator[str]:
+    """Yields the operations that smooth the labels of a cross entropy."""
+    for name in near_the_loss(nodes, lambda node: node.op == "SoftmaxCrossEntropyWithLogits"):
+        labels = node_and_output(nodes[name].data_inputs[1])[0]
+        for before in needed_nodes(nodes, [labels]).values():
+            if before.op in ("Add", "AddV2") and _is_multiple_and_number(case.graph, before):
+                yield before.name
+
+
+def _is_multiple_and_number(graph: RecordedGraph, node: Node) -> bool:
+    """Returns whether an operation adds a number to a multiple of a tensor without gradient."""
+    product, number = node.data_inputs
+    before = graph.nodes[node_and_output(product)[0]]
+    return (
+        not gradient_scopes(graph, node.name)
+        and before.op == "Mul"
+        and is_number(graph, number)
+        and is_number(graph, before.data_inputs[1])
+        and not is_number(graph, before.data_inputs[0])
+    )
+
+
+def smoothing_missing(place: str, nodes: Dict[str, Node]) -> Mutation:
+    """Returns a mutation by which labels are not smoothed."""
+    product = nodes[node_and_output(nodes[place].data_inputs[0])[0]]
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        labels = graph_edits.edited(name, lambda x: x, product.data_inputs[0])
+        return graph_edits.with_nodes(graph, [labels])
+
+    return graph_mutation("smoothing missing", (place,), None, change)
+
+
+#: What a loss of weighted terms may be divided by: from the weights, in the shape of the terms, and
+#: what they are divided by, to a factor of each term.
+COUNTS: Dict[str, Callable[[Any, Any], Any]] = {
+    "the number of terms": lambda weights, divisor: divisor * (1.0 / size_of(weights)),
+    "the sum of weights": lambda weights, divisor: divisor / eb.total(weights),
+    "the weights of each row, and the rows": lambda weights, divisor: (
+        divisor / (_of_rows(weights) * _rows(weights))
+    ),
+}
+
+
+def size_of(x: Any) -> float:
+    """Returns the number of elements, at least 1."""
+    return float(max(np.size(value_of(x)), 1))
+
+
+def _rows(x: Any) -> float:
+    return float(np.shape(value_of(x))[0])
+
+
+def _of_rows(x: Any) -> Any:
+    return eb.total(x, axis=tuple(range(1, np.ndim(value_of(x)))), keepdims=True)
+
+
+def _other_counts(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
+    """Yields edits by which weighted terms are divided by another count."""
+    for name in near_the_loss(nodes, lambda node: node.op == "Mean" and of_floats(node)):
+        for weights in _weights_of(case, nodes[name]):
+            yield other_count((name,), name, weights, "", "the sum of weights")
+    for name in near_the_loss(nodes, lambda node: node.op in DIVISIONS):
+        inner, divisor = nodes[name].data_inputs
+        total = nodes[node_and_output(inner)[0]]
+        while total.op == "Sum" and nodes[node_and_output(total.data_inputs[0])[0]].op == "Sum":
+            total = nodes[node_and_output(total.data_inputs[0])[0]]
+        for weights in _weights_of(case, total) if total.op == "Sum" else ():
+            for count in COUNTS:
+                yield other_count((name,), total.name, weights, divisor, count)
+
+
+def _weights_of(case: Case, node: Node) -> List[str]:
+    """Returns the factor without a gradient of the products that an operation sums."""
+    product = case.graph.nodes[node_and_output(node.data_inputs[0])[0]]
+    if product.op != "Mul":
+        return []
+    has_gradient = [
+        bool(gradient_scopes(case.graph, node_and_output(x)[0])) for x in product.data_inputs
+    ]
+    return [x for x, has in zip(product.data_inputs, has_gradient) if not has][: sum(has_gradient)]
+
+
+def other_count(
+    places: Tuple[str, ...], total: str, weights: str, divisor: str, count: str
+) -> Mutation:
+    """Returns a mutation by which weighted terms are divided by another count.
+
+    Args:
+      places: The operation that divides.
+      total: The operation that sums the terms.
+      weights: The tensor that multiplies the terms.
+      divisor: The tensor that they are divided by; "" for their number.
+      count: A key of `COUNTS`.
+    """
+
+    def factor(x: Any, weights: Any, *divisor: Any) -> Any:
+        wide = eb.structural(lambda a: np.broadcast_to(a, np.shape(value_of(x))), weights)
+        return x * COUNTS[count](wide, divisor[0] if divisor else size_of(x))
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        more = (weights, divisor) if divisor else (weights,)
+        return graph_edits.edit_input(graph, total, 0, factor, factor, is_linear=True, more=more)
+
+    return graph_mutation("divided by", places, (count, divisor or "their number"), change)
+
+
+def rows_broadcast(place: str, index: int, nodes: Mapping[str, Node]) -> Mutation:
+    """Returns a mutation by which [n] meets [n, 1], so that each row meets all rows.
+
+    Args:
+      place: The operation that two tensors of n rows meet in.
+      index: Of the input that becomes [n, 1], or [n] if it is [n, 1].
+      nodes: That the loss needs. Sums and means behind the operation are taken over all axes.
+    """
+
+    def turned(x: Any) -> Any:
+        def move(a: np.ndarray) -> np.ndarray:
+            if a.ndim == 1:
+                return a[:, np.newaxis]
+            if a.ndim != 2 or a.shape[1] != 1:
+                raise ValueError("not rows of one number")
+            return a[:, 0]
+
+        return eb.structural(move, x)
+
+    def back(gradient: Any, x: Any) -> Any:
+        return eb.structural(lambda a: a.reshape(np.shape(value_of(x))), gradient)
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        graph = graph_edits.edit_input(graph, name, index, turned, back)
+        for reduction in _reductions_behind(nodes, name):
+            graph = _over_everything(graph, reduction)
+        return graph
+
+    return graph_mutation("rows broadcast", (place,), None, change)
+
+
+ELEMENTWISE = ("Mul", "Square", "Abs", "Add", "AddV2", "Sub", "Maximum", "Neg", "Sqrt", "Pow")
+
+
+def _reductions_behind(nodes: Mapping[str, Node], place: str) -> List[str]:
+    """Returns the sums and means over rows that elements behind an operation reach first."""
+    reached, found = {place}, []
+    for name, node in nodes.items():  # each after its inputs
+        if reached.isdisjoint(node_and_output(x)[0] for x in node.data_inputs):
+            continue
+        if node.op in ELEMENTWISE:
+            reached.add(name)
+        elif node.op in ("Sum", "Mean") and not node.attributes.get("keep_dims"):
+            found.append(name)
+    return found
+
+
+def _over_everything(graph: RecordedGraph, name: str) -> RecordedGraph:
+    """Takes a sum or mean over all elements."""
+    is_mean = graph.nodes[name].op == "Mean"
+
+    def part(x: Any) -> float:
+        return 1.0 / size_of(x) if is_mean else 1.0
+
+    def slope(gradient: Any, x: Any) -> Any:
+        shape = np.shape(value_of(x))
+        return eb.structural(lambda a: np.broadcast_to(a, shape), gradient * part(x))
+
+    return graph_edits.replace_pointwise(graph, name, lambda x: eb.total(x) * part(x), slope)

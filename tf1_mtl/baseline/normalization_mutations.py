@@ -1,0 +1,116 @@
+"""Makes mutations of batch normalization: of its epsilon, and of the variance that is averaged."""
+
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+
+import numpy as np
+
+from tf1_mtl.baseline import graph_edits
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.model import Model, updates_of
+from tf1_mtl.baseline.model_edits import has_gradient
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.places import groups_of
+from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
+
+EPSILONS = (1e-5, 1e-3, 1e-8, 1e-6, 1e-4, 1e-2, 1e-12)
+NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+
+
+def is_normalization(node: Node) -> bool:
+    """Returns whether an operation is a batch normalization."""
+    return node.op in NORMALIZATIONS
+
+
+def epsilon_mutations(case: Case, places: Sequence[str]) -> Iterator[Mutation]:
+    """Yields edits of the epsilon of some batch normalizations."""
+    known = [float(case.graph.nodes[name].attributes["epsilon"]) for name in places]
+    for value in EPSILONS:
+        if any(abs(epsilon / value - 1) > 1e-3 for epsilon in known):
+            yield other_epsilon(tuple(places), value)
+
+
+def all_normalizations(case: Case) -> List[str]:
+    """Returns all batch normalizations of a graph."""
+    return [name for name, node in case.graph.nodes.items() if is_normalization(node)]
+
+
+def other_epsilon(places: Tuple[str, ...], value: float) -> Mutation:
+    """Returns a mutation by which batch normalization has another epsilon."""
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        return graph_edits.with_attributes(graph, name, "epsilon", {"epsilon": value})
+
+    return graph_mutation("epsilon", places, value, change)
+
+
+def variance_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields edits by which moving averages take the variance over n or over n - 1."""
+    found: Dict[str, _Variance] = {}
+    for task in case.tasks:
+        for name, update in updates_of(case, task).items():
+            if not has_gradient(case.graph, update):
+                found.update((name, x) for x in _variance(case.graph, update.node))
+    for is_unbiased in (True, False):
+        names = tuple(name for name, x in found.items() if x.is_unbiased == is_unbiased)
+        for group in groups_of(names)[::-1]:
+            yield other_variance(group, found)
+
+
+class _Variance(NamedTuple):
+    """Describes the variance that a moving average takes."""
+
+    difference: str  #: the operation that subtracts it from the average
+    source: str  #: a tensor of which it is the variance, or whose mean it is
+    is_unbiased: bool  #: whether it is divided by n - 1
+
+
+def _variance(graph: RecordedGraph, node: Node) -> Iterator[_Variance]:
+    """Yields the variance by which an update moves an average."""
+    product = graph.nodes[node_and_output(node.data_inputs[-1])[0]]
+    for tensor in product.data_inputs if product.op == "Mul" else ():
+        difference = graph.nodes[node_and_output(tensor)[0]]
+        waiting, seen = list(difference.data_inputs[1:]), set()
+        while waiting and difference.op == "Sub":
+            name, output = node_and_output(waiting.pop())
+            before = graph.nodes[name]
+            is_unbiased = before.op in NORMALIZATIONS and output == 2
+            is_mean = before.op == "Mean" and _op(graph, before) == "SquaredDifference"
+            if is_unbiased or is_mean:
+                yield _Variance(difference.name, before.data_inputs[0], is_unbiased)
+            elif name not in seen and before.op in ("Merge", "Identity", "Squeeze"):
+                seen.add(name)
+                waiting += before.data_inputs
+
+
+def _op(graph: RecordedGraph, node: Node) -> str:
+    return graph.nodes[node_and_output(node.data_inputs[0])[0]].op
+
+
+def other_variance(names: Tuple[str, ...], found: Mapping[str, _Variance]) -> Mutation:
+    """Returns a mutation by which moving averages take the other variance.
+
+    Args:
+      names: Of the moving averages.
+      found: What they take in the graph.
+    """
+
+    def apply(model: Model) -> Model:
+        changed = []
+        for difference, source, is_unbiased in map(found.__getitem__, names):
+
+            def other(variance: Any, x: Any, is_unbiased: bool = is_unbiased) -> Any:
+                n = np.size(value_of(x)) / np.size(value_of(variance))
+                if n <= 1:
+                    raise ValueError("the variance of one number has no other divisor")
+                return variance * ((n - 1) / n if is_unbiased else n / (n - 1))
+
+            node, taken = model.graph.nodes[difference], f"{difference}/edited variance"
+            average, variance = node.data_inputs
+            changed.append(graph_edits.edited(taken, other, variance, source))
+            changed.append(node._replace(inputs=(average, taken, *node.inputs[2:])))
+        return model.with_graph(graph_edits.with_nodes(model.graph, changed))
+
+    divisor = "n" if found[names[0]].is_unbiased else "n - 1"
+    return Mutation(Edit("other variance", names, divisor), apply)
