@@ -48,7 +48,7 @@ with tf.Session() as session:
 
 class Twins:
     margin, rho, decay, of_drift, of_push = 2.0, 0.9, 0.8, 0.1, 1.0
-    stops_second, copies, returned = False, True, "loss"
+    stops_second, copied, returned = False, 1.0, "loss"
     start, outer_rate = 1.0, False
 
     def __init__(self, weights):
@@ -60,8 +60,7 @@ class Twins:
     def step(self, task, feeds):
         w = self.w
         if task == "copy":
-            if self.copies:
-                w["old"] = w["W"]
+            w["old"] = w["old"] + np.float32(self.copied) * (w["W"] - w["old"])
             return None
         x, same = [feeds["one"], feeds["other"]], feeds["same"]
         h = [np.tanh(each @ w["W"] + w["b"]) for each in x]
@@ -115,7 +114,8 @@ def golden(tmp_path_factory):
         # The sum of pull and push is inside of a mean, which is inside of the loss.
         ({"of_push": 0.5}, [("loss weight in the sum", ("push",), 0.5)]),
         ({"stops_second": True}, [("gradient stopped", ("second",), None)]),
-        ({"copies": False}, [("variable frozen", ("old",), None)]),
+        ({"copied": 0.0}, [("variable frozen", ("old",), None)]),
+        ({"copied": 0.25}, [("copied in part", ("copy",), 0.25)]),
         ({"rho": 0.99}, [("rho", ("train",), 0.99)]),
         ({"decay": 1.0}, [("schedule", ("train",), "constant")]),
         ({"start": 0.0}, [("other optimizer", ("train",), "rmsprop from zero")]),

@@ -20,7 +20,6 @@ from typing import (
 
 import numpy as np
 
-from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.error_bounds import ErrorBounded, decimal, value_of
 from tf1_mtl.baseline.model import ModelRun, ModelStep, Update
 from tf1_mtl.baseline.operations import OPERATIONS, Variable
@@ -312,7 +311,7 @@ def power(beta: float, exponent: int, bounds: bool) -> Any:
 
 def _dense(gradient: Any, indices: Any, weight: Any) -> Any:
     """Returns a sparse gradient as an array of the shape of the weight."""
-    return added_rows(gradient, eb.decided(indices), shape_of(weight)[0])
+    return added_rows(gradient, np.asarray(value_of(indices), np.int64), shape_of(weight)[0])
 
 
 def _dense_update(update: Update, inputs: Sequence[Any]) -> Tuple[Update, List[Any]]:

@@ -162,7 +162,8 @@ class StagedSearch:
         yield from self._of_gradients(forward, search, mutations, returned)
         yield from self._accepted(forward, search.fitted(), returned)
         yield from self._accepted(forward, search.combined(), returned)
-        for found in several_updates(search.comparison):
+        # Where no update is off by enough to compare, these would explain nothing, and fit.
+        for found in several_updates(search.comparison) if search.wrong else ():
             yield (*forward.edits, *found)
 
     def _of_gradients(

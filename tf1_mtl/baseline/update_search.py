@@ -478,6 +478,8 @@ class UpdateSearch:
         solution = chosen[explained[0]]
         applies = {pair: self._applies(solution.pieces, pair) for pair in self.pairs}
         own = {task for task, _ in explained}
+        # First among all updates; then among those that it concerns in its own tasks, since others,
+        # such as moving averages, bear nothing out.
         for concerned in (list(self.pairs), [x for x in self.pairs if applies[x] and x[0] in own]):
             free = [
                 pair
