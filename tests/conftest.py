@@ -37,7 +37,7 @@ def pytest_configure(config):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Return a worker for each core, at most four. Tests of one file run in this process."""
+    """Returns a worker for each core, at most four. Tests of one file run in this process."""
     files = {argument.split("::")[0] for argument in config.args}
     if len(files) == 1 and files.pop().endswith(".py"):
         config.option.dist = "no"
@@ -47,7 +47,7 @@ def pytest_xdist_auto_num_workers(config):
 
 @pytest.fixture
 def patient(monkeypatch):
-    """Give the search for a diagnosis so much time that the machine does not decide."""
+    """Gives the search for a diagnosis so much time that the machine does not decide."""
     monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 60.0)
     monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS_OF_SCRIPTS", 60.0)
 
@@ -71,7 +71,7 @@ def script(tmp_path):
 
 @pytest.fixture(scope="session")
 def namespaces():
-    """Skip where the system forbids unprivileged namespaces."""
+    """Skips where the system forbids unprivileged namespaces."""
     command = [sys.executable, "-m", "tf1_mtl.isolation", "--version"]
     tried = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     if tried.returncode:

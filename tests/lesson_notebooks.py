@@ -18,7 +18,7 @@ METADATA = {
 
 
 def made(script: pathlib.Path) -> Any:
-    """Return a lesson as a notebook that has not been run.
+    """Returns a lesson as a notebook that has not been run.
 
     The docstring and the titles of the cells become text.
     """
@@ -39,7 +39,7 @@ def made(script: pathlib.Path) -> Any:
 
 
 def executed(notebook: Any) -> Any:
-    """Run the cells in a kernel of their own, and return the notebook with what they print.
+    """Runs the cells in a kernel of their own, and returns the notebook with what they print.
 
     Raises:
       AssertionError: There is an output that is not text on stdout.

@@ -41,7 +41,7 @@ PICTURES = {
 
 
 def draw(name: str, path: str) -> None:
-    """Draw a picture. The lesson is run up to its graph, and not trained."""
+    """Draws a picture. The lesson is run up to its graph, and not trained."""
     picture = PICTURES[name]
     source = (FOLDER / picture.lesson).read_text(encoding="utf-8")
     before, after = picture.instead

@@ -135,7 +135,7 @@ ALL = (dropout, convolution, sampled_words, iterator, queue, loop, branch, many_
 
 
 def train(build, steps=4):
-    """Train a graph in a session of its own.
+    """Trains a graph in a session of its own.
 
     Returns:
       What each step fetched, but for the training operation, and the variables at the end.

@@ -19,7 +19,7 @@ RUNS = 60
 
 
 def article(rng):
-    """Return the graph, the fetches of a step, and what draws its feeds."""
+    """Returns the graph, the fetches of a step, and what draws its feeds."""
     net = build_graph(rng)
     draw = feeds.article_draw(rng)
 
@@ -31,7 +31,7 @@ def article(rng):
 
 
 def classifier(rng):
-    """Return the same of 784 inputs, 256 and 256 hidden units, 10 classes, and dropout."""
+    """Returns the same of 784 inputs, 256 and 256 hidden units, 10 classes, and dropout."""
     with tf.Graph().as_default() as graph:
         x, labels = tf.placeholder(tf.float32, [None, 784]), tf.placeholder(tf.int64, [None])
         layer = x
@@ -52,7 +52,7 @@ def classifier(rng):
 
 
 def milliseconds(session, fetches, feed):
-    """Return the median time of a run."""
+    """Returns the median time of a run."""
     times = []
     for _ in range(RUNS):
         feed_dict = feed()

@@ -7,7 +7,7 @@ RUNTIME = [pytest.mark.slow, pytest.mark.runtime]
 
 
 def one_in(every, cases, marks=pytest.mark.slow):
-    """Return the cases as parameters. From the first on, each n-th is fast. The others are slow.
+    """Returns the cases as parameters. From the first on, each n-th is fast. The others are slow.
 
     Cases of one kind are neighbours, so the fast ones have some of every kind.
     """
@@ -18,12 +18,12 @@ def one_in(every, cases, marks=pytest.mark.slow):
 
 
 def slow(*case):
-    """Return a case that the default run leaves out."""
+    """Returns a case that the default run leaves out."""
     return pytest.param(*case, marks=pytest.mark.slow)
 
 
 def slow_everywhere(*case):
-    """Return a case that the default run leaves out, and that CI runs on 1.15.5 too."""
+    """Returns a case that the default run leaves out, and that CI runs on 1.15.5 too."""
     return pytest.param(*case, marks=RUNTIME)
 
 

@@ -62,7 +62,7 @@ def test_a_value_outside_its_bound_is_found():
 
 
 def replayed(case):
-    """Return a port that gives what TensorFlow recorded."""
+    """Returns a port that gives what TensorFlow recorded."""
 
     class Port:
         def __init__(self, *weights):

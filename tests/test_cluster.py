@@ -120,7 +120,7 @@ def replicated(net, number):
 
 
 def trained_by(replicas, variables, batch, steps=200):
-    """Return the losses and the weights; each process is a virtual device of this one."""
+    """Returns the losses and the weights; each process is a virtual device of this one."""
     rng = np.random.RandomState(3)
     net = build_graph(rng, batch=None, variables=variables)
     if replicas:
@@ -248,7 +248,7 @@ class Client:
         assert self.process.poll() is None, self.process.communicate()
 
     def end(self, seconds=120, status=None):
-        """Return what is on stderr, after the servers have ended too."""
+        """Returns what is on stderr, after the servers have ended too."""
         _, error = self.process.communicate(timeout=seconds)
         wait_until(lambda: not self.servers(), 10)
         if status is not None:
@@ -257,7 +257,7 @@ class Client:
         return error
 
     def printed(self):
-        """Return the lines on stdout of a command that must succeed."""
+        """Returns the lines on stdout of a command that must succeed."""
         self.end(status=0)
         with open(self.out) as file:
             return file.read().splitlines()
@@ -292,7 +292,7 @@ class Served:
         self.serve(("worker", 0), ("worker", 1))
 
     def serve(self, *names, **settings):
-        """Start servers, and wait until each says that it serves."""
+        """Starts servers, and wait until each says that it serves."""
         started = {}
         for job, task in names:
             arguments = ("serve", "--cluster", self.path, "--job", job, "--task", str(task))
@@ -303,7 +303,7 @@ class Served:
         self.servers.update(started)
 
     def inside(self, *arguments, **settings):
-        """Start a command in the namespace."""
+        """Starts a command in the namespace."""
         if self.servers:
             settings["before"] = self._join
         return self._start(*arguments, **settings)
@@ -321,7 +321,7 @@ def served(start, tmp_path):
 
 
 def servers_of(parent):
-    """Return the process of each server of a client, by job and task."""
+    """Returns the process of each server of a client, by job and task."""
     found = {}
     for path in glob.glob("/proc/[0-9]*/cmdline"):
         try:
@@ -348,7 +348,7 @@ def wait_until(condition, seconds=120):
 
 
 def last_saved(folder):
-    """Return the step of the newest checkpoint in a folder."""
+    """Returns the step of the newest checkpoint in a folder."""
     return max(int(re.findall(r"\d+", path.name)[0]) for path in folder.glob("*.index"))
 
 
@@ -488,18 +488,18 @@ def test_what_cannot_be_explained_starts_nothing(options, message, monkeypatch, 
 
 
 def varies(node):
-    """Return False where TensorFlow may compute a node beforehand, and where it likes."""
+    """Returns False where TensorFlow may compute a node beforehand, and where it likes."""
     return any(op.type in ("Placeholder", *VARIABLES) for op in needed([node]))
 
 
 def origin(element):
-    """Return the node of an element, followed back through identities: either may be sent."""
+    """Returns the node of an element, followed back through identities: either may be sent."""
     node = getattr(element, "op", element)
     return origin(node.inputs[0]) if node.type == "Identity" else node
 
 
 def crossing(net, fetches):
-    """Return (node, from, to) of the tensors that must be sent, read off the placed graph."""
+    """Returns (node, from, to) of the tensors that must be sent, read off the placed graph."""
     names = Names(net)
     elements, fed = names.find_all(fetches), names.placeholders()
 

@@ -17,7 +17,7 @@ TRUTH = "tests/truth/scripts-1.15.5"
 
 
 def whole(model, tensor, index, weights):
-    """Return a tensor of a model from an evaluation of everything that it needs."""
+    """Returns a tensor of a model from an evaluation of everything that it needs."""
     evaluator = CaseEvaluator(model.case, bounds=False)
     try:
         evaluation = evaluator.evaluate([tensor], model.case.steps[index].feeds, weights)

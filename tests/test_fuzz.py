@@ -13,7 +13,7 @@ RECORDING = os.path.join(os.path.dirname(__file__), "truth", "recording-0.12.1.n
 
 
 def damaged(content, rng):
-    """Return the content with one kind of damage at a random place."""
+    """Returns the content with one kind of damage at a random place."""
     at, length = rng.randint(len(content)), rng.randint(1, 64)
     piece = content[at : at + length]
     return [

@@ -85,7 +85,7 @@ document.body.append(result);
 
 
 def in_browser(path, *flags):
-    """Return the page as Chromium has it after its scripts have run."""
+    """Returns the page as Chromium has it after its scripts have run."""
     assert CHROMIUM is not None, "Chromium is not installed. Run: apt-get install chromium"
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", *flags]
     # Browsers that run at the same time need a profile each.
@@ -160,7 +160,7 @@ def test_every_choice_is_answered_as_explain_answers_it(shown, explained, net):
 
 
 def state_of(box, run):
-    """Return how a box should be drawn."""
+    """Returns how a box should be drawn."""
     if box.kind == "placeholder":
         needed = box.nodes[0] in run.must_feed
         return ("on" if box.nodes[0] in run.feeds else "missing",) if needed else ()
@@ -294,7 +294,7 @@ class Browser:
                 return answer["result"]
 
     def run(self, script):
-        """Return the value of a JavaScript expression."""
+        """Returns the value of a JavaScript expression."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -323,7 +323,7 @@ class Browser:
             )  # fmt: skip
 
     def tree(self):
-        """Return what a screen reader is given: (role, name, description, properties)."""
+        """Returns what a screen reader is given: (role, name, description, properties)."""
         nodes = []
         for node in self.call("Accessibility.getFullAXTree")["nodes"]:
             if not node["ignored"]:

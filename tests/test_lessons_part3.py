@@ -76,7 +76,7 @@ def test_lesson_10(check):
 
 
 def recorded_and_verified(lesson, path):
-    """Return how many training runs the graph reproduces, for each session of a lesson."""
+    """Returns how many training runs the graph reproduces, for each session of a lesson."""
     with recording(path):
         lessons.Lesson(lessons.PATHS[lesson - 1])
     counts = []

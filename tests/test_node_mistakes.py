@@ -27,7 +27,7 @@ class Script(NamedTuple):
 
 
 def pairs(one, two, same, W, b, V, wrong):
-    """Return the contrastive loss of pairs of rows, which are the same or not."""
+    """Returns the contrastive loss of pairs of rows, which are the same or not."""
 
     def output(x):
         z = tf.matmul(x, W)
@@ -67,7 +67,7 @@ PAIRS = Script(
 
 
 def gates(x, same, labels, W, b, P, Q, V, wrong):
-    """Return the loss of a gated network over three words, with attention and a mask."""
+    """Returns the loss of a gated network over three words, with attention and a mask."""
     h, outputs = tf.zeros([6, 5]), []
     for t in range(3):
         both = [h, x[:, t]] if wrong == "state before the input" else [x[:, t], h]
@@ -105,7 +105,7 @@ GATES = Script(
 
 
 def images(x, labels, K0, K1, K2, K3, V, wrong):
-    """Return the loss of four convolutions with batch normalization and weight decay."""
+    """Returns the loss of four convolutions with batch normalization and weight decay."""
     kernels = K0, K1, K2, K3
     for kernel in kernels:
         x = tf.nn.conv2d(x, kernel, [1, 1, 1, 1], "SAME")
@@ -126,7 +126,7 @@ IMAGES = Script(
 
 
 def strided(x, labels, K, V, wrong):
-    """Return the loss of a convolution with a stride, of which the labels are smoothed."""
+    """Returns the loss of a convolution with a stride, of which the labels are smoothed."""
     if wrong == "pads both sides":
         x = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]])
     padding = "VALID" if wrong == "pads both sides" else "SAME"
@@ -153,7 +153,7 @@ STRIDED = Script(
 
 
 def words(x, seen, same, W, wrong):
-    """Return the loss of rows of words, some of which are padding, and the error of their sums."""
+    """Returns the loss of rows of words, some of which are padding, and the error of their sums."""
     each = tf.square(tf.reshape(tf.matmul(tf.reshape(x, [-1, 4]), W), [-1, 3]))
     mask = tf.cast(seen > 0.5, tf.float32)
     mask = tf.ones_like(mask) if wrong == "padding counts" else mask
@@ -184,7 +184,7 @@ WORDS = Script(
 
 
 def networks(x, other, same, wrong, **weights):
-    """Return the loss of a network against the values that a second network gives."""
+    """Returns the loss of a network against the values that a second network gives."""
 
     def value(x, scope):
         return tf.reduce_max(tf.matmul(tf.tanh(tf.matmul(x, weights[f"{scope}/W"])), V(scope)), 1)
@@ -205,7 +205,7 @@ NETWORKS = Script(
 
 
 def normalized(x, labels, K, V, mean, variance, wrong):
-    """Return the loss of a convolution with batch normalization, and collect moving averages."""
+    """Returns the loss of a convolution with batch normalization, and collect moving averages."""
     h = tf.nn.conv2d(x, K, [1, 1, 1, 1], "VALID" if wrong == "no padding" else "SAME")
     epsilon = {"epsilon of PyTorch": 1e-5, "almost the epsilon": 9e-3}.get(wrong, 1e-2)
     h, now, spread = tf.nn.fused_batch_norm(h, tf.ones([4]), tf.zeros([4]), epsilon=epsilon)
@@ -237,7 +237,7 @@ SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED)
 
 
 def trained(script, weights, wrong=""):
-    """Return placeholders, variables, and what a step fetches, in the graph that is current."""
+    """Returns placeholders, variables, and what a step fetches, in the graph that is current."""
     feeds = {
         name: tf.placeholder(tf.float32, (None, *inner), name)
         for name, (_, *inner) in script.feeds.items()
@@ -250,7 +250,7 @@ def trained(script, weights, wrong=""):
 
 
 def batch(script, rng):
-    """Return what a step feeds: numbers, rows that are the same or not, labels of one class."""
+    """Returns what a step feeds: numbers, rows that are the same or not, labels of one class."""
     given = {name: rng.randn(*size) for name, size in script.feeds.items()}
     if "same" in given:
         given["same"] = rng.permutation([0, 0, 0, 1, 1, 1])
@@ -264,7 +264,7 @@ def batch(script, rng):
 
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory):
-    """Return a function that records a script once."""
+    """Returns a function that records a script once."""
     recorded = {}
 
     def record(script):
@@ -284,7 +284,7 @@ def golden(tmp_path_factory):
 
 
 def port(script, wrong):
-    """Return a port with a mistake."""
+    """Returns a port with a mistake."""
 
     class Port:
         def __init__(self, weights):

@@ -76,12 +76,12 @@ def test_leftovers_and_duplicates_are_refused(tmp_path):
 
 
 def hidden_before(whole, path):
-    """Return bytes that zipfile takes for an archive after something else."""
+    """Returns bytes that zipfile takes for an archive after something else."""
     return b"hidden" + whole
 
 
 def hidden_between(whole, path):
-    """Return the archive with bytes before its second member, and all offsets behind them moved."""
+    """Returns the archive with bytes before its second member, and all offsets behind them moved."""
     with zipfile.ZipFile(path) as file:
         offset, start = file.infolist()[1].header_offset, file.start_dir
     moved = bytearray(whole[:offset] + b"hidden" + whole[offset:])
@@ -95,7 +95,7 @@ def hidden_between(whole, path):
 
 
 def hidden_after(whole, path):
-    """Return the archive with bytes between its last member and its contents."""
+    """Returns the archive with bytes between its last member and its contents."""
     with zipfile.ZipFile(path) as file:
         start = file.start_dir
     moved = bytearray(whole[:start] + b"hidden" + whole[start:])

@@ -40,7 +40,7 @@ CLAIMS = lessons.claims()
 
 
 def above(claim):
-    """Return the name of the lesson above a claim on the page."""
+    """Returns the name of the lesson above a claim on the page."""
     before = TEMPLATES["en"].partition("{{evidence " + claim + "}}")[0]
     return re.findall(r"{{listing (\w+)", before)[-1]
 
@@ -317,7 +317,7 @@ def test_the_listings_print_what_the_commands_print():
 
 
 def texts_of(language):
-    """Return the texts of a template by their id."""
+    """Returns the texts of a template by their id."""
     found = re.findall(
         r'<(p|\w*caption|div)(?: class="\w+")? id="([\w-]+)">(.*?)</(?:p|\w*caption)>',
         TEMPLATES[language],

@@ -10,7 +10,7 @@ from tf1_mtl import baseline
 
 
 def checked_names(package):
-    """Return each name that a package imports for type checkers, and the module it comes from."""
+    """Returns each name that a package imports for type checkers, and the module it comes from."""
     (branch,) = (
         node
         for node in ast.parse(inspect.getsource(package)).body

@@ -92,7 +92,7 @@ def needs_servers(example):
 
 
 def trains_long(example):
-    """Return whether it does, and tests of the same options are in the default run."""
+    """Returns whether it does, and tests of the same options are in the default run."""
     options = ("tf1-mtl compare ", " --every ", " --logdir ")
     return any(option in command for command, _ in example.parts for option in options)
 

@@ -18,7 +18,7 @@ def _initial(golden):
 
 
 def batch(golden, run):
-    """Return the arguments of a step. A label that was not fed is zeros."""
+    """Returns the arguments of a step. A label that was not fed is zeros."""
     X, labels = run.feeds["X"], []
     for name in WEIGHTS[1:]:
         outputs = golden.sessions[0].initial[name].shape[1]

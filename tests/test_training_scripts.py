@@ -77,14 +77,14 @@ def test_a_recording_is_small_and_whole(recorded, script):
 
 
 def steps_of(path):
-    """Return the initial variables and the training runs of the one session that trains."""
+    """Returns the initial variables and the training runs of the one session that trains."""
     recording = load_recording(path)
     ((number, session),) = recording.sessions.items()
     return session, recording.steps(number)
 
 
 def distance(port, path):
-    """Return how far a port is from the recording: in losses, and in weights as parts of a step."""
+    """Returns how far a port is from the recording: in losses, and in weights as parts of a step."""
     session, steps = steps_of(path)
     names = [v.name for v in session.variables if v.is_trainable]
     before = {name: session.initial[name] for name in names}
@@ -102,7 +102,7 @@ def distance(port, path):
 
 
 def loss_of(step):
-    """Return the loss: of several numbers that were fetched, the first is."""
+    """Returns the loss: of several numbers that were fetched, the first is."""
     return next(x for x in step.fetched.values() if x is not None and x.ndim == 0)
 
 

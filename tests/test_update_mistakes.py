@@ -12,7 +12,7 @@ ROWS, STEPS = 7, 12
 
 
 def built(weights, optimizer, is_dense=False, counted=0):
-    """Return the feeds, the variables and what a step fetches, in the graph that is current."""
+    """Returns the feeds, the variables and what a step fetches, in the graph that is current."""
     ids = tf.placeholder(tf.int32, [4], name="ids")
     y = tf.placeholder(tf.float32, [4, 2], name="y")
     table, W = (tf.Variable(weights[n], name=n, use_resource=False) for n in ("table", "W"))
@@ -59,7 +59,7 @@ class Tensorflow:
 
 
 def slow(*values):
-    """Return the parameters of a slow test."""
+    """Returns the parameters of a slow test."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -155,7 +155,7 @@ class Numpy:
         return self.w
 
     def moved(self, name, g):
-        """Return the step of Adam."""
+        """Returns the step of Adam."""
         m, v = self.slots[name]
         m[:], v[:] = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         rate = 0.05 * np.sqrt(1 - 0.999**self.steps) / (1 - 0.9**self.steps)

@@ -35,7 +35,7 @@ MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
 
 
 def entries(among):
-    """Return the entries as parameters. Those outside of the sample are slow."""
+    """Returns the entries as parameters. Those outside of the sample are slow."""
     return [
         pytest.param(entry, id=entry.id, marks=[] if entry.id in SAMPLE else [pytest.mark.slow])
         for entry in among
@@ -43,7 +43,7 @@ def entries(among):
 
 
 def load(entry):
-    """Return the port of an entry, or skip where its framework is missing."""
+    """Returns the port of an entry, or skip where its framework is missing."""
     if MISSING and entry.framework not in ("numpy", "tensorflow1"):
         pytest.skip(f"no {', '.join(MISSING)}: pip install 'tf1-mtl[ports]'")
     return entry.load()

@@ -19,12 +19,12 @@ _GET_FLAGS, _SET_FLAGS, _UP = 0x8913, 0x8914, 1  # sockios.h, if.h
 
 
 def is_isolated() -> bool:
-    """Return whether every network interface but loopback is down."""
+    """Returns whether every network interface but loopback is down."""
     return not any(_flags(name) & _UP for _, name in socket.if_nameindex() if name != "lo")
 
 
 def run_isolated(arguments: Sequence[str]) -> None:
-    """Replace this process by one that runs `tf1-mtl` with these arguments, isolated."""
+    """Replaces this process by one that runs `tf1-mtl` with these arguments, isolated."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "tf1_mtl.isolation", *arguments])
@@ -38,7 +38,7 @@ def _flags(name: str) -> int:
 
 
 def isolate() -> None:
-    """Enter a new user namespace and a new network namespace, and bring up its loopback.
+    """Enters a new user namespace and a new network namespace, and brings up its loopback.
 
     Raises:
       OSError: The system forbids it.

@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, List, Tuple
 def load_on_first_use(
     package: str, home: Dict[str, str]
 ) -> Tuple[Callable[[str], Any], Callable[[], List[str]]]:
-    """Return the `__getattr__` and the `__dir__` of a package.
+    """Returns the `__getattr__` and the `__dir__` of a package.
 
     Type checkers do not look here: they see what the package imports under `TYPE_CHECKING`.
 

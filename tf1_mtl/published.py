@@ -14,7 +14,7 @@ FEWEST_SEEDS = 20
 
 
 def require_enough(what: str, seeds: int) -> None:
-    """Raise InputError if there are too few seeds for the test.
+    """Raises InputError if there are too few seeds for the test.
 
     Args:
       what: Where the number comes from, for the message.

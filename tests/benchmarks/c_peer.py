@@ -66,7 +66,7 @@ void train(int steps, const float *X, const float *Y, float *w, float *m, float 
 
 
 def compiler() -> str:
-    """Return the C compiler of the system. Raise InputError if it is missing."""
+    """Returns the C compiler of the system. Raises InputError if it is missing."""
     for name in (os.environ.get("CC"), "cc", "gcc", "clang"):
         if name and shutil.which(name):
             return name

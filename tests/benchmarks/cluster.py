@@ -28,7 +28,7 @@ class Constants(NamedTuple):
 
 
 def step_seconds(constants: Constants, workers: int, width: int, batch: int) -> float:
-    """Return the modelled time of a step, each process on a machine of its own.
+    """Returns the modelled time of a step, each process on a machine of its own.
 
     The link of the `ps` is the fullest: it takes all rows from the client and sends them on, and
     share_W goes to each worker, whose gradient comes back.
@@ -77,7 +77,7 @@ def _median(function: Callable[[], Any], times: int) -> float:
 
 
 def _timed_steps(width: int, batch: int, steps: int, replicas: int) -> float:
-    """Return the seconds of a joint step."""
+    """Returns the seconds of a joint step."""
     import numpy as np
 
     from tf1_mtl import build_graph, open_session
@@ -100,7 +100,7 @@ def _timed_steps(width: int, batch: int, steps: int, replicas: int) -> float:
 
 
 def _timed_sending(width: int, workers: int) -> Any:
-    """Return the seconds of a run on a worker, and of one that sends it all weights too."""
+    """Returns the seconds of a run on a worker, and of one that sends it all weights too."""
     import tensorflow.compat.v1 as tf
 
     from tf1_mtl.scale import cluster

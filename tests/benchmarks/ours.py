@@ -47,7 +47,7 @@ compiled = functools.partial(_step_by, "compiled")
 
 
 def compiled_stacked(problem: Problem) -> Run:
-    """Run the loop of `compiled` on chunks that are stacked already."""
+    """Runs the loop of `compiled` on chunks that are stacked already."""
     net, session = _open(problem, "compiled")
     batches = (Batch("joint", *arrays) for arrays in zip(*problem[2:]))
     runs = [chunk_run(net, chunk) for chunk in in_chunks(net, batches)]
@@ -60,7 +60,7 @@ def compiled_stacked(problem: Problem) -> Run:
 
 
 def bare(problem: Problem) -> Run:
-    """Run the loop of the article: float32 arrays, no check, nothing else."""
+    """Runs the loop of the article: float32 arrays, no check, nothing else."""
     net, session = _open(problem, "session")
 
     def run() -> np.ndarray:
@@ -76,7 +76,7 @@ def bare(problem: Problem) -> Run:
 
 
 def products(problem: Problem) -> Run:
-    """Run the eight matrix products of a step and nothing else, on arrays held in the graph."""
+    """Runs the eight matrix products of a step and nothing else, on arrays held in the graph."""
     with tf.Graph().as_default() as graph:
         X, Y1, Y2 = map(tf.Variable, (problem.X[0], problem.Y1[0], problem.Y2[0]))
         shared_W, Y1_W, Y2_W = map(tf.Variable, problem.weights)
@@ -100,7 +100,7 @@ def products(problem: Problem) -> Run:
 
 
 def triad(problem: Problem) -> Run:
-    """Run `a -= 2 * b` on the three arrays of the weights, by all cores, and nothing else.
+    """Runs `a -= 2 * b` on the three arrays of the weights, by all cores, and nothing else.
 
     It reads two arrays and writes one, as the triad of STREAM does: 12 bytes a weight.
     """

@@ -17,7 +17,7 @@ def _port(module: str, name: str, problem: Problem) -> Any:
 
 
 def _stepped(module: str, name: str, problem: Problem) -> Run:
-    """Return a run that calls the `step` of a port for every batch."""
+    """Returns a run that calls the `step` of a port for every batch."""
     port = _port(module, name, problem)
 
     def run() -> np.ndarray:
@@ -42,7 +42,7 @@ def jax_scan(problem: Problem) -> Run:
 
 
 def jax_stacked(problem: Problem) -> Run:
-    """Run the step of the JAX port in one `jax.lax.scan` over arrays that JAX holds already."""
+    """Runs the step of the JAX port in one `jax.lax.scan` over arrays that JAX holds already."""
     import jax
 
     batches = tuple(map(jax.numpy.asarray, problem[2:]))

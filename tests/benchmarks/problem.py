@@ -19,17 +19,17 @@ class Problem(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Return the number of steps in a round."""
+        """Returns the number of steps in a round."""
         return len(self.X)
 
 
 def article_problem(steps: int, batch: int = 10, seed: int = 0) -> Problem:
-    """Return a problem of the sizes of the article."""
+    """Returns a problem of the sizes of the article."""
     return _problem(steps, batch, 10, 20, seed)
 
 
 def wide_problem(steps: int, batch: int, width: int, seed: int = 0) -> Problem:
-    """Return a problem with all layers of one width."""
+    """Returns a problem with all layers of one width."""
     return _problem(steps, batch, width, width, seed)
 
 

@@ -20,7 +20,7 @@ _STEP_BYTES = 4 + 8 / 3 + 4 + 28
 
 
 def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequence[Any]) -> Table:
-    """Return the time of a step of every contender, and the goals."""
+    """Returns the time of a step of every contender, and the goals."""
     session = timings["session"]
     rows: Dict[str, Any] = {}
     lines = [f"{'':18}{'us a step':>10}{'quartiles':>16}{'x session':>11}  loss off by"]
@@ -53,7 +53,7 @@ def steps(timings: Mapping[str, Any], contenders: Mapping[str, Any], goals: Sequ
 
 
 def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table:
-    """Return the step modes against width and batch, as shares of the matrix-multiply rate."""
+    """Returns the step modes against width and batch, as shares of the matrix-multiply rate."""
     names = [name for name in measured[0][3] if name not in BASELINE]
     lines = [
         "milliseconds a step, and in brackets the share of it that the eight matrix products",
@@ -86,7 +86,7 @@ def widths(measured: Sequence[Tuple[int, int, int, Mapping[str, Any]]]) -> Table
 
 
 def commands(seconds: Mapping[str, Any]) -> Table:
-    """Return the time of a step of whole commands, and its ratio to that of NumPy by hand."""
+    """Returns the time of a step of whole commands, and its ratio to that of NumPy by hand."""
     lines = [f"{'':30}{'us':>9}{'of NumPy by hand, with quartiles':>36}"]
     rows: Dict[str, Any] = {}
     for name, values in seconds.items():
@@ -105,7 +105,7 @@ def commands(seconds: Mapping[str, Any]) -> Table:
 
 
 def memory(timings: Mapping[str, Any]) -> Table:
-    """Return the memory of each step mode over many steps."""
+    """Returns the memory of each step mode over many steps."""
     lines = [f"{'':12}{'peak MB':>9}{'steps':>12}{'growth in MB':>14}"]
     rows = {}
     for name, timing in timings.items():
@@ -118,7 +118,7 @@ def memory(timings: Mapping[str, Any]) -> Table:
 
 
 def start(seconds: Mapping[str, np.ndarray]) -> Table:
-    """Return the time from the shell to the first loss."""
+    """Returns the time from the shell to the first loss."""
     against = float(np.median(seconds["first loss"] / seconds["import tensorflow"]))
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
     text = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
@@ -126,7 +126,7 @@ def start(seconds: Mapping[str, np.ndarray]) -> Table:
 
 
 def plot(result: Mapping[str, Any], path: str) -> None:
-    """Draw the time of a step of each contender as bars, on a logarithmic scale."""
+    """Draws the time of a step of each contender as bars, on a logarithmic scale."""
     from tf1_mtl.teaching import style  # imports TensorFlow, which the tables do without
 
     rows = result["steps"]["contenders"]

@@ -1,4 +1,4 @@
-"""Run contenders in processes of their own, round by round in turn, and gather the times."""
+"""Runs contenders in processes of their own, round by round in turn, and gathers the times."""
 
 import contextlib
 import importlib.util
@@ -90,17 +90,17 @@ def measure(
 
 
 def ratio(one: Timing, other: Timing) -> float:
-    """Return the time of one for each second of the other: the median over the rounds."""
+    """Returns the time of one for each second of the other: the median over the rounds."""
     return ratio_quartiles(one, other)[1]
 
 
 def ratio_quartiles(one: Timing, other: Timing) -> List[float]:
-    """Return the lower quartile, the median and the upper quartile of the ratio of each round."""
+    """Returns the lower quartile, the median and the upper quartile of the ratio of each round."""
     return [float(value) for value in np.percentile(one.seconds / other.seconds, [25, 50, 75])]
 
 
 def start_up(rounds: int) -> Dict[str, np.ndarray]:
-    """Return the seconds from the shell to the first loss, and of a bare `import tensorflow`."""
+    """Returns the seconds from the shell to the first loss, and of a bare `import tensorflow`."""
     commands = {
         "first loss": ["-m", "tf1_mtl", "joint", "--seed", "1", "--quiet"],
         "import tensorflow": ["-c", "import tensorflow"],
@@ -135,7 +135,7 @@ COMMANDS = {
 
 
 def commands(rounds: int, progress: Callable[[str], None]) -> Dict[str, np.ndarray]:
-    """Return the seconds of a step that a user sees, by the difference of two lengths of a run.
+    """Returns the seconds of a step that a user sees, by the difference of two lengths of a run.
 
     What a process does once, such as importing TensorFlow, is in both and cancels. Drawing the
     batches is included.
@@ -159,7 +159,7 @@ def commands(rounds: int, progress: Callable[[str], None]) -> Dict[str, np.ndarr
 
 
 def _whole(arguments: List[str]) -> float:
-    """Return the seconds of a whole process."""
+    """Returns the seconds of a whole process."""
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, *arguments],
@@ -171,7 +171,7 @@ def _whole(arguments: List[str]) -> float:
 
 
 def _why_not(name: str) -> Optional[str]:
-    """Return why a contender cannot be started, or None if it can."""
+    """Returns why a contender cannot be started, or None if it can."""
     package = {**CONTENDERS, **BASELINE}[name].package
     if package in sys.modules or not package.isidentifier():
         return None
@@ -196,7 +196,7 @@ def _worker(name: str, *sizes: int) -> Iterator[Any]:
 
 
 def _answer(worker: Any) -> Dict[str, Any]:
-    """Run one more round."""
+    """Runs one more round."""
     with contextlib.suppress(BrokenPipeError):  # it has died, as the next line reports
         print(file=worker.stdin, flush=True)
     return _heard(worker)

@@ -26,7 +26,7 @@ def _step(weights: Any, m: Any, v: Any, powers: Any, X: Any, Y1: Any, Y2: Any) -
 
 
 def compiled(problem: Problem) -> Callable[[], np.ndarray]:
-    """Run forward pass, gradients and Adam in one compiled function, a call a step."""
+    """Runs forward pass, gradients and Adam in one compiled function, a call a step."""
     torch.set_num_threads(1)
     step = torch.compile(_step)
     weights = [torch.tensor(array) for array in problem.weights]

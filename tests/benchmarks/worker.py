@@ -21,7 +21,7 @@ _SHORTEST_ROUND = 0.2
 
 
 def main(name: str, steps: int, batch: int, width: int) -> None:
-    """Build the contender and run a round for each line on stdin."""
+    """Builds the contender and runs a round for each line on stdin."""
     # What libraries print must not come between the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -52,7 +52,7 @@ def _answer(answers: TextIO, what: Any) -> None:
 
 
 def _megabytes(field: str) -> float:
-    """Return the memory of this process from /proc, or 0 without /proc."""
+    """Returns the memory of this process from /proc, or 0 without /proc."""
     try:
         with open("/proc/self/status") as file:
             (line,) = [line for line in file if line.startswith(field)]

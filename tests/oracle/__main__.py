@@ -65,7 +65,7 @@ def recordings(version, run):
 
 
 def with_graphs(version):
-    """Return the cases that are kept as recordings, with graph and variables, {path: case}."""
+    """Returns the cases that are kept as recordings, with graph and variables, {path: case}."""
     if version == REFERENCE:
         return {GOLDENS + name + ".npz": name for name in cases()}
     return {TRUTH + f"recording-{version}.npz": "one-task-then-the-other"}

@@ -24,7 +24,7 @@ class Case(NamedTuple):
     batch: Optional[int] = None  #: rows of the placeholders; None leaves the number open
 
     def kept(self):
-        """Return the steps whose variables are kept."""
+        """Returns the steps whose variables are kept."""
         return tuple(range(len(self.batches))) if self.keep is None else self.keep
 
 

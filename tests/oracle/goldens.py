@@ -19,7 +19,7 @@ class Described(NamedTuple):
 
 
 def pack(name, case, recorded, machine, described):
-    """Return the golden of one case.
+    """Returns the golden of one case.
 
     Args:
       name: The name of the case.
@@ -62,7 +62,7 @@ def pack(name, case, recorded, machine, described):
 
 
 def unpack(golden):
-    """Return the `Recorded` in a golden."""
+    """Returns the `Recorded` in a golden."""
     keys = {name: key for key, name in golden.manifest["tensorflow_names"].items()}
 
     def by_key(variables):
@@ -77,7 +77,7 @@ def unpack(golden):
 
 
 def slots(golden, run):
-    """Return the slots of a run by (optimizer, variable, slot), or None where none are kept."""
+    """Returns the slots of a run by (optimizer, variable, slot), or None where none are kept."""
     if run.variables is None:
         return None
     names = golden.manifest["tensorflow_names"]
@@ -85,7 +85,7 @@ def slots(golden, run):
 
 
 def graphs_differ(one, other):
-    """Return what differs first between the graphs of two goldens, or "" where nothing does."""
+    """Returns what differs first between the graphs of two goldens, or "" where nothing does."""
     nodes, others = (golden.sessions[0].graph.nodes for golden in (one, other))
     if list(nodes) != list(others):
         return "the listing gives a graph with other nodes"
@@ -95,7 +95,7 @@ def graphs_differ(one, other):
 
 
 def flat(recorded):
-    """Return all that was recorded, {where: array}."""
+    """Returns all that was recorded, {where: array}."""
     arrays = {"losses": recorded.losses}
     for step, variables in recorded.variables.items():
         for key, value in variables.items():

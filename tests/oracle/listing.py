@@ -98,16 +98,16 @@ class Listing:
         return loss
 
     def variables(self):
-        """Return all variables, {key: variable}, the key of a slot with slashes."""
+        """Returns all variables, {key: variable}, the key of a slot with slashes."""
         slots = {"/".join(key): variable for key, variable in self.slots.items()}
         return {**self.weights, **slots}
 
     def variable_names(self):
-        """Return the name that TensorFlow gave each variable, by key."""
+        """Returns the name that TensorFlow gave each variable, by key."""
         return {key: variable.op.name for key, variable in self.variables().items()}
 
     def described(self):
-        """Return the graph and its names, for a recording."""
+        """Returns the graph and its names, for a recording."""
         with self.graph.as_default():
             trainable = {variable.op.name for variable in tf.trainable_variables()}
         kinds = [(variable.op.name, "ref") for variable in self.all_variables]

@@ -21,7 +21,7 @@ class BoundedReference(Reference):
         return ErrorBounded(value)
 
     def number(self, value):
-        """Return a hyper-parameter, which a runtime may keep in double."""
+        """Returns a hyper-parameter, which a runtime may keep in double."""
         return error_bounds.decimal(value)
 
     def matmul(self, a, b):

@@ -40,7 +40,7 @@ def _both(
     function: str = "",
     recording: str = "",
 ) -> Tuple[PortFile, PortFile]:
-    """Return the ports with the defaults of a framework, and conformant."""
+    """Returns the ports with the defaults of a framework, and conformant."""
     return (
         PortFile(framework, "defaults", module, "Default" + function, diagnosis, "", recording),
         PortFile(framework, "conformant", module, "Conformant" + function, (), knob, recording),
@@ -89,17 +89,17 @@ PORTS = (
 
 
 def load(port: PortFile) -> Any:
-    """Return the class of a port. This imports its framework."""
+    """Returns the class of a port. This imports its framework."""
     return getattr(importlib.import_module(f".{port.module}", __name__), port.name)
 
 
 def checked(port: PortFile) -> Any:
-    """Return the report of a check of a port."""
+    """Returns the report of a check of a port."""
     return check(load(port), goldens=[port.recording] if port.recording else None)
 
 
 def verdict(report: Any) -> str:
-    """Return the words of a table for a report."""
+    """Returns the words of a table for a report."""
     if report.passed:
         return "conformant" + (", with a note" if report.notes else "")
     found = " and ".join(f"`{name}`" for name in report.ids)
@@ -107,6 +107,6 @@ def verdict(report: Any) -> str:
 
 
 def row(port: PortFile, report: Any) -> str:
-    """Return a row of the table in docs/checking.md."""
+    """Returns a row of the table in docs/checking.md."""
     knob = f"{port.knob} " if port.knob else ""
     return f"| {port.framework} | {port.kind} | {verdict(report)} | {knob}|"

@@ -62,7 +62,7 @@ OF_SCRIPTS = {
 
 
 def at(kind: str, *places: str, value: Any = None) -> Edit:
-    """Return an edit at places of the graph of a script."""
+    """Returns an edit at places of the graph of a script."""
     assert kind in (*KINDS, *OF_SCRIPTS), kind
     return Edit(kind, frozenset(places), value)
 

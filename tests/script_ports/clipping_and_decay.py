@@ -28,7 +28,7 @@ class Conformant:
         return self.reported(entropy, decay)
 
     def entropy(self, X, labels):
-        """Return the mean cross-entropy and its gradients."""
+        """Returns the mean cross-entropy and its gradients."""
         rows = np.arange(len(X))
         hidden = np.maximum(X @ self.w["W1"] + self.w["b1"], 0)
         logits = hidden @ self.w["W2"] + self.w["b2"]

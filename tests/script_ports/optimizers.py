@@ -104,7 +104,7 @@ class Network:
         self.optimizers = self.build()
 
     def step(self, task, feeds):
-        """Train once and return the loss before the update."""
+        """Trains once and returns the loss before the update."""
         loss = self.loss(task, {name: torch.tensor(feed) for name, feed in feeds.items()})
         self.backward(loss)
         self.optimizers[task].apply(self.w)
@@ -118,5 +118,5 @@ class Network:
             self.w[self.frozen].grad = None
 
     def weights(self):
-        """Return the arrays by name."""
+        """Returns the arrays by name."""
         return {name: w.detach().numpy() for name, w in self.w.items()}

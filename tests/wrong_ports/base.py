@@ -57,15 +57,15 @@ class Plain:
         self.forget()
 
     def forget(self):
-        """Start all optimizers afresh."""
+        """Starts all optimizers afresh."""
         self.slots, self.powers = {}, {}
 
     def weights(self):
-        """Return the three matrices."""
+        """Returns the three matrices."""
         return {name: self.w[name] for name in WEIGHTS}
 
     def step(self, task, X, Y1, Y2):
-        """Train once and return the loss before the update."""
+        """Trains once and returns the loss before the update."""
         X, labels = self.fed(X, {"Y1": Y1, "Y2": Y2})
         loss, gradients = self.loss_and_gradients(task, X, labels)
         gradients = self.changed(OPTIMIZERS[task], gradients)
@@ -74,21 +74,21 @@ class Plain:
         return self.reported(task, loss)
 
     def fed(self, X, labels):
-        """Return what is fed."""
+        """Returns what is fed."""
         return self.feed("X", X), {name: self.feed(name, label) for name, label in labels.items()}
 
     def feed(self, name, x):
-        """Return what is fed to one placeholder."""
+        """Returns what is fed to one placeholder."""
         return x
 
     def trained_heads(self, task):
-        """Return the tasks whose losses a run sums."""
+        """Returns the tasks whose losses a run sums."""
         return tuple(HEADS) if task == "joint" else (task,)
 
     # The network
 
     def loss_and_gradients(self, task, X, labels):
-        """Return the loss of a run and the gradients by variable."""
+        """Returns the loss of a run and the gradients by variable."""
         loss, gradients, into_hidden = np.float32(0), {}, np.float32(0)
         z = self.layer("MatMul", "Relu", X, self.w["share_W"])
         hidden = self.activation("Relu", z)
@@ -112,7 +112,7 @@ class Plain:
         return loss, gradients
 
     def layer(self, product, relu, x, weights):
-        """Return the input of an activation."""
+        """Returns the input of an activation."""
         return self.product(product, x, weights) + self.w.get("bias of " + relu, np.float32(0))
 
     def product(self, name, a, b):
@@ -120,28 +120,28 @@ class Plain:
         return a @ b
 
     def activation(self, relu, z):
-        """Return the output of a layer."""
+        """Returns the output of a layer."""
         return self.activations.get(relu, RELU)[0](z)
 
     def slope(self, relu, z, from_above):
-        """Return the gradient below an activation."""
+        """Returns the gradient below an activation."""
         return from_above * self.activations.get(relu, RELU)[1](z)
 
     def loss(self, name, output, label):
-        """Return `tf.nn.l2_loss` of the difference, and its gradient by the output."""
+        """Returns `tf.nn.l2_loss` of the difference, and its gradient by the output."""
         error = output - label
         return np.sum(error * error) / np.float32(2), error
 
     def into_shared(self, task, head, gradient):
-        """Return the part of the gradient of a head that reaches the shared layer."""
+        """Returns the part of the gradient of a head that reaches the shared layer."""
         return gradient
 
     def changed(self, optimizer, gradients):
-        """Return the gradients as an optimizer gets them."""
+        """Returns the gradients as an optimizer gets them."""
         return gradients
 
     def reported(self, task, loss):
-        """Return the loss as the port returns it."""
+        """Returns the loss as the port returns it."""
         return loss
 
     # The optimizers
@@ -160,7 +160,7 @@ class Plain:
         powers[:] = powers * [self.of("beta1", optimizer), self.of("beta2", optimizer)]
 
     def rule(self, optimizer, name, g):
-        """Return what Adam subtracts from a variable."""
+        """Returns what Adam subtracts from a variable."""
         beta1, beta2 = self.of("beta1", optimizer, name), self.of("beta2", optimizer, name)
         m = self.average(optimizer, name, "m", g, beta1)
         v = self.average(optimizer, name, "v", g * g, beta2)
@@ -170,11 +170,11 @@ class Plain:
         return alpha * m / self.denominator(optimizer, v, epsilon, powers)
 
     def correction(self, optimizer, powers):
-        """Return the factor that corrects the bias of both moments."""
+        """Returns the factor that corrects the bias of both moments."""
         return np.sqrt(1 - powers[1]) / (1 - powers[0])
 
     def denominator(self, optimizer, v, epsilon, powers):
-        """Return what Adam divides by: epsilon is added to the uncorrected root."""
+        """Returns what Adam divides by: epsilon is added to the uncorrected root."""
         return np.sqrt(v) + epsilon
 
     def average(self, optimizer, name, slot, new, beta):
@@ -185,20 +185,20 @@ class Plain:
         return slots[slot]
 
     def slots_for(self, optimizer, name):
-        """Return the slots of a variable in an optimizer, by name of the slot."""
+        """Returns the slots of a variable in an optimizer, by name of the slot."""
         return self.slots.setdefault((self.slots_of.get(optimizer, optimizer), name), {})
 
     def powers_for(self, optimizer):
-        """Return beta1^t and beta2^t of an optimizer, a float32 array."""
+        """Returns beta1^t and beta2^t of an optimizer, a float32 array."""
         start = np.array([self.of("beta1", optimizer), self.of("beta2", optimizer)], np.float32)
         return self.powers.setdefault(self.powers_of.get(optimizer, optimizer), start)
 
     def of(self, setting, optimizer, variable=""):
-        """Return a setting of an optimizer for a variable, float32."""
+        """Returns a setting of an optimizer for a variable, float32."""
         return np.float32(self.at(setting, f"{optimizer}/{variable}", optimizer, variable))
 
     def at(self, setting, *places):
-        """Return the setting of the first place that has one, or the right one."""
+        """Returns the setting of the first place that has one, or the right one."""
         value = getattr(self, setting)
         if not isinstance(value, dict):
             return value
@@ -207,7 +207,7 @@ class Plain:
 
 
 def changed_port(base=Plain, **changes):
-    """Return a port class that differs from the base in these attributes."""
+    """Returns a port class that differs from the base in these attributes."""
     assert all(hasattr(base, name) for name in changes), changes
     for name, change in changes.items():
         if callable(getattr(base, name)) and isinstance(change, dict):
@@ -216,7 +216,7 @@ def changed_port(base=Plain, **changes):
 
 
 def by_place(right, others):
-    """Return a method that is another one where a place among its arguments has one."""
+    """Returns a method that is another one where a place among its arguments has one."""
 
     def method(self, *given):
         places = [x for x in given if isinstance(x, str) and x in others]

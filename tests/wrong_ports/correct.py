@@ -10,7 +10,7 @@ right("plain")
 
 
 def loss_of(value):
-    """Return a `loss` whose value is another formula of half the sum of squares."""
+    """Returns a `loss` whose value is another formula of half the sum of squares."""
     return lambda self, name, output, label: (value(output - label), output - label)
 
 
@@ -57,7 +57,7 @@ def einsum_products(self, name, a, b):
 
 
 def sums_in_blocks(self, name, a, b):
-    """Add the products of blocks of the inner dimension, as a tiled kernel does."""
+    """Adds the products of blocks of the inner dimension, as a tiled kernel does."""
     return sum(a[:, k : k + 3] @ b[k : k + 3] for k in range(0, a.shape[1], 3))
 
 
@@ -67,7 +67,7 @@ right("sums-in-blocks", product=sums_in_blocks)
 
 
 def textbook(self, optimizer, name, g):
-    """Return the step of algorithm 1 of Kingma and Ba, with the epsilon of TensorFlow."""
+    """Returns the step of algorithm 1 of Kingma and Ba, with the epsilon of TensorFlow."""
     beta1, beta2 = self.of("beta1", optimizer), self.of("beta2", optimizer)
     slots = self.slots_for(optimizer, name)
     slots["m"] = beta1 * slots.get("m", np.float32(0)) + (1 - beta1) * g

@@ -171,7 +171,7 @@ ENTRIES: List[Entry] = []
 
 
 def edit(kind: str, places: Any, value: Any = None) -> Edit:
-    """Return an edit at one place or several."""
+    """Returns an edit at one place or several."""
     places = frozenset([places] if isinstance(places, str) else places)
     assert kind in KINDS, kind
     assert all(part in PLACES for place in places for part in place.split("/")), places
@@ -179,7 +179,7 @@ def edit(kind: str, places: Any, value: Any = None) -> Edit:
 
 
 def mistake(kind: str, places: Any, value: Any = None, also: Any = (), **changes: Any) -> Mistake:
-    """Return a mistake that an edit names.
+    """Returns a mistake that an edit names.
 
     Args:
       kind, places, value: The edit.
@@ -190,18 +190,18 @@ def mistake(kind: str, places: Any, value: Any = None, also: Any = (), **changes
 
 
 def each(places: Any, value: Any) -> Dict[str, Any]:
-    """Return the value for one place or several."""
+    """Returns the value for one place or several."""
     return dict.fromkeys([places] if isinstance(places, str) else places, value)
 
 
 def at(places: Any, change: Any) -> Any:
-    """Return a setting or a method for these places. For all places it needs no dict."""
+    """Returns a setting or a method for these places. For all places it needs no dict."""
     everywhere = FEEDS, PRODUCTS, LOSSES, WEIGHTS, OPTIMIZERS
     return change if places in everywhere else each(places, change)
 
 
 def method(name: str, kind: str, value: Any = None) -> Callable[..., Any]:
-    """Make of a function a mistake at given places: it replaces the method of this name."""
+    """Makes of a function a mistake at given places: it replaces the method of this name."""
 
     def mistake_of(function: Any) -> Callable[[Any], Mistake]:
         @functools.wraps(function)
@@ -214,7 +214,7 @@ def method(name: str, kind: str, value: Any = None) -> Callable[..., Any]:
 
 
 def setting(name: str, kind: str) -> Callable[[Any, Any], Mistake]:
-    """Return the mistake of a wrong setting, as a function of its places and value."""
+    """Returns the mistake of a wrong setting, as a function of its places and value."""
     return lambda places, value: mistake(kind, places, value, **{name: at(places, value)})
 
 
@@ -271,20 +271,20 @@ def real(module: str, name: str, *mistakes: Any, also: Any = ()) -> None:
 
 
 def _answers(mistakes: Iterable[Any], also: Iterable[Any]) -> Tuple[Answer, ...]:
-    """Return the answers that are right for mistakes together, and others."""
+    """Returns the answers that are right for mistakes together, and others."""
     each = [one.answers if isinstance(one, Mistake) else ({one},) for one in mistakes]
     together = [frozenset().union(*answers) for answers in itertools.product(*each)]
     return (*together, *map(frozenset, also))
 
 
 def _both(changes: Dict[str, Any], others: Dict[str, Any]) -> Dict[str, Any]:
-    """Return the changes of two mistakes. Two of one attribute are at different places."""
+    """Returns the changes of two mistakes. Two of one attribute are at different places."""
     twice = set(changes) & set(others)
     return {**changes, **others, **{name: {**changes[name], **others[name]} for name in twice}}
 
 
 def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:
-    """Return whether a diagnosis names what is wrong with a port, all of it and where it sits.
+    """Returns whether a diagnosis names what is wrong with a port, all of it and where it sits.
 
     Args:
       entry: The port.
@@ -298,7 +298,7 @@ def named_rightly(entry: Entry, explanations: Sequence[Iterable[Edit]]) -> bool:
 
 
 def names(report: Any) -> Sequence[Sequence[Edit]]:
-    """Return what a report names, as `named_rightly` takes it."""
+    """Returns what a report names, as `named_rightly` takes it."""
     edits = [
         Edit("wrong dtype", frozenset(re.findall(r"share_\w+", str(wrong))), wrong.obtained)
         for wrong in report.dtypes
@@ -315,7 +315,7 @@ def _same(found: Sequence[Edit], expected: Sequence[Edit]) -> bool:
 
 
 def _agrees(found: Edit, expected: Edit) -> bool:
-    """Compare kind, places, and the value within 1 % where one is expected."""
+    """Compares kind, places, and the value within 1 % where one is expected."""
     if (found.kind, found.places) != (expected.kind, expected.places):
         return False
     if isinstance(expected.value, float) and isinstance(found.value, (int, float)):
@@ -324,7 +324,7 @@ def _agrees(found: Edit, expected: Edit) -> bool:
 
 
 def _merged(edits: Iterable[Edit]) -> Sequence[Edit]:
-    """Return edits of one kind and value as one, at all their places, written in one way."""
+    """Returns edits of one kind and value as one, at all their places, written in one way."""
     places: Dict[Any, FrozenSet[str]] = {}
     for kind, where, value in edits:
         places[kind, value] = places.get((kind, value), frozenset()) | _spread(where)
@@ -332,7 +332,7 @@ def _merged(edits: Iterable[Edit]) -> Sequence[Edit]:
 
 
 def _spread(places: FrozenSet[str]) -> FrozenSet[str]:
-    """Return an optimizer or a variable as all its pairs of an optimizer and a variable."""
+    """Returns an optimizer or a variable as all its pairs of an optimizer and a variable."""
     pairs = {
         pair: (pair, optimizer, variable)
         for optimizer, variables in TRAINED.items()

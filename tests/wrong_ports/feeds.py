@@ -7,7 +7,7 @@ from .entry import FEEDS, LABELS, at, edit, mistake, wrong, wrong_class
 
 
 def fed(kind, places, value, change):
-    """Return the mistake that changes what is fed."""
+    """Returns the mistake that changes what is fed."""
     return mistake(kind, places, value, feed=at(places, lambda self, name, x: change(x)))
 
 
@@ -52,7 +52,7 @@ wrong("labels-rounded-to-integers", fed("feed rounded", LABELS, "nearest integer
 
 
 def in_wrong_order(x):
-    """Read column by column what is stored row by row: a transpose whose shape is put right."""
+    """Reads column by column what is stored row by row: a transpose whose shape is put right."""
     return np.ascontiguousarray(x.T).reshape(x.shape)
 
 
@@ -68,7 +68,7 @@ wrong("label-1-in-wrong-order", fed("feed transposed", "Y1", None, in_wrong_orde
 
 
 def broadcast(places, what, change):
-    """Return the mistake that repeats a part of what is fed."""
+    """Returns the mistake that repeats a part of what is fed."""
     return fed("feed broadcast", places, what, lambda y: np.broadcast_to(change(y), y.shape).copy())
 
 

@@ -10,7 +10,7 @@ from .feeds import rounded_to_bfloat16, rounded_to_float16
 
 
 def activation(kind, value, function, slope):
-    """Return the mistake of another activation, as a function of its places."""
+    """Returns the mistake of another activation, as a function of its places."""
     return lambda places: mistake(kind, places, value, activations=each(places, (function, slope)))
 
 
@@ -50,7 +50,7 @@ absolute = other("abs", np.abs, np.sign)
 
 
 def share_below(z):
-    """Return the distribution function of the normal distribution."""
+    """Returns the distribution function of the normal distribution."""
     return (1 + np.vectorize(math.erf, otypes=[z.dtype])(z / math.sqrt(2))) / 2
 
 
@@ -112,7 +112,7 @@ class SoftmaxOnHead1(Plain):
 
 
 def at_zero(places, slope):
-    """Return the mistake of another gradient at exactly zero."""
+    """Returns the mistake of another gradient at exactly zero."""
 
     def slope_of(z):
         return np.where(z == 0, np.float32(slope), (z > 0).astype(z.dtype))
@@ -136,7 +136,7 @@ wrong("straight-through-everywhere", straight_through(RELUS))
 
 
 def bias(places, initial=0.0):
-    """Return the mistake of a bias that is trained."""
+    """Returns the mistake of a bias that is trained."""
     return mistake("bias added", places, biases=each(places, initial))
 
 
@@ -155,13 +155,13 @@ def rounded_to_tf32(x):
 
 
 def cut_off(bits):
-    """Return a function that cuts off the last bits, in place of rounding them."""
+    """Returns a function that cuts off the last bits, in place of rounding them."""
     mask = np.uint32(0xFFFFFFFF << bits & 0xFFFFFFFF)
     return lambda x: (np.ascontiguousarray(x, np.float32).view(np.uint32) & mask).view(np.float32)
 
 
 def precision(places, name, rounding, of_result=lambda x: x):
-    """Return the mistake of products whose operands, and perhaps results, are rounded."""
+    """Returns the mistake of products whose operands, and perhaps results, are rounded."""
 
     def product(self, place, a, b):
         return of_result(rounding(a) @ rounding(b))

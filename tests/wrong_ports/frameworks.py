@@ -43,7 +43,7 @@ def schedule(name):
 
 
 def one_optimizer(*others):
-    """Return the answers that are right for one optimizer in place of three."""
+    """Returns the answers that are right for one optimizer in place of three."""
     extra = edit("powers shared", OPTIMIZERS), edit("step counter", OPTIMIZERS)
     return [[SHARED_SLOTS, one, *others] for one in extra]
 

@@ -20,7 +20,7 @@ from .entry import (
 
 
 def frozen(places):
-    """Return the mistake of variables that are not trained, in all optimizers or in one."""
+    """Returns the mistake of variables that are not trained, in all optimizers or in one."""
     missing = edit("gradient missing", places)
     return mistake("variable frozen", places, also=[[missing]], frozen=tuple(each(places, None)))
 
@@ -38,7 +38,7 @@ wrong("head-1-frozen-in-joint", frozen("Optimiser/share_Y1"))
 
 
 def into_shared(kind, places, value, runs, head, change):
-    """Return the mistake of another gradient from a head into the shared layer, in some runs."""
+    """Returns the mistake of another gradient from a head into the shared layer, in some runs."""
 
     def hook(self, task, name, gradient):
         return change(gradient) if task in runs and name == head else gradient
@@ -86,7 +86,7 @@ class Reversed(Plain):
 
 
 def clipped(kind, places, limit, change):
-    """Return the mistake of gradients that are changed before these optimizers."""
+    """Returns the mistake of gradients that are changed before these optimizers."""
 
     def changed(self, optimizer, gradients):
         return change(gradients)

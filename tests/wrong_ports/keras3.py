@@ -10,7 +10,7 @@ HEADS = ("Y1", "Y2")
 
 
 def l2_loss(y_true, y_pred):
-    """Return `tf.nn.l2_loss` of the difference."""
+    """Returns `tf.nn.l2_loss` of the difference."""
     return keras.ops.sum(keras.ops.square(y_pred - y_true)) / 2
 
 

@@ -7,7 +7,7 @@ from .entry import LOSSES, OPTIMIZERS, WEIGHTS, at, edit, mistake, wrong, wrong_
 
 
 def times(kind, places, value, factor):
-    """Return the mistake of a loss that is multiplied by a function of the shape of its output."""
+    """Returns the mistake of a loss that is multiplied by a function of the shape of its output."""
 
     def loss(self, name, output, label):
         value, gradient = Plain.loss(self, name, output, label)
@@ -22,12 +22,12 @@ def scaled(places, factor):
 
 
 def mean_over_outputs(places, factor):
-    """Return the mistake of a mean of squares over all outputs, or with 0.5 of half of it."""
+    """Returns the mistake of a mean of squares over all outputs, or with 0.5 of half of it."""
     return times("mean over outputs", places, factor, lambda m, n: 2 * factor / (m * n))
 
 
 def mean_over_batch(places, factor):
-    """Return the mistake of a sum of squares over the number of rows, or with 0.5 of half of it."""
+    """Returns the mistake of a sum of squares over the number of rows, or with 0.5 of half of it."""
     return times("mean over batch", places, factor, lambda rows, columns: 2 * factor / rows)
 
 
@@ -50,7 +50,7 @@ wrong("mean-over-columns", times("unlisted", LOSSES, None, lambda rows, columns:
 
 
 def weighted(place, weight):
-    """Return the mistake of a loss that counts otherwise in the joint loss."""
+    """Returns the mistake of a loss that counts otherwise in the joint loss."""
     changes = {"loss_weight": {f"joint/{place}": weight}}
     return mistake("loss weight in the sum", place, weight, **changes)
 
@@ -72,7 +72,7 @@ wrong("joint-difference", weighted("L2Loss_1", -1.0))
 
 
 def summed(name, function, slope):
-    """Return the mistake of a sum of another function, as a function of its places."""
+    """Returns the mistake of a sum of another function, as a function of its places."""
 
     def loss(self, place, output, label):
         error = output - label
@@ -131,7 +131,7 @@ class Cubes(Plain):
 
 
 def penalty(names, factor):
-    """Return the mistake of a loss with factor / 2 times the squares of the trained weights."""
+    """Returns the mistake of a loss with factor / 2 times the squares of the trained weights."""
 
     def loss_and_gradients(self, task, X, labels):
         loss, gradients = Plain.loss_and_gradients(self, task, X, labels)

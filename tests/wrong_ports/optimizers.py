@@ -143,7 +143,7 @@ wrong("adamw-in-Y2-op", decay("Y2_op", 0.1))
 
 
 def moments(self, optimizer, name, g, size=np.square):
-    """Return m, v and the rate with the correction, as in `Plain`."""
+    """Returns m, v and the rate with the correction, as in `Plain`."""
     m = self.average(optimizer, name, "m", g, np.float32(0.9))
     v = self.average(optimizer, name, "v", size(g), np.float32(0.999))
     powers = self.powers_for(optimizer)
@@ -321,7 +321,7 @@ for rule in (
 
 
 def schedule(places, name, factor):
-    """Return the mistake of a rate that is multiplied by a function of all runs done."""
+    """Returns the mistake of a rate that is multiplied by a function of all runs done."""
 
     def correction(self, optimizer, powers):
         return Plain.correction(self, optimizer, powers) * np.float32(factor(self.done))

@@ -194,7 +194,7 @@ class LossOfAnother(Plain):
 
 
 def reported(kind, value, change):
-    """Return the mistake of a loss that is changed when it is returned."""
+    """Returns the mistake of a loss that is changed when it is returned."""
     return mistake(kind, OPTIMIZERS, value, reported=lambda self, task, loss: change(loss))
 
 
@@ -244,7 +244,7 @@ class LossLate(Plain):
 
 
 def times(factor):
-    """Return a `reported` that multiplies the loss, which is trained on as it should be."""
+    """Returns a `reported` that multiplies the loss, which is trained on as it should be."""
     return lambda self, task, loss: np.float32(loss * factor)
 
 

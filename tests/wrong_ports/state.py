@@ -15,7 +15,7 @@ UNLISTED = [[edit("unlisted", OPTIMIZERS)]]
 
 
 def one_optimizer(places, owner):
-    """Return the mistake of optimizers that are one. Their beta powers need not be named."""
+    """Returns the mistake of optimizers that are one. Their beta powers need not be named."""
     both = [edit("slots shared", places), edit("powers shared", places)]
     shared = {"slots_of": each(places, owner), "powers_of": each(places, owner)}
     return mistake("slots shared", places, also=[both], **shared)

@@ -19,7 +19,7 @@ QUIET_SECONDS = 2  # a check that takes longer shows its progress
 
 
 def add_to(subparsers: Any) -> None:
-    """Add the command."""
+    """Adds the command."""
     parser = subparsers.add_parser(
         "check",
         help="check a newer port against TensorFlow 1.x and name what it does differently",
@@ -59,7 +59,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check one port and print the report."""
+    """Checks one port and prints the report."""
     if args.skeleton:
         from tf1_mtl.baseline.skeleton import skeleton
 
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _module_and_name(port: str) -> Tuple[str, str]:
-    """Return the module or file of MODULE[:PORT], and the name of the port in it."""
+    """Returns the module or file of MODULE[:PORT], and the name of the port in it."""
     if port.endswith(".py"):
         return port, "Port"
     module, colon, name = port.rpartition(":")
@@ -119,7 +119,7 @@ def _module_and_name(port: str) -> Tuple[str, str]:
 
 
 def _progress() -> Callable[[int, int], None]:
-    """Return a function that shows on a terminal how many steps a long check has made."""
+    """Returns a function that shows on a terminal how many steps a long check has made."""
     start, shown = time.monotonic(), -1
 
     def show(steps: int, total: int) -> None:
@@ -134,7 +134,7 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def _verify(goldens: Optional[Sequence[str]], as_json: bool) -> int:
-    """Compare the evaluator with recordings, or with the goldens of the article."""
+    """Compares the evaluator with recordings, or with the goldens of the article."""
     from tf1_mtl.baseline.goldens import golden_names
     from tf1_mtl.baseline.recorded_cases import cases_of
     from tf1_mtl.baseline.verification import verify
@@ -186,7 +186,7 @@ def _import(module: str) -> ModuleType:
 
 
 def _traceback_from(module: str) -> str:
-    """Return the traceback of the current error, from the first frame of the module on."""
+    """Returns the traceback of the current error, from the first frame of the module on."""
     kind, error, trace = sys.exc_info()
     own = trace
     while own and own.tb_frame.f_globals.get("__name__") != _name_of(module):
@@ -199,7 +199,7 @@ def _name_of(module: str) -> str:
 
 
 def _advice_for_script(module: str) -> str:
-    """Return what to do with a file that seems to be a TensorFlow 1 script, or ""."""
+    """Returns what to do with a file that seems to be a TensorFlow 1 script, or ""."""
     if not module.endswith(".py"):
         return ""
     with open(module, "rb") as file:
@@ -213,7 +213,7 @@ def _advice_for_script(module: str) -> str:
 
 
 def _candidates(module: ModuleType) -> List[str]:
-    """Return the names of what a module defines that may be a port, first those that look so."""
+    """Returns the names of what a module defines that may be a port, first those that look so."""
     found = {
         name: value
         for name, value in vars(module).items()

@@ -293,7 +293,7 @@ def _difference(key: str, there: Any, here: Any) -> str:
 
 
 def _without_rows(run: Dict[str, Any]) -> Dict[str, Any]:
-    """Return what tells runs apart. A graph with replicas leaves the number of rows open."""
+    """Returns what tells runs apart. A graph with replicas leaves the number of rows open."""
     (_, *inputs), *weights = run.get("sizes") or [[None]]
     return {**run, "sizes": [inputs, *weights]}
 

@@ -59,7 +59,7 @@ class Server(NamedTuple):
 
 
 def open_local_session(graph: tf.Graph, workers: int = 2) -> "ClusterSession":
-    """Start servers, and open a session on them; nothing is initialized yet.
+    """Starts servers, and opens a session on them; nothing is initialized yet.
 
     Args:
       graph: Its nodes are placed.
@@ -92,7 +92,7 @@ def open_local_session(graph: tf.Graph, workers: int = 2) -> "ClusterSession":
 
 
 def open_session_on(graph: tf.Graph, spec: Spec) -> "ClusterSession":
-    """Open a session on servers that run already.
+    """Opens a session on servers that run already.
 
     Args:
       graph: Its nodes are placed.
@@ -115,7 +115,7 @@ def open_session_on(graph: tf.Graph, spec: Spec) -> "ClusterSession":
 
 
 def start_server(spec: Spec, job: str, task: int) -> tf.train.Server:
-    """Return a server that runs in threads of this process until the process ends.
+    """Returns a server that runs in threads of this process until the process ends.
 
     Raises:
       InputError: The port is taken, or TensorFlow cannot serve.
@@ -147,7 +147,7 @@ def _open(graph: tf.Graph, servers: Sequence[Server]) -> "ClusterSession":
 
 
 def _end(servers: Sequence[Server]) -> None:
-    """End the servers that this process started."""
+    """Ends the servers that this process started."""
     for server in servers:
         if server.process is not None:
             server.process.kill()
@@ -155,7 +155,7 @@ def _end(servers: Sequence[Server]) -> None:
 
 
 def _lost(servers: Sequence[Server]) -> Optional[Server]:
-    """Return a server that has ended or does not answer; None where all of them do."""
+    """Returns a server that has ended or does not answer; None where all of them do."""
     for server in servers:
         if server.process is not None and server.process.poll() is not None:
             return server
@@ -175,12 +175,12 @@ class ClusterSession(DeviceSession):
         self.device = f"cluster of {len(servers)} processes"
 
     def close(self) -> None:
-        """Close the session and end the servers that this process started."""
+        """Closes the session and ends the servers that this process started."""
         super().close()
         _end(self._servers)
 
     def run(self, *given: Any, **options: Any) -> Any:
-        """Run as `tf.Session.run` does."""
+        """Runs as `tf.Session.run` does."""
         try:
             return super().run(*given, **options)
         except _LOST as error:
@@ -204,14 +204,14 @@ class ClusterSession(DeviceSession):
 
 
 def place(graph: tf.Graph) -> None:
-    """Place every node of the article on its process; names and number of the nodes stay."""
+    """Places every node of the article on its process; names and number of the nodes stay."""
     for node in graph.get_operations():
         job, task = _process_of(graph, node)
         node._set_device(f"/job:{job}/task:{task}")
 
 
 def _process_of(graph: tf.Graph, node: tf.Operation) -> Any:
-    """Return the job and the task of a node."""
+    """Returns the job and the task of a node."""
     for group in node.colocation_groups():
         owner = group.decode()[len("loc:@") :]
         if owner != node.name:
@@ -225,7 +225,7 @@ def _process_of(graph: tf.Graph, node: tf.Operation) -> Any:
 
 
 def _servers(spec: Spec) -> List[Server]:
-    """Return the servers of a cluster, of which this process has started none."""
+    """Returns the servers of a cluster, of which this process has started none."""
     return [
         Server(job, task, address)
         for job, addresses in spec.items()
@@ -245,7 +245,7 @@ def _free_ports(number: int) -> List[int]:
 
 
 def _start(spec: Spec, job: str, task: int) -> Any:
-    """Start a server that signals of the terminal do not reach."""
+    """Starts a server that signals of the terminal do not reach."""
     arguments = [json.dumps(spec), job, str(task), str(os.getpid())]
     return subprocess.Popen(
         [sys.executable, "-m", __name__, *arguments],
@@ -258,7 +258,7 @@ def _start(spec: Spec, job: str, task: int) -> Any:
 
 
 def _wait_for(server: Server) -> None:
-    """Return when a server takes connections."""
+    """Waits until a server takes connections."""
     last = time.monotonic() + START_SECONDS
     while server.process.poll() is None and time.monotonic() < last:
         if takes_connections(server.address, _PROBE_SECONDS):
@@ -270,7 +270,7 @@ def _wait_for(server: Server) -> None:
 
 
 def _answers(server: Server) -> bool:
-    """Return whether a server runs an operation in time."""
+    """Returns whether a server runs an operation in time."""
     settings = tf.ConfigProto(
         operation_timeout_in_ms=1000 * _PROBE_SECONDS, device_filters=[server.name]
     )
@@ -294,7 +294,7 @@ def _state(server: Server) -> str:
 
 
 def _serve(spec: str, job: str, task: str, parent: str) -> None:
-    """Run one server until the parent ends."""
+    """Runs one server until the parent ends."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != int(parent):
         return  # it ended before the line above

@@ -12,7 +12,7 @@ Spec = Dict[str, List[str]]  #: the addresses of each job, as `tf.train.ClusterS
 
 
 def read_spec(path: str) -> Spec:
-    """Return the addresses of the servers in a file of JSON.
+    """Returns the addresses of the servers in a file of JSON.
 
     Args:
       path: Holds an object like {"ps": ["a:2222"], "worker": ["b:2222", "c:2222"]}: one server of
@@ -49,12 +49,12 @@ def read_spec(path: str) -> Spec:
 
 
 def port_of(address: str) -> int:
-    """Return the port of an address."""
+    """Returns the port of an address."""
     return int(address.rpartition(":")[2])
 
 
 def takes_connections(address: str, seconds: float) -> bool:
-    """Return whether a server takes a connection in time."""
+    """Returns whether a server takes a connection in time."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         socket.create_connection((host, port_of(address)), seconds).close()

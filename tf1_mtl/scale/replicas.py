@@ -17,7 +17,7 @@ from tf1_mtl.scale.additions import copy_nodes
 
 
 def replicate(net: MultiTaskGraph, number: int) -> MultiTaskGraph:
-    """Add a replica of the joint step on each of several workers.
+    """Adds a replica of the joint step on each of several workers.
 
     Args:
       net: The graph of the article, built with `batch=None` and placed by `cluster.place`. So the
@@ -45,13 +45,13 @@ def replicate(net: MultiTaskGraph, number: int) -> MultiTaskGraph:
 
 
 def _sum(owner: Any, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Return a sum, which is where its owner is."""
+    """Returns a sum, which is where its owner is."""
     with tf.device(owner.device):
         return tf.add_n(parts)
 
 
 def _rows(net: MultiTaskGraph, worker: int, number: int) -> Dict[str, tf.Tensor]:
-    """Return the rows of each placeholder for one worker, cut where the client feeds them.
+    """Returns the rows of each placeholder for one worker, cut where the client feeds them.
 
     So a worker gets no other rows.
     """
@@ -67,7 +67,7 @@ def _rows(net: MultiTaskGraph, worker: int, number: int) -> Dict[str, tf.Tensor]
 def _replica(
     net: MultiTaskGraph, gradients: List[tf.Tensor], worker: int, rows: Dict[str, tf.Tensor]
 ) -> Tuple[Any, ...]:
-    """Return the gradients and the loss of the rows of one worker."""
+    """Returns the gradients and the loss of the rows of one worker."""
     # The weights are read on the server that has them, and sent once.
     read = {
         op.outputs[0].name: op.outputs[0]
