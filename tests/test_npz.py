@@ -81,7 +81,7 @@ def hidden_before(whole, path):
 
 
 def hidden_between(whole, path):
-    """Returns the archive with bytes before its second member, and all offsets behind them moved."""
+    """Returns the archive with bytes before its second member, and all later offsets moved."""
     with zipfile.ZipFile(path) as file:
         offset, start = file.infolist()[1].header_offset, file.start_dir
     moved = bytearray(whole[:offset] + b"hidden" + whole[offset:])

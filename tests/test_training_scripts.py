@@ -84,7 +84,7 @@ def steps_of(path):
 
 
 def distance(port, path):
-    """Returns how far a port is from the recording: in losses, and in weights as parts of a step."""
+    """Returns the distance of a port from the recording: of losses, and of weights in steps."""
     session, steps = steps_of(path)
     names = [v.name for v in session.variables if v.is_trainable]
     before = {name: session.initial[name] for name in names}

@@ -27,7 +27,7 @@ def mean_over_outputs(places, factor):
 
 
 def mean_over_batch(places, factor):
-    """Returns the mistake of a sum of squares over the number of rows, or with 0.5 of half of it."""
+    """Returns the mistake of a sum of squares divided by the rows, or with 0.5 of half of it."""
     return times("mean over batch", places, factor, lambda rows, columns: 2 * factor / rows)
 
 
