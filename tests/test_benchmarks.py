@@ -55,7 +55,11 @@ def needs_a_compiler():
 
 @pytest.mark.parametrize(
     "contender",
-    [peers.numpy, c_peer.by_hand, pytest.param(ours.compiled_stacked, marks=needs_xla)],
+    [
+        peers.numpy,
+        c_peer.by_hand,
+        pytest.param(ours.compiled_stacked, marks=[needs_xla, pytest.mark.slow]),
+    ],
     ids=["numpy", "c", "compiled_stacked"],
 )
 def test_a_contender_trains_the_same(contender, problem, losses):

@@ -141,6 +141,7 @@ def test_any_order_of_summation_conforms(seed):
     assert report.passed, report
 
 
+@pytest.mark.slow
 def test_hyper_parameters_in_double_conform_with_a_note():
     report = check(HyperParametersInDouble, ("joint-1000",))
     assert report.passed, report

@@ -239,6 +239,8 @@ def test_a_checkpoint_that_another_machine_writes_is_told(copy, monkeypatch):
         long_run(copy, 70)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_command_says_where_it_stands(capsys, tmp_path):
     def told(*args):
         return run(capsys, *args)[2]
@@ -338,6 +340,8 @@ def test_a_signal_saves_and_ends(number, raised, stepping, uninterrupted, tmp_pa
     assert_same_end(result, uninterrupted)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_runs_outside_the_main_thread(uninterrupted, tmp_path):
     thread = threading.Thread(target=long_run, args=(tmp_path, 30))
     thread.start()
@@ -362,7 +366,7 @@ def spoilt_at(spoilt, value):
     return make
 
 
-@pytest.mark.parametrize("stepping", ["session", slow_everywhere("prepared"), "in-graph"])
+@pytest.mark.parametrize("stepping", ["session", *map(slow_everywhere, ("prepared", "in-graph"))])
 def test_an_infinite_loss_is_not_saved(stepping, uninterrupted, tmp_path):
     with pytest.raises(InputError, match=r"step 35: the loss of task 'Y[12]' is inf"):
         long_run(tmp_path, 120, stepping=stepping, make_draw=spoilt_at(35, 1e30))

@@ -42,6 +42,8 @@ def test_alternate_prints_as_the_article_does(capsys):
     assert err == f"seed 7, {device}, TensorFlow {tf.__version__}\n"
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_step_mode_chooses_the_variables(capsys):
     args = (capsys, "joint", "--seed", 7, "--steps", 3)
     session, prepared = result(*args), result(*args, "--stepping", "prepared")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command import refused, result
 from needs import needs_matplotlib
-from sampling import slow_everywhere
+from sampling import RUNTIME, slow_everywhere
 
 from tf1_mtl import cli
 from tf1_mtl.baseline import load_recording
@@ -54,10 +54,10 @@ def test_a_script_is_recorded(capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "args",
     [
-        ("joint", "--record", "file.npz"),
+        slow_everywhere(("joint", "--record", "file.npz")),
         ("joint", "--save", "file.npz"),
         ("predict", "--weights", "weights.npz", "--data", "data.npz", "-o", "file.npz"),
-        pytest.param(("joint", "--plot", "file.svg"), marks=needs_matplotlib),
+        pytest.param(("joint", "--plot", "file.svg"), marks=[needs_matplotlib, *RUNTIME]),
         pytest.param(("draw", "first", "-o", "file.svg"), marks=needs_matplotlib),
         pytest.param(("draw", "--golden", "joint", "-o", "file.svg"), marks=needs_matplotlib),
     ],
@@ -98,13 +98,17 @@ def test_logdir(capsys, tmp_path):
     assert len(glob.glob(str(tmp_path / "log" / "alternate-seed3" / "events*"))) == 1
 
 
-@pytest.mark.parametrize("stepping", [slow_everywhere("prepared"), "in-graph"])
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize("stepping", ["prepared", "in-graph"])
 def test_stepping_gives_the_same_bits(capsys, stepping):
     for regime in ("alternate", "joint"):
         args = (regime, "--seed", 3, "--steps", 30)
         assert losses(capsys, *args, "--stepping", stepping) == losses(capsys, *args)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_checkpointed_run_goes_on_where_it_stopped(capsys, tmp_path):
     whole = losses(capsys, "alternate", "--seed", 3, "--steps", 30)
     args = ("alternate", "--checkpoint", tmp_path / "run", "--save-every", 7, "--seed", 3)

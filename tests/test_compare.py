@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from command import done, refused, run
 from needs import needs_matplotlib, needs_scikit_learn
-from sampling import slow
 
 from tf1_mtl.data import make_data
 from tf1_mtl.errors import InputError, MissingExtra
@@ -151,6 +150,8 @@ def test_unequal_sets_share_no_row():
             assert np.array_equal(y, label[where])
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_same_seeds_give_the_same_figures(of_two_sets):
     first, second = (
         [o._replace(seconds=0.0) for o in outcomes]
@@ -173,6 +174,8 @@ def test_loss_accuracy_and_silent_outputs_by_hand():
     assert comparison._measured(labels[:, :1], outputs[:, :1]).accuracy is None
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_regimes_and_accuracy_follow_the_data(of_one_set, of_two_sets):
     settings, outcomes = of_one_set
     assert settings[0].regimes == ("alone", "random", "turns", "joint")
@@ -184,6 +187,8 @@ def test_regimes_and_accuracy_follow_the_data(of_one_set, of_two_sets):
     assert outcomes[0].rows == {"Y1": 60, "Y2": 15}
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_training_lowers_the_loss_and_the_last_task_gains():
     """From one state, 50 more steps of a task make it better than 50 of the other would."""
     setting = settings_of(make_data(one_set(200)), "data")[0]
@@ -435,7 +440,9 @@ def test_json_quickly_with_progress(compared, capsys, monkeypatch):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize("ending", [slow("png"), "svg"])
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize("ending", ["png", "svg"])
 def test_plot(compared, tmp_path, capsys, ending):
     picture = tmp_path / f"picture.{ending}"
     options = ("--steps", 2, "--seeds", 1, "--plot", picture)

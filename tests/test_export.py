@@ -110,6 +110,8 @@ def test_the_examples_of_the_documents(capsys, exported, call):
     assert capsys.readouterr().out == "(3, 20) (3, 20)\n"
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_checkpointed_run_that_has_ended_is_exported(capsys, exported):
     args = (*ARGS, "--checkpoint", "run")
     done(capsys, *args)

@@ -199,7 +199,7 @@ PICTURES = {
     "long names": lambda: (many_tasks(["short", "a_name_of_more_than_thirty_letters"]), ["total"]),
 }
 
-QUICK_PICTURES = ("a run of task 1", "large", "long names")
+QUICK_PICTURES = ("a run of task 1", "long names")
 every_picture = pytest.mark.parametrize(
     "picture", [name if name in QUICK_PICTURES else slow_everywhere(name) for name in PICTURES]
 )
@@ -282,6 +282,7 @@ def test_many_optimizers_and_placeholders_are_folded():
     assert len(starts) == len(set(starts)) and all(start < end for start, end in starts)
 
 
+@pytest.mark.slow
 def test_a_large_picture_says_what_is_left_out(path):
     graph = large_graph()
     figures.draw(str(path), graph, explanation=explain("train_digit", graph=graph))
@@ -479,6 +480,8 @@ def test_a_cluster_has_the_graph_of_both_tasks(options, message, tmp_path, capsy
     assert not os.path.exists(path)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @needs_matplotlib
 def test_each_replica_is_drawn_on_its_worker(tmp_path):
     path = tmp_path / "x.svg"

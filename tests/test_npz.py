@@ -145,6 +145,8 @@ def test_only_regular_files_are_read(tmp_path):
         refused(path, "not a regular file")
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_limit_and_the_warnings_of_the_command(tmp_path):
     path = archive(tmp_path / "large.npz", members(X=np.zeros((20, 10**5)), Y1=-ARRAYS["Y1"]))
     ran = tf1_mtl("joint", "--data", path, "--data-limit", "8", "--steps", "1")

@@ -144,6 +144,8 @@ def test_a_plan_is_the_explanation_without_what_is_measured(fetches, variables):
     assert json.loads(json.dumps(planned.as_json()))["agrees"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_large_parts_are_divided_by_scope():
     groups = group(large_graph(), {})
     blocks = [f"shared layer, encoder/block_{number}/" for number in range(6)]
@@ -243,6 +245,8 @@ def test_without_names_the_main_ones_are_listed(options, capsys):
 # --- scripts
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_script_stops_before_it_trains(script):
     path = script(LAYERS + SESSION)
     out, err = explained("--script", path, "train_digit", "total", "pixels")
@@ -294,6 +298,8 @@ def test_a_script_that_does_not_train(script):
     assert "'x': not in the graph" in err
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_script_that_changes_its_folder_and_closes_stdout(script, tmp_path):
     (tmp_path / "inner").mkdir()
     path = script("""
@@ -331,6 +337,8 @@ def test_a_script_that_fails(script):
     assert "ended with status 1 before it trained" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_arguments_of_a_script(script):
     text = "import sys\nassert sys.argv[1:] == ['--name', 'two words']\n" + SMALL
     explained("--script", script(text), "--script-args", "--name 'two words'", "loss")

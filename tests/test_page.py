@@ -242,6 +242,8 @@ def test_what_leads_to_the_claims_is_so(net, key):
     LEADING[key](net)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_script_of_the_page_plans_runs_as_explain_does(net):
     """Eight choices, without a browser. tests/test_instrument.py compares every choice."""
     racer = pytest.importorskip("py_mini_racer", reason="the test extra is not installed")
@@ -464,6 +466,8 @@ def test_every_listing_runs_when_it_is_pasted(page, tmp_path):
         assert ran.decode() == output
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_evidence_runs_when_it_is_pasted_below_its_listing(page):
     _, text, _ = page
     names, checked = {}, 0

@@ -60,6 +60,8 @@ def test_the_saved_weights_are_those_of_the_session(capsys, folder, stepping):
     assert rest == {"seed": 7, "step": 12, "sizes": [10, 20, 20, 20]}
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_checkpoint_gives_the_same_weights(capsys, folder):
     args = ("alternate", "--seed", 7, "--steps")
     done(capsys, *args, 12, "--save", "whole.npz")

@@ -93,7 +93,7 @@ def needs_servers(example):
 
 def trains_long(example):
     """Returns whether it does, and tests of the same options are in the default run."""
-    options = ("tf1-mtl compare ", " --every ", " --logdir ")
+    options = ("tf1-mtl reproduce", "tf1-mtl compare ", " --every ", " --logdir ", " --export ")
     return any(option in command for command, _ in example.parts for option in options)
 
 

@@ -401,6 +401,8 @@ def test_what_a_kill_leaves_at_any_time_are_the_whole_runs(path):
     assert len(load_recording(path).steps()) == 8
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_command_says_up_to_which_run_a_recording_can_be_checked(capsys, path):
     command = (capsys, "joint", "--seed", 1, "--steps", 60, "--quiet")
     status, _, err = run_command(*command, "--record", path, "--record-limit", 1)

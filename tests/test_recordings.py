@@ -167,6 +167,7 @@ def test_loaded_arrays_are_read_only(stored):
         load_recording(stored).sessions[0].initial["share_W"][0, 0] = 1
 
 
+@pytest.mark.slow
 def test_every_altered_byte_is_rejected(stored):
     data = content(stored)
     for position in range(len(data)):

@@ -153,6 +153,8 @@ def test_given_this_tensorflow_s_gradients_adam_is_bit_exact():
                     reference.variables[name] = after[i]
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_this_tensorflow_s_square_roots_are_within_the_bound():
     """Of every mantissa."""
     tf = pytest.importorskip("tensorflow.compat.v1")

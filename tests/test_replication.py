@@ -43,6 +43,8 @@ def test_a_wrong_loss_is_not_reproduced(monkeypatch, wrong):
     assert not (alternate.agrees and joint.agrees)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_the_verdict_is_the_exit_status(monkeypatch, capsys):
     reproduce = ("reproduce", "--seeds", 60, "--seed", 5, "--quiet")
     assert "\nREPRODUCED: " in done(capsys, *reproduce)
@@ -74,6 +76,7 @@ def test_each_seed_runs_as_on_a_graph_of_its_own():
         assert tuple(float(step.loss) for step in train(own, session, batches)) == runs[1].alternate
 
 
+@pytest.mark.slow
 def test_the_false_fail_rate_is_as_stated():
     """A true figure, drawn like the sample, is rejected about as often as `false_fail` states."""
     rng = np.random.RandomState(0)

@@ -218,8 +218,15 @@ def test_one_chunk_runs_while_the_next_is_drawn(monkeypatch):
     np.testing.assert_array_equal(losses, run(mixed(10), [("session", 10)])[0])
 
 
-@pytest.mark.parametrize("fewest", [1, 100])
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "error, fewest",
+    [
+        (ValueError, 1),
+        slow_everywhere(ValueError, 100),
+        slow_everywhere(KeyboardInterrupt, 1),
+        (KeyboardInterrupt, 100),
+    ],
+)
 def test_an_error_of_the_batches_comes_after_the_steps_before_it(monkeypatch, error, fewest):
     """And the variables are those after the chunk whose steps are yielded."""
     monkeypatch.setattr(chunks, "MOST_STEPS", 4)
@@ -290,6 +297,8 @@ def slowed_losses(batches, stepping):
         return [step.loss for step in train(net, session, batches, stepping)]
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_no_step_begins_before_the_last_one_has_written(monkeypatch):
     batches = mixed(12)
     expected = run(batches, [("session", 12)])[0]

@@ -163,6 +163,8 @@ def test_each_run_has_a_folder(tmp_path):
     assert logged(str(tmp_path), *seed, "7") == names
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_run_that_continues_stays_in_its_folder(tmp_path):
     run = ["--checkpoint", str(tmp_path / "long"), "--save-every", "2"]
     assert logged(str(tmp_path), *run, "--steps", "3", "--seed", "7") == {

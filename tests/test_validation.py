@@ -55,13 +55,15 @@ def test_validation_changes_no_bit(capsys, folder, stepping, variables):
         np.testing.assert_array_equal(*(reader.get_tensor(name) for reader in readers))
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     "stepping",
     [
         "session",
-        slow_everywhere("prepared"),
-        slow_everywhere("in-graph"),
-        pytest.param("compiled", marks=[needs_xla, *RUNTIME]),
+        "prepared",
+        "in-graph",
+        pytest.param("compiled", marks=needs_xla),
     ],
 )
 def test_the_losses_are_those_of_the_weights_after_the_step(capsys, folder, stepping):
@@ -92,6 +94,8 @@ def test_every_thins_what_is_printed(capsys, folder):
     assert "validation" not in shown
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_json_and_the_data_of_the_article(capsys, folder):
     rng = np.random.RandomState(2)
     rows = {name: rng.rand(6, 10) for name in ("X1", "X2")}
@@ -110,6 +114,8 @@ def test_json_and_the_data_of_the_article(capsys, folder):
         assert [np.float32(loss) for loss in losses] == [np.float32(all_[number]) for all_ in kept]
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_logdir_goes_with_validation(capsys, folder):
     args = ("alternate", "--seed", 3, "--steps", 9, *DATA, *VALIDATED)
     assert done(capsys, *args, "--logdir", "log") == done(capsys, *args)
