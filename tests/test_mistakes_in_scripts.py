@@ -235,3 +235,70 @@ def test_a_schedule_that_is_one_step_off_is_named(tmp_path, shift, name):
 
     (edit,) = check(Shifted, goldens=[path]).diagnosis.edits
     assert (edit.kind, edit.value) == ("schedule", f"that of the graph, one step {name}")
+
+
+class Settings:
+    """A port whose dropout and normalization depend on settings that are fed."""
+
+    def __init__(self, weights):
+        self.W = weights["W"]
+
+    def settings(self, keep, trains):
+        return keep, trains
+
+    def step(self, task, feeds):
+        x = feeds["x"]
+        keep, trains = self.settings(feeds["keep"], feeds["trains"])
+        mask = np.floor(np.float32(keep) + DRAWN) / np.float32(keep)
+        z = x @ self.W
+        h = (z - z.mean(0) if trains else z - np.float32(0.5)) * mask
+        gradient = h * mask
+        gradient = gradient - gradient.mean(0) if trains else gradient
+        self.W = self.W - np.float32(0.01) * (x.T @ gradient)
+        return (h**2).sum() / 2
+
+    def weights(self):
+        return {"W": self.W}
+
+
+DRAWN = np.float32(np.random.RandomState(3).rand(6, 3))
+
+
+@pytest.fixture(scope="module")
+def fed_settings(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("settings") / "settings.npz")
+    rng = np.random.RandomState(5)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [6, 4], name="x")
+        keep = tf.placeholder(tf.float32, [], name="keep")
+        trains = tf.placeholder(tf.bool, [], name="trains")
+        W = tf.Variable(rng.randn(4, 3).astype(np.float32), name="W")
+        z = tf.matmul(x, W)
+        centered = tf.cond(trains, lambda: z - tf.reduce_mean(z, 0), lambda: z - 0.5)
+        loss = tf.nn.l2_loss(centered * tf.floor(keep + DRAWN) / keep)
+        train = tf.train.GradientDescentOptimizer(0.01).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for step in range(8):
+            feeds = {x: rng.randn(6, 4), keep: 0.7 if step % 2 else 0.9, trains: step % 3 > 0}
+            session.run([train, loss], feeds)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize(
+    "settings, found",
+    [
+        (lambda self, keep, trains: (keep, trains), []),
+        (lambda self, keep, trains: (1 - keep, trains), [("feed flipped", ("keep",), None)]),
+        (lambda self, keep, trains: (1, trains), [("feed of ones", ("keep",), None)]),
+        (lambda self, keep, trains: (keep, True), [("feed always", ("trains",), True)]),
+        (lambda self, keep, trains: (keep, not trains), [("feed negated", ("trains",), None)]),
+    ],
+    ids=["conforms", "keep and drop swapped", "no dropout", "always trains", "negated"],
+)
+def test_settings_that_are_fed_are_named(fed_settings, settings, found):
+    report = check(type("Port", (Settings,), {"settings": settings}), goldens=[fed_settings])
+    assert report.passed == (not found), report
+    edits = report.diagnosis.edits if found else ()
+    assert [tuple(edit) for edit in edits] == found, report

@@ -15,6 +15,8 @@ WORDS: Dict[str, str] = {
     "feed of another": "{value} is fed as {places} too",
     "feed flipped": "{places} is 1 minus what is fed",
     "feed of ones": "{places} is 1 everywhere",
+    "feed always": "{places} is always {value}",
+    "feed negated": "{places} is true where false is fed, and false where true is fed",
     "feed shifted": "{value} is added to {places}",
     "feed rounded": "{places} is rounded to {value}",
     "feeds swapped": "{places} are swapped",
@@ -218,6 +220,13 @@ FEEDS: List[FeedEdit] = [
     FeedEdit("feed broadcast", "mean of the row", _repeated(lambda x: x.mean(-1, keepdims=True))),
     FeedEdit("feed broadcast", "mean of the column", _repeated(lambda x: x.mean(0, keepdims=True))),
     *(FeedEdit("labels smoothed", a, _smoothed(a)) for a in (0.1, 0.05, 0.2, 0.01)),
+]
+#: Changes of a feed that is one number, and of one that is true or false.
+NUMBERS: List[FeedEdit] = [e for e in FEEDS if e.kind in ("feed flipped", "feed of ones")]
+TRUTHS: List[FeedEdit] = [
+    FeedEdit("feed always", True, np.ones_like),
+    FeedEdit("feed always", False, np.zeros_like),
+    FeedEdit("feed negated", None, lambda x: 1 - x),
 ]
 #: Changes of a feed by a number, with the numbers that are tried first.
 FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0, 0.0)

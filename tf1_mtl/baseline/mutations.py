@@ -140,7 +140,8 @@ def feed_mutation(
 
         def fed(index: int, feeds: Feeds) -> Feeds:
             given = {x: np.asarray(feeds[x], np.float64) for x in tensors.intersection(feeds)}
-            changed = {x: np.asarray(function(y)).astype(np.float32) for x, y in given.items()}
+            dtypes = {x: bool if np.asarray(feeds[x]).dtype == bool else np.float32 for x in given}
+            changed = {x: np.asarray(function(y)).astype(dtypes[x]) for x, y in given.items()}
             return {**feeds, **changed}
 
         return model.with_feeds(fed)
@@ -254,6 +255,11 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
             for e in catalogue.FEEDS
             if e.kind != "labels smoothed" or name != "X"
         ]
+    for name in places.numbers:
+        found += [feed_mutation(e.kind, (name,), e.value, e.function) for e in catalogue.NUMBERS]
+        found += [scaled_feed((name,), v) for v in catalogue.FEED_FACTORS]
+    for name in places.truths:
+        found += [feed_mutation(e.kind, (name,), e.value, e.function) for e in catalogue.TRUTHS]
     found += [scaled_feed(places.labels, v) for v in catalogue.FEED_FACTORS]
     found += [
         feed_mutation(e.kind, places.labels, e.value, e.function)

@@ -27,6 +27,8 @@ class Places(NamedTuple):
     products: Tuple[str, ...]
     feeds: Tuple[str, ...]
     labels: Tuple[str, ...]  #: all feeds of floats, also those of other tasks
+    numbers: Tuple[str, ...]  #: feeds of one float, as the probability of a dropout
+    truths: Tuple[str, ...]  #: feeds of one bool, as whether the run trains
     weights: Tuple[str, ...]
     constants: Tuple[str, ...]
 
@@ -37,25 +39,23 @@ def places_of(case: Case, task: str) -> Places:
     activations = tuple(n for n, x in nodes.items() if x.op in catalogue.ACTIVATION_OPS)
     losses = tuple(n for n, x in nodes.items() if x.op == "L2Loss")
     products = tuple(n for n, x in nodes.items() if x.op in graph_edits.PRODUCTS)
-    floats = {
-        name
-        for name, tensor in case.feeds.items()
-        if any(
-            np.asarray(s.feeds[tensor]).dtype.kind == "f" and np.ndim(s.feeds[tensor]) > 0
-            for s in case.steps
-            if tensor in s.feeds
-        )
-    }
-    feeds = tuple(
-        n for n, t in case.feeds.items() if n in floats and node_and_output(t)[0] in nodes
-    )
-    labels = tuple(n for n in case.feeds if n in floats)
+    labels = tuple(n for n in case.feeds if _is_fed(case, n, "f", True))
+    used = [n for n, tensor in case.feeds.items() if node_and_output(tensor)[0] in nodes]
+    feeds = tuple(n for n in labels if n in used)
+    numbers = tuple(n for n in used if _is_fed(case, n, "f", False))
+    truths = tuple(n for n in used if _is_fed(case, n, "b", False))
     weights = tuple(n for n, v in case.weights.items() if v in nodes)
     compared = {x for node in nodes.values() if node.op in _EQUALITIES for x in node.data_inputs}
     constants = tuple(
         n for n, x in nodes.items() if x.op == "Const" and _is_number(x) and n not in compared
     )
-    return Places(activations, losses, products, feeds, labels, weights, constants)
+    return Places(activations, losses, products, feeds, labels, numbers, truths, weights, constants)
+
+
+def _is_fed(case: Case, name: str, kind: str, are_arrays: bool) -> bool:
+    """Returns whether values of a kind are fed: with dimensions, or without."""
+    fed = [np.asarray(s.feeds[case.feeds[name]]) for s in case.steps if case.feeds[name] in s.feeds]
+    return any(x.dtype.kind == kind and (x.ndim > 0) == are_arrays for x in fed)
 
 
 _EQUALITIES = ("Equal", "NotEqual")  # with which a mask is made
