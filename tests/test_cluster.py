@@ -452,11 +452,11 @@ def test_a_signal_saves_and_ends_the_servers(start, tmp_path, number, status):
 
 
 @pytest.mark.slow
-def test_twenty_kills_lose_nothing(start, tmp_path):
+def test_eight_kills_lose_nothing(start, tmp_path):
     """Servers and clients are killed; the run goes on, at last in one process."""
     draw = random.Random(0)
     arguments = ("alternate", "--seed", "8", "--checkpoint", str(tmp_path), "--save-every", "20")
-    for kill in range(20):
+    for kill in range(8):
         client = start(*arguments, "--steps", "1000000", "--cluster", "local")
         client.wait_until_it_trains()
         time.sleep(draw.random() * 2)

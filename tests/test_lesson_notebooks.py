@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import forked
 import lesson_notebooks
 import lessons
 import pytest
@@ -106,6 +107,15 @@ def by_path(path, folder, **environment):
 @pytest.mark.parametrize("path", lessons.PATHS, ids=lambda path: path.stem)
 def test_a_script_run_by_its_path_prints_what_the_notebook_shows(path, tmp_path, request):
     need(path, request)
+    ran = forked.python(path, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert_same_text(ran.stdout, printed(notebook_of(path)))
+
+
+@pytest.mark.slow
+@AS_EXECUTED
+@pytest.mark.parametrize("path", lessons.PATHS[::4], ids=lambda path: path.stem)
+def test_a_script_in_a_fresh_process_prints_nothing_else(path, tmp_path):
     ran = by_path(path, tmp_path)
     assert (ran.returncode, ran.stderr) == (0, "")
     assert_same_text(ran.stdout, printed(notebook_of(path)))

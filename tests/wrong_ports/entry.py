@@ -45,6 +45,7 @@ KINDS = {
     "clipped by global norm": "limit",
     "gradients accumulate": "",
     "gradients stale": "",
+    "gradients of several runs": "which",
     "weights stale": "",
     "gradients after an update": "",
     "gradients through moved weights": "",

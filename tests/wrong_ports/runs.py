@@ -148,8 +148,7 @@ class SkipsFirst(Plain):
 
 @wrong_class(
     "accumulates-two",
-    edit("gradients accumulate", OPTIMIZERS),
-    also=[[edit("step skipped", OPTIMIZERS)], *UNLISTED],
+    edit("gradients of several runs", OPTIMIZERS, "sum of the gradients of 2 runs"),
 )
 class AccumulatesTwo(Plain):
     """Gradients of two runs of a task are added before one update."""

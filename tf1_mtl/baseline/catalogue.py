@@ -62,6 +62,7 @@ WORDS: Dict[str, str] = {
     "clipped by global norm": "the gradients of {places} are clipped to the global norm {value}",
     "clipping missing": "the gradients of {places} are not clipped as the graph clips them",
     "gradients accumulate": "the gradients of {places} add up from step to step",
+    "gradients of several runs": "one update of {places} uses the {value}",
     "gradients stale": "{places} applies the gradients of the run before",
     "gradients after an update": "the other gradients are taken after {places} moved",
     "gradients through moved weights": "the gradients flow through {places} after the update",

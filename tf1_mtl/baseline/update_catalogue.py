@@ -336,6 +336,16 @@ def _skips(n: int, phase: int) -> Callable[[Now], bool]:
     return lambda now: now.at % n == phase
 
 
+def _of_runs(n: int, is_mean: bool) -> Piece:
+    """Returns what updates in every n-th run of a task, by the gradients of n runs."""
+    value = f"{'mean' if is_mean else 'sum'} of the gradients of {n} runs"
+    return Piece(
+        (("gradients of several runs", value),),
+        (rules.of_runs(n, is_mean),),
+        state={"rests": lambda now: now.runs % n < n - 1, "is_dense": True},
+    )
+
+
 STATES: List[Piece] = [
     _state("state reset", "each step", reset=_each_step),
     _state("state reset", "slots each step", reset=_each_step, resets_powers=False),
@@ -349,6 +359,7 @@ STATES: List[Piece] = [
         for phase in (n - 1, 0)
     ),
     _state("step skipped", "the first", rests=lambda now: now.at == 0),
+    *(_of_runs(n, is_mean) for n in (2, 3, 4, 5, 8) for is_mean in (False, True)),
 ]
 
 

@@ -73,6 +73,19 @@ def _summed(now: Now, key: Any, g: Any) -> Any:
     return now.memory[key]
 
 
+def of_runs(n: int, is_mean: bool) -> Callable[[Now, Any], Any]:
+    """Returns a function that adds up, or averages, the gradients of n runs of a task."""
+
+    def added(now: Now, g: Any) -> Any:
+        key = "runs", now.task
+        if now.runs % n == 0:
+            now.memory.pop(key, None)
+        total = _summed(now, key, g)
+        return total * (1 / n) if is_mean else total
+
+    return added
+
+
 def stale(now: Now, g: Any) -> Any:
     """Returns the gradient of the run before of the same task; nothing at the first."""
     key = "stale", now.task
