@@ -478,9 +478,11 @@ class UpdateSearch:
         solution = chosen[explained[0]]
         applies = {pair: self._applies(solution.pieces, pair) for pair in self.pairs}
         own = {task for task, _ in explained}
-        # First among all updates; then among those that it concerns in its own tasks, since others,
-        # such as moving averages, bear nothing out.
-        for concerned in (list(self.pairs), [x for x in self.pairs if applies[x] and x[0] in own]):
+        # What changes a gradient says nothing of a moving average, and the other way round.
+        has_gradient = {self._has_gradient(pair) for pair in explained}
+        alike = [pair for pair in self.pairs if self._has_gradient(pair) in has_gradient]
+        # First among all of these; then among those that it concerns in its own tasks.
+        for concerned in (alike, [x for x in alike if applies[x] and x[0] in own]):
             free = [
                 pair
                 for pair in concerned
