@@ -217,9 +217,12 @@ def classifier(tmp_path_factory):
             {"returned": 16, "slope_below": 1.0},
             [("reported loss scaled", 16), ("slope ignored", None)],
         ),
-        ({"below": 0.01, "slope_below": 0.01}, [("other activation", "leaky relu")]),
+        ({"below": 0.01, "slope_below": 0.01}, [("other activation", "leaky relu, slope 0.01")]),
         # Nothing is said of a slope at zero, which no number meets.
-        ({"below": 0.01}, [("gradient of relu", None), ("other activation", "leaky relu")]),
+        (
+            {"below": 0.01},
+            [("gradient of relu", None), ("other activation", "leaky relu, slope 0.01")],
+        ),
     ],
 )
 def test_the_fewest_true_mistakes_are_named(classifier, mistakes, found):

@@ -141,7 +141,7 @@ convolution(
     at("other reduction", "MaxPool", value="mean"),
 )
 convolution("NoReluAfterSecond", at("activation missing", "Relu_1"))
-convolution("LeakyFirst", at("other activation", "Relu", value="leaky relu"))
+convolution("LeakyFirst", at("other activation", "Relu", value="leaky relu, slope 0.1"))
 convolution("TorchAdam", at("epsilon place", "train", value="after the correction"))
 convolution("DefaultRate", at("learning rate", "train", value=0.001))
 convolution("FrozenFirst", frozen("filter_1"), also=[[missing("filter_1")]])

@@ -64,7 +64,7 @@ gelu = other("gelu", lambda z: z * share_below(z), slope_of_gelu)  # as PyTorch 
 def leaky(places, slope):
     slope = np.float32(slope)
     return other(
-        "leaky relu",
+        f"leaky relu, slope {slope:.3g}",
         lambda z: np.where(z > 0, z, slope * z),
         lambda z: np.where(z > 0, np.float32(1), slope),
     )(places)

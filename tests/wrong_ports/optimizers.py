@@ -333,7 +333,7 @@ wrong("inverse-decay", schedule(OPTIMIZERS, "inverse", lambda t: 1 / (1 + 0.1 * 
 wrong("exponential-decay", schedule(OPTIMIZERS, "exponential", lambda t: 0.96**t))
 wrong("exponential-decay-in-joint", schedule("Optimiser", "exponential", lambda t: 0.9**t))
 wrong("warm-up", schedule(OPTIMIZERS, "warm-up", lambda t: min(1, (t + 1) / 5)))
-wrong("halved-every-3", schedule(OPTIMIZERS, "steps", lambda t: 0.5 ** (t // 3)))
+wrong("halved-every-3", schedule(OPTIMIZERS, "steps of 3 runs", lambda t: 0.5 ** (t // 3)))
 
 
 @wrong_class(

@@ -254,7 +254,7 @@ class Activation(NamedTuple):
 def leaky(slope: float) -> Activation:
     """Returns a leaky ReLU with this slope below 0."""
     return Activation(
-        "leaky relu",
+        f"leaky relu, slope {slope:.3g}",
         lambda x: np.where(x > 0, x, slope * x),
         lambda x: np.where(x > 0, 1.0, slope),
     )

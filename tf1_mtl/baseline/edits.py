@@ -1,5 +1,6 @@
 """Names what a port does otherwise: an `Edit`, its places, and its sentence in the report."""
 
+import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
 from tf1_mtl.baseline import catalogue
@@ -25,7 +26,19 @@ class Edit(NamedTuple):
         if len(shown) > MOST_SHOWN:
             shown[MOST_SHOWN - 1 :] = [f"{len(shown) - MOST_SHOWN + 1} more"]
         places = " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
-        return catalogue.WORDS[self.kind].format(places=places, value=value)
+        words = catalogue.WORDS[self.kind]
+        if len(self.places) > 1:
+            words = re.sub(r"(?<=^\{places\} )\w+s\b", lambda verb: _plural(verb[0]), words)
+        return words.format(places=places, value=value)
+
+
+#: Plurals of verbs that lose more than an s.
+_PLURALS = {"is": "are", "has": "have", "does": "do", "applies": "apply"}
+
+
+def _plural(verb: str) -> str:
+    """Returns the plural of a verb in the third person."""
+    return _PLURALS.get(verb, verb[:-1])
 
 
 # The edits of updates, at their places

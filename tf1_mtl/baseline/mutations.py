@@ -239,7 +239,7 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
     for activation in catalogue.ACTIVATIONS:
         for group in groups:
             ops = {catalogue.ACTIVATION_OPS.get(case.graph.nodes[n].op, "") for n in group}
-            if activation.name not in ops or activation.name == "leaky relu":
+            if activation.name not in ops or activation.name.startswith("leaky relu"):
                 found.append(activation_mutation(group, activation))
     for place in places.losses:
         found += [loss_mutation(place, loss) for loss in catalogue.LOSSES]

@@ -353,5 +353,14 @@ def _schedules(numbers: np.ndarray, factors: np.ndarray) -> List[Tuple[str, np.n
         return [("warm-up", factors)]
     levels = np.unique(np.round(factors / factors[0], 3))
     if len(levels) < len(factors) and np.all(np.diff(factors) <= 1e-3):
-        return [("steps", factors)]
+        return [(_steps_of(numbers, factors), factors)]
     return []
+
+
+def _steps_of(numbers: np.ndarray, factors: np.ndarray) -> str:
+    """Returns the name of a schedule that stays and falls: its period, or the runs of its falls."""
+    falls = numbers[1:][factors[1:] < factors[:-1] * (1 - 1e-3)].astype(int)
+    first = int(falls[0])
+    if np.array_equal(falls, np.arange(first, numbers[-1] + 1, first)):
+        return f"steps of {first} runs"
+    return "steps, the first after " + (f"{first} runs" if first > 1 else "one run")

@@ -248,6 +248,11 @@ PIECES: List[Piece] = [
         rule=rules.momentum_of_steps,
         needs=("Momentum",),
     ),
+    Piece(
+        (("other optimizer", "rmsprop without momentum"),),
+        hyper={"momentum": 0.0},
+        needs=("RMSProp", "CenteredRMSProp"),
+    ),
     _optimizer("sgd", rules.of_operation("ApplyGradientDescent"), 0),
     _optimizer("momentum", _MOMENTUM, 1, momentum=0.9),
     _optimizer("nesterov momentum", _NESTEROV, 1, momentum=0.9),
