@@ -302,3 +302,60 @@ def test_settings_that_are_fed_are_named(fed_settings, settings, found):
     assert report.passed == (not found), report
     edits = report.diagnosis.edits if found else ()
     assert [tuple(edit) for edit in edits] == found, report
+
+
+class Averaged:
+    """A port that returns the moving average of its weight too."""
+
+    decay = 0.9
+
+    def __init__(self, weights):
+        assert list(weights) == ["W"]
+        self.W = self.average = weights["W"]
+
+    def step(self, task, feeds):
+        error = feeds["x"] @ self.W
+        self.W = self.W - np.float32(0.1) * (2 * feeds["x"].T @ error / len(error))
+        self.average = self.average - np.float32(1 - self.decay) * (self.average - self.W)
+        return np.mean(error**2)
+
+    def weights(self):
+        return {"W": self.W, AVERAGE: self.average}
+
+
+AVERAGE = "W/ExponentialMovingAverage"
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("averaged") / "averaged.npz")
+    rng = np.random.RandomState(5)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        W = tf.Variable(rng.rand(3, 1).astype(np.float32), name="W")
+        loss = tf.reduce_mean(tf.square(tf.matmul(x, W)))
+        step = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        average = tf.train.ExponentialMovingAverage(0.9)
+        with tf.control_dependencies([step]):
+            train = tf.group(average.apply([W]), name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(8):
+            session.run([train, loss], {x: rng.rand(4, 3)})
+    return path
+
+
+def test_a_moving_average_is_judged_where_a_port_returns_it(averaged):
+    report = check(Averaged, goldens=[averaged])
+    assert report.passed and not report.notes, report
+    report = check(type("Port", (Averaged,), {"decay": 0.1}), goldens=[averaged])
+    (edit,) = report.diagnosis.edits
+    assert edit == ("moved by a factor", (AVERAGE,), pytest.approx(9)), report
+
+
+def test_a_moving_average_that_is_not_judged_is_named(averaged):
+    alone = {"weights": lambda self: {"W": self.W}, "decay": 0.1}
+    report = check(type("Port", (Averaged,), alone), goldens=[averaged])
+    assert report.passed
+    assert report.notes == (
+        f"not judged, since weights() does not return what the runs move too: {AVERAGE}.",
+    )

@@ -70,13 +70,29 @@ class Case(NamedTuple):
     #: Of the weights: those that a loss reads and no gradient trains, such as a target network.
     #: A port need not return them.
     untrained: Tuple[str, ...] = ()
+    #: Variables that the runs move and that no loss reads, such as moving averages of weights. A
+    #: port is not given them. They are judged where it returns them.
+    averages: Tuple[str, ...] = ()
 
     def returned(self, names: Collection[Any]) -> "Case":
         """Returns the case of a port that returns these weights."""
         left_out = [name for name in self.untrained if name not in names]
         kept = {name: x for name, x in self.weights.items() if name not in left_out}
-        untrained = tuple(name for name in self.untrained if name in names)
-        return self._replace(weights=kept, untrained=untrained)
+        kept.update({name: name for name in self.averages if name in names})
+        return self._replace(
+            weights=kept,
+            untrained=tuple(name for name in self.untrained if name in names),
+        )
+
+    @property
+    def given(self) -> Dict[str, str]:
+        """Returns the weights that a port is built from: name in the port, and of the variable."""
+        return {name: x for name, x in self.weights.items() if name not in self.averages}
+
+    @property
+    def not_judged(self) -> List[str]:
+        """Returns the moving averages that a port does not return."""
+        return [name for name in self.averages if name not in self.weights]
 
     def trained_weights(self, task: str) -> List[str]:
         """Returns the weights that a task trains, by name in the port."""

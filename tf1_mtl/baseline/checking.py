@@ -211,6 +211,12 @@ def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:
     notes = []
     if any(run.writes_to_its_arguments for run in runs):
         notes.append("the port writes into the arrays that it is given; here they were copies.")
+    averages = dict.fromkeys(name for run in runs for name in run.case.not_judged)
+    if averages:
+        notes.append(
+            f"not judged, since weights() does not return what the runs move too: "
+            f"{', '.join(averages)}."
+        )
     longest = max(results, key=lambda result: result.steps)
     length = longest.judgement.step_length
     # The mean of a short or broken run is too rough for a note.

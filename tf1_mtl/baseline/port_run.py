@@ -126,7 +126,7 @@ def run_port(
     caller = _Caller(case)
     run = PortRun(case, [], [], [])
     wrong, broke, unwritten = None, "", ""
-    given = {name: case.initial[variable].copy() for name, variable in case.weights.items()}
+    given = {name: case.initial[variable].copy() for name, variable in case.given.items()}
     try:
         model = port(*given.values()) if case.is_article else port(dict(given))
         shown = caller.first_weights(model.weights())
@@ -150,7 +150,7 @@ def run_port(
     # A port may keep what it was built from, and train in it: that shows at the end.
     kept = any(
         not np.array_equal(case.initial[variable], given[name])
-        for name, variable in case.weights.items()
+        for name, variable in case.given.items()
     )
     return run._replace(
         dtypes=tuple(caller.dtypes),
@@ -166,7 +166,7 @@ class _Caller:
 
     def __init__(self, case: Case) -> None:
         self.case = case  #: with the weights that the port returns
-        self.given = case.weights
+        self.given = case.given
         self.writes = False
         self.dtypes: Dict[WrongDtype, None] = {}
 
@@ -181,7 +181,8 @@ class _Caller:
         if before.variables is None:
             return None
         variables = {**before.variables, **step.changed_before}
-        recorded = {name: variables[key] for name, key in self.given.items()}
+        names = {**self.given, **self.case.weights}  # also what weights() returned beyond those
+        recorded = {name: variables[key] for name, key in names.items()}
         self.call(model.load, recorded)
         return {name: recorded[name] for name in self.case.weights}
 

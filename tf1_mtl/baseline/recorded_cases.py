@@ -2,7 +2,7 @@
 
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -131,7 +131,8 @@ def _case(golden: str, name: str, recording: Recording, number: int) -> Case:
     case = Case(
         name, graph, tasks, weights, feeds, session.initial, tuple(steps), bool(article), version
     )
-    return case._replace(untrained=tuple(untrained))
+    averages = () if article else _averages(session, tasks, weights)
+    return case._replace(untrained=tuple(untrained), averages=averages)
 
 
 def _changed_before(recording: Recording, number: int) -> List[Dict[str, np.ndarray]]:
@@ -248,6 +249,25 @@ def _untrained(session: Session, tasks: Mapping[str, Task], trained: Sequence[st
         and name in session.initial
         and session.initial[name].dtype.kind == "f"
     ]
+
+
+#: Names of what Adam keeps of a sparse gradient in assignments of its own.
+_OF_ADAM = re.compile(r"(.*/)?(beta[12]_power|Adam)(_\d+)?")
+
+
+def _averages(
+    session: Session, tasks: Mapping[str, Task], weights: Collection[str]
+) -> Tuple[str, ...]:
+    """Returns the variables of floats that tasks move, without weights and what optimizers keep."""
+    moved = dict.fromkeys(name for task in tasks.values() for name in task.trained)
+    return tuple(
+        name
+        for name in moved
+        if name not in weights
+        and name in session.initial
+        and session.initial[name].dtype.kind == "f"
+        and not _OF_ADAM.fullmatch(name)
+    )
 
 
 def _trained_variables(graph: RecordedGraph, operations: Tuple[str, ...]) -> Tuple[str, ...]:

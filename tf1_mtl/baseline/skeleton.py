@@ -52,7 +52,7 @@ class Port:
 {tasks}        raise ValueError(task)
 
     def weights(self):
-        """Returns the weights by name."""
+        """Returns the weights by name.{averages}"""
         return {{name: np.asarray(value) for name, value in self.variables.items()}}
 '''
 
@@ -81,6 +81,7 @@ def skeleton(golden: str) -> str:
             for item in weights.items()
         ),
         feeds="\n".join(f"          {_described(*item)}" for item in feeds.items()),
+        averages=f" It may return {', '.join(case.averages)} too." if case.averages else "",
         tasks="".join(_branch(case, task) for task in case.tasks.values()),
     )
 

@@ -42,6 +42,8 @@ class Verification(NamedTuple):
         }
         weights = {name: case.initial[key].shape for name, key in case.weights.items()}
         lines += [f"  feeds: {_listed(feeds)}", f"  weights: {_listed(weights)}"]
+        if case.averages:
+            lines.append(f"  judged if a port returns them too: {', '.join(case.averages)}")
         fetched = {name: None for step in case.steps for name in step.fetched}
         lines.append("  fetched values: " + (", ".join(fetched) or "none"))
         return "\n".join([*lines, *(f"  {line}" for line in self.differences + self.not_evaluated)])
