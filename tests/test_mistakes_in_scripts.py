@@ -359,3 +359,80 @@ def test_a_moving_average_that_is_not_judged_is_named(averaged):
     assert report.notes == (
         f"not judged, since weights() does not return what the runs move too: {AVERAGE}.",
     )
+
+
+class Lookup:
+    """A port of a lookup that plain gradient descent trains, with clipped gradients."""
+
+    overwrites, decay, clips = False, 0.5, "rows"
+
+    def __init__(self, weights):
+        self.w, self.steps = dict(weights), 0
+
+    def step(self, task, feeds):
+        table, ids, w = self.w["table"], feeds["ids"], self.w["w"]
+        x = table[ids]
+        error = x @ w
+        of_rows = error[:, None] * w / len(ids)
+        gradients = {"table": np.zeros_like(table), "w": x.T @ error / len(ids)}
+        if self.overwrites:
+            gradients["table"][ids] = of_rows
+        else:
+            np.add.at(gradients["table"], ids, of_rows)
+        measured = of_rows if self.clips == "rows" else gradients["table"]
+        norms = {"table": (measured**2).sum(), "w": (gradients["w"] ** 2).sum()}
+        rate = np.float32(0.1 * self.decay ** (self.steps // 3))
+        for name, g in gradients.items():
+            square = norms[name] if self.clips == "each" else sum(norms.values())
+            clipped = g * np.float32(0.2) / np.maximum(np.sqrt(square), np.float32(0.2))
+            self.w[name] = self.w[name] - rate * clipped
+        self.steps += 1
+        return (error**2).mean() / 2
+
+    def weights(self):
+        return self.w
+
+
+@pytest.fixture(scope="module")
+def lookup(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("lookup") / "lookup.npz")
+    rng = np.random.RandomState(2)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        table = tf.Variable(rng.randn(6, 3).astype("f"), name="table")
+        w = tf.Variable(rng.randn(3).astype("f"), name="w")
+        error = tf.reduce_sum(tf.nn.embedding_lookup(table, ids) * w, 1)
+        loss = tf.reduce_mean(tf.square(error)) / 2
+        step = tf.train.get_or_create_global_step()
+        rate = tf.train.exponential_decay(0.1, step, 3, 0.5, staircase=True)
+        gradients, _ = tf.clip_by_global_norm(tf.gradients(loss, [table, w]), 0.2)
+        optimizer = tf.train.GradientDescentOptimizer(rate)
+        train = optimizer.apply_gradients(zip(gradients, [table, w]), step, name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(9):
+            session.run([train, loss], {ids: rng.randint(6, size=8)})
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize(
+    "mistakes, found",
+    [
+        ({}, []),
+        ({"overwrites": True}, [("rows set", ("table",), None)]),
+        ({"decay": 1.0}, [("schedule", ("train",), "constant")]),
+        (
+            {"overwrites": True, "decay": 1.0},
+            [("rows set", ("table",), None), ("schedule", ("train",), "constant")],
+        ),
+        ({"clips": "each"}, [("clipped by norm", ("train",), pytest.approx(0.2))]),
+        ({"clips": "sums"}, [("clipped by norm of sums", ("train",), pytest.approx(0.2))]),
+    ],
+    ids=str,
+)
+def test_a_lookup_that_plain_descent_trains(lookup, mistakes, found):
+    report = check(type("Port", (Lookup,), mistakes), goldens=[lookup])
+    assert report.passed == (not mistakes), report
+    edits = report.diagnosis.edits if mistakes else ()
+    assert sorted(map(tuple, edits), key=str) == found, report

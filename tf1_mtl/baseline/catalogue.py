@@ -60,6 +60,10 @@ WORDS: Dict[str, str] = {
     "clipped by value": "the gradients of {places} are clipped to [-{value}, {value}]",
     "clipped by norm": "each gradient of {places} is clipped to the norm {value}",
     "clipped by global norm": "the gradients of {places} are clipped to the global norm {value}",
+    "clipped by norm of sums": (
+        "the gradients of {places} are clipped to the global norm {value}, in which the rows of a "
+        "lookup are summed"
+    ),
     "clipping missing": "the gradients of {places} are not clipped as the graph clips them",
     "gradients accumulate": "the gradients of {places} add up from step to step",
     "gradients of several runs": "one update of {places} uses the {value}",

@@ -22,7 +22,7 @@ from tf1_mtl.baseline.recorded_graph import (
     needed_nodes,
     variable_of,
 )
-from tf1_mtl.baseline.sparse_adam import sparse_adam
+from tf1_mtl.baseline.sparse_updates import as_one
 
 Feeds = Mapping[str, np.ndarray]
 #: Names of the hyper-parameters, in the order of the inputs.
@@ -81,7 +81,7 @@ def updates_of(case: Case, task: str) -> Dict[str, Update]:
     names = {variable: name for name, variable in case.weights.items()}
     found = {}
     for node in needed_nodes(case.graph.nodes, case.tasks[task].operations).values():
-        node = sparse_adam(case.graph.nodes, node) or node
+        node = as_one(case.graph.nodes, node)
         if node.op in SIGNATURES:
             cells, gradient = SIGNATURES[node.op]
         elif ASSIGNMENTS.fullmatch(node.op):

@@ -20,7 +20,7 @@ from typing import (
 
 import numpy as np
 
-from tf1_mtl.baseline.error_bounds import ErrorBounded, decimal, value_of
+from tf1_mtl.baseline.error_bounds import ErrorBounded, decimal, structural, value_of
 from tf1_mtl.baseline.model import ModelRun, ModelStep, Update
 from tf1_mtl.baseline.operations import OPERATIONS, Variable
 from tf1_mtl.baseline.operations.indexing import added_rows
@@ -69,6 +69,7 @@ class Program(NamedTuple):
     late: bool = False  #: whether an update takes effect one run later
     rounding: Optional[Callable[[np.ndarray], np.ndarray]] = None  #: of weights; not replayed
     is_dense: bool = False  #: whether sparse gradients become arrays before they are changed
+    sets_rows: bool = False  #: whether the last gradient of a row counts alone in such an array
     #: Whether weights that a run does not train get zeros as gradient; with `counts_updates` once
     #: they have had another.
     zeros: bool = False
@@ -143,7 +144,7 @@ class Replay:
           given: Gradients and hyper-parameters.
         """
         variable = self.variable
-        gradients = {name: x[given.updates[name].gradient] for name, x in given.inputs.items()}
+        gradients = {name: self._gradient(program, index, given, name) for name in given.inputs}
         number = self.runs.get(task, 0)
         now = Now(index, task, variable, weight, gradients, number, self.memory)
         counter = program.powers.get(task, task)
@@ -161,7 +162,9 @@ class Replay:
             self.counts[counter] = self.counts.get(counter, 0) + 1
         self.runs[task], self.task_before = number + 1, task
         if variable in gradients:
-            gradient = self._changed(program, now, given)
+            gradient = gradients[variable]
+            for change in program.changes:
+                gradient = None if gradient is None else change(now, gradient)
         elif has_zeros:
             gradient = value_of(weight) * 0.0
         elif self._borrows(program, given):
@@ -183,15 +186,14 @@ class Replay:
             self.waiting = moved
         return after
 
-    def _changed(self, program: Program, now: Now, given: ModelStep) -> Any:
-        """Returns the gradient that the program makes of that of the model; None for no update."""
-        update, inputs = given.updates[now.variable], given.inputs[now.variable]
-        gradient = inputs[update.gradient]
-        if program.is_dense and update.indices:
-            gradient = _dense(gradient, inputs[update.indices], now.weight)
-        for change in program.changes:
-            gradient = None if gradient is None else change(now, gradient)
-        return gradient
+    def _gradient(self, program: Program, index: int, given: ModelStep, name: str) -> Any:
+        """Returns the gradient of a weight in a step, as an array where the program wants that."""
+        update, inputs = given.updates[name], given.inputs[name]
+        if not (program.is_dense and update.indices):
+            return inputs[update.gradient]
+        weight = self.run.port_run.before[index][name]
+        gather = _last_rows if program.sets_rows else _dense
+        return gather(inputs[update.gradient], inputs[update.indices], weight)
 
     def _applied(self, program: Program, now: Now, gradient: Any, given: ModelStep) -> Any:
         """Returns the weight after one update; the slots are in the state."""
@@ -312,6 +314,17 @@ def power(beta: float, exponent: int, bounds: bool) -> Any:
 def _dense(gradient: Any, indices: Any, weight: Any) -> Any:
     """Returns a sparse gradient as an array of the shape of the weight."""
     return added_rows(gradient, np.asarray(value_of(indices), np.int64), shape_of(weight)[0])
+
+
+def _last_rows(gradient: Any, indices: Any, weight: Any) -> Any:
+    """Returns a sparse gradient as an array that holds the last gradient of each row."""
+
+    def put(rows: np.ndarray) -> np.ndarray:
+        array = np.zeros(shape_of(weight))
+        array[np.asarray(value_of(indices), np.int64)] = rows
+        return array
+
+    return structural(put, gradient)
 
 
 def _dense_update(update: Update, inputs: Sequence[Any]) -> Tuple[Update, List[Any]]:

@@ -352,7 +352,7 @@ def _schedules(numbers: np.ndarray, factors: np.ndarray) -> List[Tuple[str, np.n
     if is_line and rising[:count].all():
         return [("warm-up", factors)]
     levels = np.unique(np.round(factors / factors[0], 3))
-    if len(levels) < len(factors) and np.all(np.diff(factors) <= 1e-3):
+    if 2 * len(levels) <= len(factors) and np.all(np.diff(factors) <= 1e-3):
         return [(_steps_of(numbers, factors), factors)]
     return []
 

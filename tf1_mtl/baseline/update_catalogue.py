@@ -19,6 +19,7 @@ from typing import (
 
 from tf1_mtl.baseline import update_rules as rules
 from tf1_mtl.baseline.catalogue import STORED
+from tf1_mtl.baseline.model import HYPER
 from tf1_mtl.baseline.replay import Change, Now, Program, Rule
 
 
@@ -68,6 +69,8 @@ def program_of(pieces: Sequence[Piece]) -> Program:
 
 
 ADAM = ("Adam",)
+DESCENT = ("GradientDescent",)
+NOT_DESCENT = tuple(rule for rule in HYPER if rule not in DESCENT)
 WITH_EPSILON = ("Adam", "RMSProp", "CenteredRMSProp", "Adadelta", "AdagradV2")
 
 #: Rules that TensorFlow applies to the rows of a sparse gradient alone, though others would move.
@@ -191,6 +194,7 @@ _ADAGRAD_FROM_ZERO = _optimizer(
     "adagrad from zero", rules.of_operation("ApplyAdagradV2"), 1, epsilon=1e-10
 )
 PIECES: List[Piece] = [
+    Piece((("rows set", None),), needs=DESCENT, state={"is_dense": True, "sets_rows": True}),
     Piece((("all rows", None),), needs=OF_ROWS, state={"is_dense": True}),
     _AFTER_CORRECTION,
     _INSIDE_ROOT,
@@ -253,7 +257,7 @@ PIECES: List[Piece] = [
         hyper={"momentum": 0.0},
         needs=("RMSProp", "CenteredRMSProp"),
     ),
-    _optimizer("sgd", rules.of_operation("ApplyGradientDescent"), 0),
+    _optimizer("sgd", rules.of_operation("ApplyGradientDescent"), 0)._replace(needs=NOT_DESCENT),
     _optimizer("momentum", _MOMENTUM, 1, momentum=0.9),
     _optimizer("nesterov momentum", _NESTEROV, 1, momentum=0.9),
     _optimizer("rmsprop", _RMS_PROP, 2, 1.0, rho=0.9, momentum=0.0, epsilon=1e-10),
@@ -372,9 +376,18 @@ STATES: List[Piece] = [
 ON_TASK_CHANGE = _state("state reset", "on task change", reset=_on_change)
 
 
-def clippings(numbers: Iterable[float]) -> List[Piece]:
+def clippings(numbers: Sequence[float]) -> List[Piece]:
     """Returns a piece for each kind of clipping to one of some numbers."""
-    return [_change(kind, change)(x) for kind, change in _CLIPPINGS for x in numbers]
+    found = [_change(kind, change)(x) for kind, change in _CLIPPINGS for x in numbers]
+    of_sums = (
+        _change(kind, change)(x)
+        for kind, change in (
+            ("clipped by norm", rules.clipped_by_norm),
+            ("clipped by norm of sums", rules.clipped_by_global_norm),
+        )
+        for x in numbers
+    )
+    return found + [piece._replace(state={"is_dense": True}) for piece in of_sums]
 
 
 def borrowing(tasks: Iterable[str]) -> List[Piece]:

@@ -39,6 +39,8 @@ from tf1_mtl.baseline.step_comparison import (
 from tf1_mtl.baseline.update_catalogue import Piece, program_of
 from tf1_mtl.baseline.update_fit import UpdateFit
 
+#: Fields of a program that change nothing where the gradient is an array.
+OF_SPARSE = {"is_dense", "sets_rows"}
 #: What else may differ where a piece explains a step: a decay; a rate too; a schedule too.
 EXACT, RATE, SCHEDULE = 0, 1, 2
 Pieces = Tuple[Piece, ...]
@@ -123,7 +125,7 @@ class UpdateSearch:
         self._try([()], SCHEDULE)
         yield from self._chosen()
 
-    def clipped(self, numbers: Iterable[float]) -> Iterator[Updates]:
+    def clipped(self, numbers: Sequence[float]) -> Iterator[Updates]:
         """Yields what explains all updates by another clipping, with one of some numbers."""
         self._try([(piece,) for piece in update_catalogue.clippings(numbers)], EXACT)
         yield from self._chosen()
@@ -158,6 +160,11 @@ class UpdateSearch:
 
     def combined(self) -> Iterator[Updates]:
         """Yields what explains all updates by one edit for each and a usual one."""
+        constant = update_catalogue.constant_rates(self._first_rates())
+        listed = (piece for piece in update_catalogue.LISTED if "rate" not in piece.hyper)
+        alone = [(piece,) for piece in constant]
+        self._try([*alone, *itertools.product(listed, constant)], EXACT)
+        yield from self._chosen()
         usual = [(piece,) for piece in update_catalogue.USUAL]
         yield from self._states(usual)
         self._try(usual, SCHEDULE)
@@ -266,6 +273,9 @@ class UpdateSearch:
         rule, hyper = self._rule_of(pair)
         if any(piece.needs and rule not in piece.needs for piece in pieces):
             return False
+        of_sparse = (p.state and OF_SPARSE.issuperset(p.state) and not p.changes for p in pieces)
+        if any(of_sparse) and not self._is_sparse(pair):
+            return False
         known = set(HYPER.get(rule, ()))  # none where a run copies or counts
         if any(not piece.rule and not known.issuperset(piece.hyper) for piece in pieces):
             return False
@@ -275,6 +285,11 @@ class UpdateSearch:
             and all(hyper.get(k) == np.float32(v) for k, v in piece.hyper.items())
             for piece in pieces
         )
+
+    def _is_sparse(self, pair: Pair) -> bool:
+        """Returns whether a pair is updated by a sparse gradient."""
+        updates = (run.updates(pair[0]).get(pair[1]) for run in self.runs)
+        return any(update and update.indices is not None for update in updates)
 
     def _rule_of(self, pair: Pair) -> Tuple[str, Dict[str, float]]:
         """Returns the rule of a pair and its hyper-parameters, without a rate that changes."""

@@ -169,7 +169,7 @@ def adam(node: Node, cells: Any, hyper: Any, gradient: Any) -> None:
 
 @updates(3, "SparseApplyAdam")
 def adam_of_all_rows(node: Node, *inputs: Any) -> Any:
-    """Applies Adam with zeros in the rows that a gradient does not name; see `sparse_adam.py`."""
+    """Applies Adam with zeros in the rows that a gradient does not name: `sparse_updates.py`."""
     *before, gradient, places = inputs
     rows = shape_of(before[0].value)[0]
     adam(node, before[:3], before[3:], added_rows(gradient, eb.decided(places), rows))

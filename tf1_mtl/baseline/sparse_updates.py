@@ -1,9 +1,11 @@
-"""Recognizes the update that Adam makes of a sparse gradient.
+"""Recognizes updates by a sparse gradient that TensorFlow 1 makes of several operations.
 
-TensorFlow 1 has no operation for it. About 20 operations decay the slots of all rows, add to those
-of the rows of the gradient, and subtract a step from all rows. So the update is that of Adam with
-zeros in the other rows. Source: `AdamOptimizer._apply_sparse_shared` in
-tensorflow/python/training/adam.py.
+Adam: about 20 operations decay the slots of all rows, add to those of the rows of the gradient, and
+subtract a step from all rows. So the update is that of Adam with zeros in the other rows. Source:
+`AdamOptimizer._apply_sparse_shared` in tensorflow/python/training/adam.py.
+
+Gradient descent: the gradient times the rate is subtracted from its rows. Source:
+`GradientDescentOptimizer` in tensorflow/python/training/gradient_descent.py.
 """
 
 from typing import Mapping, Optional
@@ -27,13 +29,31 @@ _PATHS = (
 )
 
 
-def sparse_adam(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
-    """Returns an update as one operation, "SparseApplyAdam"; None if it is another one.
+def as_one(nodes: Mapping[str, Node], node: Node) -> Node:
+    """Returns an update as one operation, such as "SparseApplyAdam"; any other one as it is.
 
     Args:
       nodes: Of the graph, by name.
-      node: An operation that subtracts from a variable.
+      node: An operation that changes a variable.
     """
+    return _adam(nodes, node) or _descent(nodes, node) or node
+
+
+def _descent(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
+    """Returns an update as "SparseApplyGradientDescent"; None if it is another one."""
+    if node.op not in ("ScatterSub", "ResourceScatterSub", "ResourceScatterAdd"):
+        return None
+    variable, indices, step = node.data_inputs
+    gradient = "Mul:0" if node.op.endswith("Sub") else "Mul:0 Neg:0"  # of a resource, it is negated
+    given = [_along(nodes, step, path) for path in ("Mul:1", gradient)]
+    if None in given:
+        return None
+    inputs = (variable, *map(str, given), indices)
+    return Node(node.name, "SparseApplyGradientDescent", inputs, node.attributes)
+
+
+def _adam(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
+    """Returns an update as "SparseApplyAdam"; None if it is another one."""
     if node.op not in ("AssignSub", "AssignSubVariableOp"):
         return None
     found = []
