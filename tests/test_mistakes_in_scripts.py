@@ -436,3 +436,60 @@ def test_a_lookup_that_plain_descent_trains(lookup, mistakes, found):
     assert report.passed == (not mistakes), report
     edits = report.diagnosis.edits if mistakes else ()
     assert sorted(map(tuple, edits), key=str) == found, report
+
+
+class Dropped:
+    """A port with a dropout behind each of two layers; the draws are fed."""
+
+    left_out = ()
+
+    def __init__(self, weights):
+        self.w = dict(weights)
+
+    def step(self, task, feeds):
+        masks = []
+        for number, name in enumerate(sorted(name for name in feeds if name != "x")):
+            kept = np.floor(np.float32(0.75) + feeds[name]) / np.float32(0.75)
+            masks.append(np.ones_like(kept) if number in self.left_out else kept)
+        first = np.tanh(feeds["x"] @ self.w["A"])
+        h = first * masks[0]
+        y = (h @ self.w["B"]) * masks[1]
+        to_y = y * masks[1]
+        to_h = to_y @ self.w["B"].T * masks[0] * (1 - first**2)
+        gradients = {"A": feeds["x"].T @ to_h, "B": h.T @ to_y}
+        self.w = {name: w - np.float32(0.01) * gradients[name] for name, w in self.w.items()}
+        return (y**2).sum() / 2
+
+    def weights(self):
+        return self.w
+
+
+@pytest.fixture(scope="module")
+def dropped(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("dropped") / "dropped.npz")
+    rng = np.random.RandomState(2)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 4], name="x")
+        A, B = (
+            tf.Variable(rng.randn(*shape).astype("f"), name=name)
+            for name, shape in (("A", (4, 5)), ("B", (5, 3)))
+        )
+        h = tf.nn.dropout(tf.tanh(tf.matmul(x, A)), 0.75, name="a")
+        loss = tf.nn.l2_loss(tf.nn.dropout(tf.matmul(h, B), 0.75, name="b"))
+        train = tf.train.GradientDescentOptimizer(0.01).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(6):
+            session.run([train, loss], {x: rng.randn(7, 4)})
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize("left_out", [(), (0,), (1,), (0, 1)], ids=str)
+def test_a_dropout_that_is_left_out_is_named(dropped, left_out):
+    report = check(type("Port", (Dropped,), {"left_out": left_out}), goldens=[dropped])
+    assert report.passed == (not left_out), report
+    if left_out:
+        (edit,) = report.diagnosis.edits
+        scopes = {place[0] for place in edit.places}
+        assert (edit.kind, scopes) == ("dropout missing", {"ab"[i] for i in left_out}), report

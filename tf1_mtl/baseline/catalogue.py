@@ -33,6 +33,7 @@ WORDS: Dict[str, str] = {
     "parts in another order": "the parts at {places} are taken in the order {value}",
     "other reduction": "{places} takes the {value}",
     "other axis": "{places} is taken along the axis {value}",
+    "dropout missing": "the dropout at {places} is left out",
     "mask missing": "the mask {places} is 1 everywhere",
     "smoothing missing": "{places} is left out: the labels are not smoothed",
     "channels first": "{places} flattens images with the channels first",

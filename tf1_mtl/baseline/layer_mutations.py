@@ -1,12 +1,12 @@
 """Makes mutations of layers as other frameworks have them.
 
-A convolution may pad on both sides, an image may be flattened with the channels first, a mean may
-be taken over all axes, and one network may stand for its copy.
+A dropout may be left out, a convolution may pad on both sides, an image may be flattened with the
+channels first, a mean may be taken over all axes, and one network may stand for its copy.
 """
 
 import functools
 import itertools
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 
 import numpy as np
 
@@ -18,13 +18,22 @@ from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.normalization_mutations import epsilon_mutations, is_normalization
 from tf1_mtl.baseline.places import alike, groups_of, near_the_loss, of_floats
-from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output, variable_of
+from tf1_mtl.baseline.recorded_graph import (
+    Node,
+    RecordedGraph,
+    needed_nodes,
+    node_and_output,
+    variable_of,
+)
 from tf1_mtl.baseline.structure_mutations import other_variables
 
 
 def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the layers that a loss needs, those next to the loss first."""
     nodes = case.loss_nodes(task)
+    dropouts = {name: at for name in nodes for at in [_dropout(nodes, name)] if at is not None}
+    for places in groups_of(tuple(dropouts)):
+        yield dropout_missing(places, dropouts)
     means = near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node))
     for places in groups_of(means)[::-1]:
         yield over_all_axes(places)
@@ -35,6 +44,42 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     normalized = near_the_loss(nodes, is_normalization)
     for group in dict.fromkeys((tuple(normalized), *alike(normalized))):
         yield from epsilon_mutations(case, group)
+
+
+def _dropout(nodes: Dict[str, Node], name: str) -> Optional[int]:
+    """Returns which input of an operation is kept in part by a random mask; None for none."""
+    masked = {"Mul": ((0, 1), (1, 0)), "Select": ((1, 0),), "SelectV2": ((1, 0),)}
+    for kept, mask in masked.get(nodes[name].op, ()):
+        inputs = nodes[name].data_inputs
+        before = nodes[node_and_output(inputs[mask])[0]]
+        scaled = nodes[node_and_output(inputs[kept])[0]]
+        if before.op == "Cast":
+            before = nodes[node_and_output(before.data_inputs[0])[0]]
+        is_mask = before.op in ("Floor", "GreaterEqual") and scaled.op in ("Mul", "RealDiv")
+        needed = needed_nodes(nodes, [before.name]).values() if is_mask else ()
+        if any(x.op == "RandomUniform" for x in needed):
+            return kept
+    return None
+
+
+def dropout_missing(places: Tuple[str, ...], kept: Mapping[str, int]) -> Mutation:
+    """Returns a mutation by which dropouts pass all on, unscaled.
+
+    Args:
+      places: The operations that apply the masks.
+      kept: Which of their inputs is kept in part.
+    """
+
+    def passed(graph: RecordedGraph, name: str, index: int) -> RecordedGraph:
+        return graph_edits.replace_pointwise(
+            graph, name, lambda x: x, lambda gradient, x: gradient, index
+        )
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        scaled = node_and_output(graph.nodes[name].data_inputs[kept[name]])[0]
+        return passed(passed(graph, name, kept[name]), scaled, 0)
+
+    return graph_mutation("dropout missing", places, None, change)
 
 
 def _keeps_axes(node: Node) -> bool:
