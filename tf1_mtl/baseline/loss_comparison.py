@@ -105,7 +105,7 @@ class LossComparison:
         return [sample for turn in turns for sample in turn if sample][:SAMPLES]
 
     def _sample(self, run: int, index: int) -> Sample:
-        observed, bound = self.runs[run].losses[index], self.tolerances[run][index][0]
+        observed, bound = self.runs[run].losses[index], self.tolerances[run][index].loss
         sharp = max(bound, EQUAL_FORMULA_ULPS * 2 * UNIT * abs(observed))
         tolerance = 3 * bound + 1e-5 * abs(observed) + LEAST
         return Sample(run, index, observed, tolerance, sharp)

@@ -256,7 +256,16 @@ class ModelRun:
 
 
 #: By step: the error bound of the loss, and those of the weights that the step trains.
-Tolerances = List[Tuple[float, Dict[str, np.ndarray]]]
+class StepTolerance(NamedTuple):
+    """Holds the error bounds of one step."""
+
+    loss: float
+    weights: Dict[str, np.ndarray]  #: after the step, by name in the port
+    #: Of the step itself, without the rounding of the weight, in parts of its length.
+    relative: Dict[str, np.ndarray]
+
+
+Tolerances = List[StepTolerance]
 
 
 def tolerances_of(bounded: ModelRun, check_time: Callable[[], None] = lambda: None) -> Tolerances:
@@ -271,9 +280,18 @@ def tolerances_of(bounded: ModelRun, check_time: Callable[[], None] = lambda: No
         check_time()
         steps.append(bounded.step(index))
     return [
-        (
+        StepTolerance(
             0.0 if step.loss is None else float(np.max(error_of(step.loss))),
             {name: error_of(weight) for name, weight in step.after.items()},
+            {name: _relative(weight, before[name]) for name, weight in step.after.items()},
         )
-        for step in steps
+        for step, before in zip(steps, bounded.port_run.before)
     ]
+
+
+def _relative(after: Any, before: np.ndarray) -> np.ndarray:
+    """Returns the error of a step in parts of its length; infinite where nothing is known."""
+    error = np.maximum(error_of(after) - 2 * UNIT * np.abs(before), 0.0)
+    length = np.abs(value_of(after) - before)
+    known = np.where(error > 0, np.inf, 0.0) * np.ones(np.shape(length))
+    return np.divide(error, length, out=known, where=length > 0)

@@ -93,7 +93,7 @@ def _fits(
         for index, losses, after in _replayed(run, parts, program):
             if run.task(index) in added:
                 returned = run.port_run.losses[index]
-                room = 3 * comparison.tolerances[number][index][0] + 1e-5 * abs(returned)
+                room = 3 * comparison.tolerances[number][index].loss + 1e-5 * abs(returned)
                 if abs(returned - float(value_of(sum(losses)))) > room:
                     return False
             if not all(comparison.fits(number, index, name, w) for name, w in after.items()):

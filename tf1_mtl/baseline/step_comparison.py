@@ -55,7 +55,6 @@ class StepComparison:
         """
         self.runs, self.tolerances, self.check_time = runs, tolerances, check_time
         self._moving: Dict[Tuple[str, str], bool] = {}
-        self._lengths: Dict[Tuple[int, str], Dict[int, np.ndarray]] = {}
 
     def of_run(self, number: int) -> "StepComparison":
         """Returns the comparison of one run."""
@@ -139,24 +138,14 @@ class StepComparison:
         run = self.runs[number].port_run
         before = run.before[index][variable].astype(np.float64)
         made = run.after[index][variable] - before
-        bound = self.tolerances[number][index][1].get(variable)
+        tolerance = self.tolerances[number][index]
+        bound = tolerance.weights.get(variable)
         room = 2.0**-23 * np.abs(before) + 1e-4 * np.abs(made)
         if bound is not None:
             bound = np.where(np.isnan(bound), np.inf, bound)
-            of_gradient = np.maximum(bound - 2.0**-23 * np.abs(before), 0.0)
-            relative = of_gradient / self._lengths_of(number, variable).get(index, np.inf)
+            relative = tolerance.relative[variable]
             room = room + 3 * np.fmax(max(abs(ratio), 1.0) * bound, relative * np.abs(made))
         return before, made, room
-
-    def _lengths_of(self, number: int, variable: str) -> Dict[int, np.ndarray]:
-        """Returns the size of each step from the weights of the port in TensorFlow, by index."""
-        if (number, variable) not in self._lengths:
-            run = self.runs[number]
-            self._lengths[number, variable] = {
-                moved.at: np.abs(value_of(moved.after) - run.port_run.before[moved.at][variable])
-                for moved in replay(run, variable)
-            }
-        return self._lengths[number, variable]
 
     def fits(self, number: int, index: int, variable: str, after: Any) -> bool:
         """Returns whether a weight after a step is that of the port."""
