@@ -32,6 +32,8 @@ from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
 #: How many weights a penalty may sum in any combination, and how many weights are combined.
 MOST_PENALIZED, MOST_WEIGHTS = 3, 16
+#: A weight that is one part of so many, as a mean in place of a sum makes it, is a number too.
+MOST_PARTS = 100
 DEPTHS = (1, 2, 3)  # of sums in sums
 
 
@@ -110,11 +112,8 @@ class LossFit:
             return []
         weights = 1 + np.linalg.lstsq(parts, rest, rcond=None)[0]
         errors = np.maximum(1e-4, 3 / np.maximum(np.linalg.norm(parts, axis=0), 1e-300))
-        values = [
-            nice(float(w), np.array([1e-4])) if abs(w) > error else 0.0
-            for w, error in zip(weights, errors)
-        ]
-        if any(value != float(f"{value:.3g}") for value in values):
+        values = [_weight(float(w)) if abs(w) > error else 0.0 for w, error in zip(weights, errors)]
+        if None in values:
             return []  # numbers with more digits fit anything that changes slowly
         if 0 in values and self._are_losses([addend for _, addend in addends]):
             return []  # the task may train on the loss of another one
@@ -316,3 +315,13 @@ class LossFit:
         right = self.losses.predicted(forward, task, samples[:8])
         pairs = zip(samples, right)
         return max(pairs, key=lambda pair: abs(pair[0].observed - pair[1]) / pair[0].tolerance)[0]
+
+
+def _weight(fitted: float) -> Optional[float]:
+    """Returns the number of up to three digits, or 1 / n, that a fitted weight is; else None."""
+    value = nice(fitted, np.array([1e-4]))
+    if value == float(f"{value:.3g}"):
+        return value
+    whole = round(1 / fitted)
+    is_part = whole and abs(whole) <= MOST_PARTS and abs(fitted - 1 / whole) <= 1e-4
+    return 1 / whole if is_part else None
