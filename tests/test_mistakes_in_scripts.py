@@ -113,6 +113,7 @@ def golden(tmp_path_factory):
         ({"of_drift": 0.0}, [("loss weight in the sum", ("mul",), 0.0)]),
         # The sum of pull and push is inside of a mean, which is inside of the loss.
         ({"of_push": 0.5}, [("loss weight in the sum", ("push",), 0.5)]),
+        ({"of_push": 1 / 3}, [("loss weight in the sum", ("push",), pytest.approx(1 / 3))]),
         ({"stops_second": True}, [("gradient stopped", ("second",), None)]),
         ({"copied": 0.0}, [("variable frozen", ("old",), None)]),
         ({"copied": 0.25}, [("copied in part", ("copy",), 0.25)]),

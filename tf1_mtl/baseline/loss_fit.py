@@ -112,8 +112,9 @@ class LossFit:
             return []
         weights = 1 + np.linalg.lstsq(parts, rest, rcond=None)[0]
         errors = np.maximum(1e-4, 3 / np.maximum(np.linalg.norm(parts, axis=0), 1e-300))
-        values = [_weight(float(w)) if abs(w) > error else 0.0 for w, error in zip(weights, errors)]
-        if None in values:
+        fitted = [_weight(float(w)) if abs(w) > error else 0.0 for w, error in zip(weights, errors)]
+        values = [value for value in fitted if value is not None]
+        if len(values) < len(fitted):
             return []  # numbers with more digits fit anything that changes slowly
         if 0 in values and self._are_losses([addend for _, addend in addends]):
             return []  # the task may train on the loss of another one
