@@ -358,8 +358,8 @@ def _of_runs(n: int, is_mean: bool) -> Piece:
 STATES: List[Piece] = [
     _state("state reset", "each step", reset=_each_step),
     _state("state reset", "slots each step", reset=_each_step, resets_powers=False),
-    *(_state("state reset", f"every {n}", reset=_every(n)) for n in (2, 3, 4, 5)),
-    *(_state("state reset", f"every {n}", reset=_every_run(n)) for n in (2, 3, 4, 5)),
+    *(_state("state reset", f"every {n}", reset=_every(n)) for n in (2, 3, 4, 5, 10, 20)),
+    *(_state("state reset", f"every {n}", reset=_every_run(n)) for n in (2, 3, 4, 5, 10, 20)),
     _state("step counter", "stays at 1", counter=lambda now, position: 1),
     _state("step counter", "every second run", counter=lambda now, position: now.runs // 2 + 1),
     *(
