@@ -308,7 +308,7 @@ def test_settings_that_are_fed_are_named(fed_settings, settings, found):
 class Averaged:
     """A port that returns the moving average of its weight too."""
 
-    decay = 0.9
+    decay, rate = 0.9, 0.1
 
     def __init__(self, weights):
         assert list(weights) == ["W"]
@@ -316,7 +316,7 @@ class Averaged:
 
     def step(self, task, feeds):
         error = feeds["x"] @ self.W
-        self.W = self.W - np.float32(0.1) * (2 * feeds["x"].T @ error / len(error))
+        self.W = self.W - np.float32(self.rate) * (2 * feeds["x"].T @ error / len(error))
         self.average = self.average - np.float32(1 - self.decay) * (self.average - self.W)
         return np.mean(error**2)
 
@@ -353,12 +353,20 @@ def test_a_moving_average_is_judged_where_a_port_returns_it(averaged):
     assert edit == ("moved by a factor", (AVERAGE,), pytest.approx(9)), report
 
 
+def test_a_moving_average_of_wrong_weights_hides_no_mistake(averaged):
+    report = check(type("Port", (Averaged,), {"rate": 0.01}), goldens=[averaged])
+    (edit,) = report.diagnosis.edits
+    assert edit == ("learning rate", ("train",), pytest.approx(0.01)), report
+    assert "moving averages follow the weights" in str(report)
+
+
 def test_a_moving_average_that_is_not_judged_is_named(averaged):
     alone = {"weights": lambda self: {"W": self.W}, "decay": 0.1}
     report = check(type("Port", (Averaged,), alone), goldens=[averaged])
     assert report.passed
     assert report.notes == (
-        f"not judged, since weights() does not return what the runs move too: {AVERAGE}.",
+        "these moving averages were not checked, because weights() does not return them: "
+        f"{AVERAGE}.",
     )
 
 

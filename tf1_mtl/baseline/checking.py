@@ -199,6 +199,11 @@ def _diagnosis(
         return None
     if set(stages) == {LONG_RUN}:
         return Diagnosis(is_drift=True) if is_repeatable else None
+    if _follow_wrong_weights(runs, results):
+        alone = [run.without_averages() for run in runs]
+        found = _diagnosis(port, alone, results, is_repeatable, seconds)
+        note = "The moving averages follow the weights. Check them when the weights are right."
+        return found and (found._replace(note=found.note or note) if found.edits else found)
     cases = [run.case for run in runs]
     biased = biased_activations(port, cases)
     found = diagnose(runs, 0.5 if biased else 1.0, seconds=seconds) if is_repeatable else None
@@ -207,14 +212,27 @@ def _diagnosis(
     return found
 
 
+def _follow_wrong_weights(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> bool:
+    """Returns whether a port returns moving averages of weights that are wrong themselves."""
+    averages = {name for run in runs for name in run.case.averages if name in run.case.weights}
+    weights = {name for run in runs for name in run.case.weights if name not in averages}
+    wrong = {
+        name
+        for result in results
+        for (_, name), step in result.judgement.verdicts.items()
+        if step is not None
+    }
+    return bool(averages and wrong & weights)
+
+
 def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:
     notes = []
     if any(run.writes_to_its_arguments for run in runs):
         notes.append("the port writes into the arrays that it is given; here they were copies.")
     averages = dict.fromkeys(name for run in runs for name in run.case.not_judged)
-    if averages:
+    if averages and any(run.after for run in runs):
         notes.append(
-            f"not judged, since weights() does not return what the runs move too: "
+            "these moving averages were not checked, because weights() does not return them: "
             f"{', '.join(averages)}."
         )
     longest = max(results, key=lambda result: result.steps)
