@@ -450,7 +450,7 @@ def test_a_lookup_that_plain_descent_trains(lookup, mistakes, found):
 class Dropped:
     """A port with a dropout behind each of two layers; the draws are fed."""
 
-    left_out = ()
+    left_out, not_scaled = (), ()
 
     def __init__(self, weights):
         self.w = dict(weights)
@@ -458,12 +458,14 @@ class Dropped:
     def step(self, task, feeds):
         masks = []
         for number, name in enumerate(sorted(name for name in feeds if name != "x")):
-            kept = np.floor(np.float32(0.75) + feeds[name]) / np.float32(0.75)
+            kept = np.floor(np.float32(0.75) + feeds[name])
+            kept = kept if number in self.not_scaled else kept / np.float32(0.75)
             masks.append(np.ones_like(kept) if number in self.left_out else kept)
         first = np.tanh(feeds["x"] @ self.w["A"])
         h = first * masks[0]
-        y = (h @ self.w["B"]) * masks[1]
-        to_y = y * masks[1]
+        second = np.tanh(h @ self.w["B"])
+        y = second * masks[1] - np.float32(1)
+        to_y = y * masks[1] * (1 - second**2)
         to_h = to_y @ self.w["B"].T * masks[0] * (1 - first**2)
         gradients = {"A": feeds["x"].T @ to_h, "B": h.T @ to_y}
         self.w = {name: w - np.float32(0.01) * gradients[name] for name, w in self.w.items()}
@@ -484,7 +486,7 @@ def dropped(tmp_path_factory):
             for name, shape in (("A", (4, 5)), ("B", (5, 3)))
         )
         h = tf.nn.dropout(tf.tanh(tf.matmul(x, A)), 0.75, name="a")
-        loss = tf.nn.l2_loss(tf.nn.dropout(tf.matmul(h, B), 0.75, name="b"))
+        loss = tf.nn.l2_loss(tf.nn.dropout(tf.tanh(tf.matmul(h, B)), 0.75, name="b") - 1.0)
         train = tf.train.GradientDescentOptimizer(0.01).minimize(loss, name="train")
         session.run(tf.global_variables_initializer())
         for _ in range(6):
@@ -494,11 +496,14 @@ def dropped(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.runtime
-@pytest.mark.parametrize("left_out", [(), (0,), (1,), (0, 1)], ids=str)
-def test_a_dropout_that_is_left_out_is_named(dropped, left_out):
-    report = check(type("Port", (Dropped,), {"left_out": left_out}), goldens=[dropped])
-    assert report.passed == (not left_out), report
-    if left_out:
+@pytest.mark.parametrize("numbers", [(), (0,), (1,), (0, 1)], ids=str)
+@pytest.mark.parametrize(
+    "mistake, kind", [("left_out", "dropout missing"), ("not_scaled", "dropout not scaled")]
+)
+def test_a_wrong_dropout_is_named(dropped, numbers, mistake, kind):
+    report = check(type("Port", (Dropped,), {mistake: numbers}), goldens=[dropped])
+    assert report.passed == (not numbers), report
+    if numbers:
         (edit,) = report.diagnosis.edits
         scopes = {place[0] for place in edit.places}
-        assert (edit.kind, scopes) == ("dropout missing", {"ab"[i] for i in left_out}), report
+        assert (edit.kind, scopes) == (kind, {"ab"[i] for i in numbers}), report

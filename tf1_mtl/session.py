@@ -126,7 +126,7 @@ def _choose(device: str, listed: List[str]) -> str:
         raise InputError(
             f"device: {device!r} is not there; TensorFlow lists {', '.join(computing)}. "
             "Ask for auto, cpu, gpu or one of these."
-            + did_you_mean([device], ["auto", "cpu", "gpu", *computing])
+            + did_you_mean([device], {"auto", "cpu", "gpu", *computing} - {device})
         )
     return wanted[0]
 

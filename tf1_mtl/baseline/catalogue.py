@@ -34,6 +34,9 @@ WORDS: Dict[str, str] = {
     "other reduction": "{places} takes the {value}",
     "other axis": "{places} is taken along the axis {value}",
     "dropout missing": "the dropout at {places} is left out",
+    "dropout not scaled": (
+        "what the dropout at {places} keeps is not divided by the probability to keep it"
+    ),
     "mask missing": "the mask {places} is 1 everywhere",
     "smoothing missing": "{places} is left out: the labels are not smoothed",
     "channels first": "{places} flattens images with the channels first",

@@ -34,6 +34,7 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     dropouts = {name: at for name in nodes for at in [_dropout(nodes, name)] if at is not None}
     for places in groups_of(tuple(dropouts)):
         yield dropout_missing(places, dropouts)
+        yield dropout_missing(places, dropouts, keeps_mask=True)
     means = near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node))
     for places in groups_of(means)[::-1]:
         yield over_all_axes(places)
@@ -62,12 +63,15 @@ def _dropout(nodes: Dict[str, Node], name: str) -> Optional[int]:
     return None
 
 
-def dropout_missing(places: Tuple[str, ...], kept: Mapping[str, int]) -> Mutation:
+def dropout_missing(
+    places: Tuple[str, ...], kept: Mapping[str, int], keeps_mask: bool = False
+) -> Mutation:
     """Returns a mutation by which dropouts pass all on, unscaled.
 
     Args:
       places: The operations that apply the masks.
       kept: Which of their inputs is kept in part.
+      keeps_mask: Whether the masks stay, and only what they keep is not scaled.
     """
 
     def passed(graph: RecordedGraph, name: str, index: int) -> RecordedGraph:
@@ -77,9 +81,10 @@ def dropout_missing(places: Tuple[str, ...], kept: Mapping[str, int]) -> Mutatio
 
     def change(graph: RecordedGraph, name: str) -> RecordedGraph:
         scaled = node_and_output(graph.nodes[name].data_inputs[kept[name]])[0]
-        return passed(passed(graph, name, kept[name]), scaled, 0)
+        return passed(graph if keeps_mask else passed(graph, name, kept[name]), scaled, 0)
 
-    return graph_mutation("dropout missing", places, None, change)
+    kind = "dropout not scaled" if keeps_mask else "dropout missing"
+    return graph_mutation(kind, places, None, change)
 
 
 def _keeps_axes(node: Node) -> bool:

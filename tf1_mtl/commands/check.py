@@ -96,11 +96,11 @@ def run(args: argparse.Namespace) -> int:
     print(report.to_json() if args.json else report)
     if report.broke and args.golden and not report.unwritten:
         print(
-            f"tf1-mtl: {args.port}: if it does not fit the weights and tasks of the recording: "
-            f"`tf1-mtl check --golden {args.golden[0]} --skeleton` prints a port that does.",
+            f"tf1-mtl: {args.port}: for the methods and names that the recording needs, see what "
+            f"`tf1-mtl check --golden {args.golden[0]} --skeleton` prints.",
             file=sys.stderr,
         )
-    return 2 if report.broke else 0 if report.passed else 1
+    return 2 if report.broke or report.unwritten else 0 if report.passed else 1
 
 
 def _module_and_name(port: str) -> Tuple[str, str]:
