@@ -603,7 +603,7 @@ def test_ports_are_listed_first_and_one_that_does_not_fit_is_told(capsys, file):
     assert "should be one of Net, Layer. Check the name." in refused(capsys, "check", file)
     status, _, err = run(capsys, "check", f"{file}:Net", *OF_JOINT)
     assert status == 2
-    assert f"`tf1-mtl check --golden {GOLDEN} --skeleton` prints a port" in err
+    assert f"see what `tf1-mtl check --golden {GOLDEN} --skeleton` prints" in err
 
 
 def test_a_check_that_takes_long_shows_its_progress_on_a_terminal(capsys, monkeypatch):
@@ -634,7 +634,7 @@ def test_command_with_a_wrong_argument(capsys, argument, text):
     [
         ("raise NotImplementedError", 2, "step raises NotImplementedError ({}:13)"),
         ("raise NotImplementedError('joint')", 2, "step raises NotImplementedError: joint ({}:13)"),
-        ("pass", 1, "step(): None, should be one number, the loss before this update ({}:11)"),
+        ("pass", 2, "step(): None, should be one number, the loss before this update ({}:11)"),
     ],
 )
 def test_a_skeleton_that_is_not_filled_in_is_one_line(capsys, tmp_path, body, status, told):

@@ -102,7 +102,9 @@ BOTH = {"train"}
         slow(ftrl(), {"optimizer": ftrl(start=0.3)}, ("first slot", BOTH, 0.3)),
         slow(ftrl(), {"optimizer": ftrl(l1=0.03)}, ("l1 of ftrl", BOTH, 0.03)),
         slow(ftrl(), {"optimizer": ftrl(l2=0.01)}, ("l2 of ftrl", BOTH, 0.01)),
-        slow(momentum(), {"optimizer": momentum(), "is_dense": True}, ("all rows", BOTH, None)),
+        slow(
+            momentum(), {"optimizer": momentum(), "is_dense": True}, ("all rows", {"table"}, None)
+        ),
         slow(
             momentum(),
             {"optimizer": momentum(staircase=False)},

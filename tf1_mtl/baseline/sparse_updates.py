@@ -8,6 +8,7 @@ Gradient descent: the gradient times the rate is subtracted from its rows. Sourc
 `GradientDescentOptimizer` in tensorflow/python/training/gradient_descent.py.
 """
 
+import re
 from typing import Mapping, Optional
 
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output
@@ -29,6 +30,11 @@ _PATHS = (
 )
 
 
+_SCATTERS = ("ScatterSub", "ResourceScatterSub", "ResourceScatterAdd")
+#: Of the name that an optimizer gives to what updates a variable.
+_OF_OPTIMIZER = re.compile(r"(^|/)update_")
+
+
 def as_one(nodes: Mapping[str, Node], node: Node) -> Node:
     """Returns an update as one operation, such as "SparseApplyAdam"; any other one as it is.
 
@@ -41,7 +47,7 @@ def as_one(nodes: Mapping[str, Node], node: Node) -> Node:
 
 def _descent(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
     """Returns an update as "SparseApplyGradientDescent"; None if it is another one."""
-    if node.op not in ("ScatterSub", "ResourceScatterSub", "ResourceScatterAdd"):
+    if not (node.op in _SCATTERS and _OF_OPTIMIZER.search(node.name)):
         return None
     variable, indices, step = node.data_inputs
     gradient = "Mul:0" if node.op.endswith("Sub") else "Mul:0 Neg:0"  # of a resource, it is negated

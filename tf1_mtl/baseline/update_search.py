@@ -153,6 +153,11 @@ class UpdateSearch:
         graphs = (run.model.graph for run in self.comparison.runs)
         return any(update and has_gradient(graph, update) for graph, update in zip(graphs, updates))
 
+    def _is_average(self, pair: Pair) -> bool:
+        """Returns whether a task moves a weight, and not by a gradient."""
+        is_moved = any(pair[1] in run.updates(pair[0]) for run in self.comparison.runs)
+        return is_moved and not self._has_gradient(pair)
+
     def fitted(self) -> Iterator[Updates]:
         """Yields what explains all updates by one edit for each, with fitted numbers."""
         self._fit(())
@@ -494,8 +499,8 @@ class UpdateSearch:
         applies = {pair: self._applies(solution.pieces, pair) for pair in self.pairs}
         own = {task for task, _ in explained}
         # What changes a gradient says nothing of a moving average, and the other way round.
-        has_gradient = {self._has_gradient(pair) for pair in explained}
-        alike = [pair for pair in self.pairs if self._has_gradient(pair) in has_gradient]
+        are_averages = {self._is_average(pair) for pair in explained}
+        alike = [pair for pair in self.pairs if self._is_average(pair) in are_averages]
         # First among all of these; then among those that it concerns in its own tasks.
         for concerned in (alike, [x for x in alike if applies[x] and x[0] in own]):
             free = [
