@@ -202,7 +202,7 @@ def _diagnosis(
     if _follow_wrong_weights(runs, results):
         alone = [run.without_averages() for run in runs]
         found = _diagnosis(port, alone, results, is_repeatable, seconds)
-        note = "The moving averages follow the weights. Check them when the weights are right."
+        note = "The moving averages were left out, since the weights that they follow are wrong."
         return found and (found._replace(note=found.note or note) if found.edits else found)
     cases = [run.case for run in runs]
     biased = biased_activations(port, cases)

@@ -320,9 +320,8 @@ class LossFit:
 
 def _weight(fitted: float) -> Optional[float]:
     """Returns the number of up to three digits, or 1 / n, that a fitted weight is; else None."""
-    value = nice(fitted, np.array([1e-4]))
-    if value == float(f"{value:.3g}"):
-        return value
-    whole = round(1 / fitted)
-    is_part = whole and abs(whole) <= MOST_PARTS and abs(fitted - 1 / whole) <= 1e-4
-    return 1 / whole if is_part else None
+    value, whole = nice(fitted, np.array([1e-4])), round(1 / fitted)
+    found = [value] if value == float(f"{value:.3g}") else []
+    if 0 < abs(whole) <= MOST_PARTS and abs(fitted - 1 / whole) <= 1e-4:
+        found.append(1 / whole)
+    return min(found, key=lambda x: abs(x - fitted), default=None)

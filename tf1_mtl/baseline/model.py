@@ -255,7 +255,6 @@ class ModelRun:
         return found
 
 
-#: By step: the error bound of the loss, and those of the weights that the step trains.
 class StepTolerance(NamedTuple):
     """Holds the error bounds of one step."""
 
@@ -265,7 +264,7 @@ class StepTolerance(NamedTuple):
     relative: Dict[str, np.ndarray]
 
 
-Tolerances = List[StepTolerance]
+Tolerances = List[StepTolerance]  #: by step
 
 
 def tolerances_of(bounded: ModelRun, check_time: Callable[[], None] = lambda: None) -> Tolerances:

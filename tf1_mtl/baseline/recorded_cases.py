@@ -8,10 +8,12 @@ import numpy as np
 
 from tf1_mtl.baseline.case import Case, Step, Task, reading
 from tf1_mtl.baseline.goldens import golden_names, load_golden
+from tf1_mtl.baseline.operations.optimizers import SIGNATURES
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,
     RULES,
     VARIABLES,
+    Node,
     RecordedGraph,
     canonical,
     needed_nodes,
@@ -19,11 +21,13 @@ from tf1_mtl.baseline.recorded_graph import (
     variable_of,
 )
 from tf1_mtl.baseline.recordings import Recording, Run, Session, load_recording
+from tf1_mtl.baseline.sparse_updates import as_one
 from tf1_mtl.errors import InputError
 
 ANY = -1  # size
 ARTICLE_TASKS = ("Y1", "Y2", "joint")
 
+_OF_CONSTANTS = ("Const", "Cast", "Identity")
 _SUMMARIES = re.compile(r"\w+Summary(V2)?")
 _PASS_GRADIENTS = ("Add", "AddV2", "AddN", "Sub", "Identity")
 _GRADIENT_SCOPE = re.compile(r"^(?:.*/)?gradients(?:_\d+)?/(.+?)_grad/")
@@ -251,22 +255,34 @@ def _untrained(session: Session, tasks: Mapping[str, Task], trained: Sequence[st
     ]
 
 
-#: Names of what Adam keeps of a sparse gradient in assignments of its own.
-_OF_ADAM = re.compile(r"(.*/)?(beta[12]_power|Adam)(_\d+)?")
+def _counts(nodes: Mapping[str, Node], node: Node) -> bool:
+    """Returns whether an operation adds a constant to a variable."""
+    added = needed_nodes(nodes, node.data_inputs[1:]).values()
+    return node.op.startswith("AssignAdd") and all(x.op in _OF_CONSTANTS for x in added)
 
 
 def _averages(
     session: Session, tasks: Mapping[str, Task], weights: Collection[str]
 ) -> Tuple[str, ...]:
-    """Returns the variables of floats that tasks move, without weights and what optimizers keep."""
+    """Returns the variables of floats that tasks move, without weights, slots and counters."""
+    assert session.graph is not None
+    nodes = session.graph.nodes
     moved = dict.fromkeys(name for task in tasks.values() for name in task.trained)
+    kept: Set[Optional[str]] = set()
+    for task in tasks.values():
+        for node in needed_nodes(nodes, task.operations).values():
+            update = as_one(nodes, node)
+            if update.op in SIGNATURES:
+                kept.update(variable_of(nodes, tensor) for tensor in update.data_inputs)
+            elif _counts(nodes, node):
+                kept.add(variable_of(nodes, node.data_inputs[0]))
     return tuple(
         name
         for name in moved
         if name not in weights
         and name in session.initial
         and session.initial[name].dtype.kind == "f"
-        and not _OF_ADAM.fullmatch(name)
+        and name not in kept
     )
 
 

@@ -11,7 +11,7 @@ Gradient descent: the gradient times the rate is subtracted from its rows. Sourc
 import re
 from typing import Mapping, Optional
 
-from tf1_mtl.baseline.recorded_graph import Node, node_and_output
+from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 #: Where the inputs of the update are: from what is subtracted, along the inputs of operations.
 _RATE = "RealDiv:0 Mul:0 RealDiv"
@@ -32,6 +32,7 @@ _PATHS = (
 
 _SCATTERS = ("ScatterSub", "ResourceScatterSub", "ResourceScatterAdd")
 #: Of the name that an optimizer gives to what updates a variable.
+_OF_GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")
 _OF_OPTIMIZER = re.compile(r"(^|/)update_")
 
 
@@ -48,6 +49,8 @@ def as_one(nodes: Mapping[str, Node], node: Node) -> Node:
 def _descent(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
     """Returns an update as "SparseApplyGradientDescent"; None if it is another one."""
     if not (node.op in _SCATTERS and _OF_OPTIMIZER.search(node.name)):
+        return None
+    if not any(map(_OF_GRADIENT.match, needed_nodes(nodes, [node.data_inputs[-1]]))):
         return None
     variable, indices, step = node.data_inputs
     gradient = "Mul:0" if node.op.endswith("Sub") else "Mul:0 Neg:0"  # of a resource, it is negated

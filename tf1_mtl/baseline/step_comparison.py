@@ -128,12 +128,15 @@ class StepComparison:
         return np.clip(shown, program.rounding(after - room), program.rounding(after + room))
 
     def _made(
-        self, number: int, index: int, variable: str, ratio: float = 1.0
+        self, number: int, index: int, variable: str, after: Any = None, ratio: float = 1.0
     ) -> Tuple[np.ndarray, np.ndarray, Any]:
         """Returns a weight before a step, the step that the port made, and its tolerance.
 
-        The tolerance allows for steps that are longer than in TensorFlow by a ratio, and where a
-        rule lengthens small steps most, for the relative error that they have in TensorFlow.
+        The tolerance allows for steps that are longer than in TensorFlow by a ratio. Where a rule
+        lengthens small steps most, it is the relative error that they have in TensorFlow.
+
+        Args:
+          after: The weight after the step that a program makes; None without one.
         """
         run = self.runs[number].port_run
         before = run.before[index][variable].astype(np.float64)
@@ -143,20 +146,21 @@ class StepComparison:
         room = 2.0**-23 * np.abs(before) + 1e-4 * np.abs(made)
         if bound is not None:
             bound = np.where(np.isnan(bound), np.inf, bound)
-            relative = tolerance.relative[variable]
-            room = room + 3 * np.fmax(max(abs(ratio), 1.0) * bound, relative * np.abs(made))
+            step = 0.0 if after is None else np.abs(value_of(after) - before)
+            most = np.fmax(bound, tolerance.relative[variable] * step)  # inf * 0 says nothing
+            room = room + 3 * max(abs(ratio), 1.0) * most
         return before, made, room
 
     def fits(self, number: int, index: int, variable: str, after: Any) -> bool:
         """Returns whether a weight after a step is that of the port."""
-        before, made, room = self._made(number, index, variable)
+        before, made, room = self._made(number, index, variable, after)
         return not np.any(np.abs(value_of(after) - before - made) > room)
 
     def _step(
         self, number: int, index: int, variable: str, after: Any, decays: bool
     ) -> Optional[Step]:
         """Returns how one step compares; None where no rate explains it."""
-        before, made, room = self._made(number, index, variable)
+        before, made, room = self._made(number, index, variable, after)
         step = np.asarray(value_of(after), np.float64) - before
         if not np.isfinite(step).all() or np.abs(step).max(initial=0) > 1e30:
             return None
@@ -179,14 +183,14 @@ class StepComparison:
             error = float(np.abs(one).sum() / square)
         rate = 1.0 if np.isnan(ratio) else ratio
         off = np.abs(made - rate * step + decay * before)
-        if np.any(off > self._made(number, index, variable, rate)[2]):
+        if np.any(off > self._made(number, index, variable, after, rate)[2]):
             return None
         is_one = bool(np.all(np.abs(made - step + decay * before) <= room))
         return Step(number, index, 0, ratio, decay, is_one, error, decay_error)
 
     def off(self, number: int, index: int, variable: str, after: Any, any_rate: bool) -> float:
         """Returns the mean square of what a step is off, in units of its tolerance."""
-        before, made, room = self._made(number, index, variable)
+        before, made, room = self._made(number, index, variable, after)
         step, room = value_of(after) - before, room + 1e-300
         if any_rate:
             weighted = step / room**2
@@ -341,7 +345,8 @@ def _schedules(numbers: np.ndarray, factors: np.ndarray) -> List[Tuple[str, np.n
     if is_line and rising[:count].all():
         return [("warm-up", factors)]
     levels = np.unique(np.round(factors / factors[0], 3))
-    if 2 * len(levels) <= len(factors) and np.all(np.diff(factors) <= 1e-3):
+    falls = np.all(np.diff(factors) <= 1e-3 * factors.max())
+    if 1 < len(levels) <= len(factors) / 2 and falls:
         return [(_steps_of(numbers, factors), factors)]
     return []
 
@@ -350,6 +355,6 @@ def _steps_of(numbers: np.ndarray, factors: np.ndarray) -> str:
     """Returns the name of a schedule that stays and falls: its period, or the runs of its falls."""
     falls = numbers[1:][factors[1:] < factors[:-1] * (1 - 1e-3)].astype(int)
     first = int(falls[0])
-    if np.array_equal(falls, np.arange(first, numbers[-1] + 1, first)):
+    if len(falls) > 1 and np.array_equal(falls, np.arange(first, numbers[-1] + 1, first)):
         return f"steps of {first} runs"
     return "steps, the first after " + (f"{first} runs" if first > 1 else "one run")
