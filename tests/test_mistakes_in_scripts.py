@@ -508,3 +508,46 @@ def test_a_wrong_dropout_is_named(dropped, numbers, mistake, kind):
         (edit,) = report.diagnosis.edits
         scopes = {place[0] for place in edit.places}
         assert (edit.kind, scopes) == (kind, {"ab"[i] for i in numbers}), report
+
+
+def test_rows_that_a_script_scatters_are_no_update_of_an_optimizer(tmp_path):
+    path = str(tmp_path / "centers.npz")
+    rng = np.random.RandomState(2)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        w = tf.Variable(rng.randn(3).astype("f"), name="w", use_resource=False)
+        start = rng.randn(4, 3).astype("f")
+        centers = tf.Variable(start, trainable=False, name="centers", use_resource=False)
+        difference = tf.gather(centers, ids) - x * w
+        loss = tf.nn.l2_loss(difference)
+        train = tf.train.GradientDescentOptimizer(0.01).minimize(loss, var_list=[w])
+        with tf.name_scope("update_centers"), tf.control_dependencies([train]):
+            moved = tf.scatter_sub(centers, ids, 0.5 * difference)
+        both = tf.group(train, moved, name="both")
+        session.run(tf.global_variables_initializer())
+        for _ in range(6):
+            session.run([both, loss], {x: rng.randn(5, 3), ids: rng.permutation(4).repeat(2)[:5]})
+
+    class Rests:
+        def __init__(self, weights):
+            self.weights = lambda: weights
+
+        def step(self, task, feeds):
+            w, centers = self.weights()["w"], self.weights()["centers"]
+            return np.square(centers[feeds["ids"]] - feeds["x"] * w).sum() / 2
+
+    report = check(Rests, goldens=[path])
+    assert {edit.kind for edit in report.diagnosis.edits} == {"variable frozen"}, report
+
+
+def test_a_rate_that_rises_once_is_no_schedule(averaged):
+    """It was taken for one, since small rates differ by little."""
+
+    def step(self, task, feeds):
+        self.steps = 1 + getattr(self, "steps", 0)
+        self.rate = 1e-4 if self.steps <= 3 else 5e-4
+        return Averaged.step(self, task, feeds)
+
+    report = check(type("Port", (Averaged,), {"step": step}), goldens=[averaged])
+    assert not report.passed and not report.diagnosis.edits, report

@@ -11,7 +11,7 @@ Gradient descent: the gradient times the rate is subtracted from its rows. Sourc
 import re
 from typing import Mapping, Optional
 
-from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
+from tf1_mtl.baseline.recorded_graph import Node, node_and_output
 
 #: Where the inputs of the update are: from what is subtracted, along the inputs of operations.
 _RATE = "RealDiv:0 Mul:0 RealDiv"
@@ -50,15 +50,26 @@ def _descent(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
     """Returns an update as "SparseApplyGradientDescent"; None if it is another one."""
     if not (node.op in _SCATTERS and _OF_OPTIMIZER.search(node.name)):
         return None
-    if not any(map(_OF_GRADIENT.match, needed_nodes(nodes, [node.data_inputs[-1]]))):
-        return None
     variable, indices, step = node.data_inputs
     gradient = "Mul:0" if node.op.endswith("Sub") else "Mul:0 Neg:0"  # of a resource, it is negated
     given = [_along(nodes, step, path) for path in ("Mul:1", gradient)]
-    if None in given:
+    if None in given or not _is_of_gradient(nodes, str(given[1])):
         return None
     inputs = (variable, *map(str, given), indices)
     return Node(node.name, "SparseApplyGradientDescent", inputs, node.attributes)
+
+
+def _is_of_gradient(nodes: Mapping[str, Node], tensor: str) -> bool:
+    """Returns whether a tensor is computed from a gradient of TensorFlow."""
+    waiting, seen = [tensor], set()
+    while waiting:
+        name = node_and_output(waiting.pop())[0]
+        if _OF_GRADIENT.match(name):
+            return True
+        if name not in seen:
+            seen.add(name)
+            waiting += nodes[name].data_inputs
+    return False
 
 
 def _adam(nodes: Mapping[str, Node], node: Node) -> Optional[Node]:
