@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 
 from tf1_mtl.baseline import check, recording
 from tf1_mtl.baseline.graph_def import recorded_graph
-from tf1_mtl.baseline.recorded_cases import loss_of
+from tf1_mtl.baseline.recorded_tasks import loss_of
 from tf1_mtl.baseline.unordered_reads import unordered_reads
 
 SCRIPT = """
@@ -293,7 +293,7 @@ def fed_settings(tmp_path_factory):
     [
         (lambda self, keep, trains: (keep, trains), []),
         (lambda self, keep, trains: (1 - keep, trains), [("feed flipped", ("keep",), None)]),
-        (lambda self, keep, trains: (1, trains), [("feed of ones", ("keep",), None)]),
+        (lambda self, keep, trains: (1, trains), [("feed always", ("keep",), 1)]),
         (lambda self, keep, trains: (keep, True), [("feed always", ("trains",), True)]),
         (lambda self, keep, trains: (keep, not trains), [("feed negated", ("trains",), None)]),
     ],

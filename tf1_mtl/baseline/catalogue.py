@@ -231,7 +231,10 @@ FEEDS: List[FeedEdit] = [
     *(FeedEdit("labels smoothed", a, _smoothed(a)) for a in (0.1, 0.05, 0.2, 0.01)),
 ]
 #: Changes of a feed that is one number, and of one that is true or false.
-NUMBERS: List[FeedEdit] = [e for e in FEEDS if e.kind in ("feed flipped", "feed of ones")]
+NUMBERS: List[FeedEdit] = [
+    FeedEdit("feed flipped", None, lambda x: 1 - x),
+    FeedEdit("feed always", 1, np.ones_like),
+]
 TRUTHS: List[FeedEdit] = [
     FeedEdit("feed always", True, np.ones_like),
     FeedEdit("feed always", False, np.zeros_like),

@@ -25,8 +25,9 @@ class GradientScope(NamedTuple):
     entering: Tuple[str, ...]  #: tensors of gradients that the scope takes from outside
 
 
+#: Names of gradient operations: the prefix, and the forward operation behind it.
 GRADIENTS = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)")
-_SCOPE = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)(.+?)_grad/")
+SCOPE = re.compile(r"((?:.*/)?gradients(?:_\d+)?/)(.+?)_grad/")
 
 
 class _Index(NamedTuple):
@@ -47,7 +48,7 @@ def _index(graph: RecordedGraph) -> _Index:
             _INDEXES.clear()
         index = _INDEXES[id(graph.nodes)] = _Index(graph.nodes, {}, {})
         for name, node in graph.nodes.items():
-            match = _SCOPE.match(name)
+            match = SCOPE.match(name)
             if match:
                 prefix, forward = match.groups()
                 index.scopes.setdefault(forward, {}).setdefault(prefix, []).append(name)

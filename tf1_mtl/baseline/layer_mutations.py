@@ -31,10 +31,9 @@ from tf1_mtl.baseline.structure_mutations import other_variables
 def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the layers that a loss needs, those next to the loss first."""
     nodes = case.loss_nodes(task)
-    dropouts = {name: at for name in nodes for at in [_dropout(nodes, name)] if at is not None}
-    for places in groups_of(tuple(dropouts)):
-        yield dropout_missing(places, dropouts)
-        yield dropout_missing(places, dropouts, keeps_mask=True)
+    for places in groups_of([name for name in nodes if _kept_input(nodes, name) is not None]):
+        yield dropout_mutation(places, is_masked=False)
+        yield dropout_mutation(places, is_masked=True)
     means = near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node))
     for places in groups_of(means)[::-1]:
         yield over_all_axes(places)
@@ -47,7 +46,7 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield from epsilon_mutations(case, group)
 
 
-def _dropout(nodes: Dict[str, Node], name: str) -> Optional[int]:
+def _kept_input(nodes: Mapping[str, Node], name: str) -> Optional[int]:
     """Returns which input of an operation is kept in part by a random mask; None for none."""
     masked = {"Mul": ((0, 1), (1, 0)), "Select": ((1, 0),), "SelectV2": ((1, 0),)}
     for kept, mask in masked.get(nodes[name].op, ()):
@@ -63,15 +62,12 @@ def _dropout(nodes: Dict[str, Node], name: str) -> Optional[int]:
     return None
 
 
-def dropout_missing(
-    places: Tuple[str, ...], kept: Mapping[str, int], keeps_mask: bool = False
-) -> Mutation:
-    """Returns a mutation by which dropouts pass all on, unscaled.
+def dropout_mutation(places: Tuple[str, ...], is_masked: bool) -> Mutation:
+    """Returns a mutation by which dropouts do not scale what they keep.
 
     Args:
       places: The operations that apply the masks.
-      kept: Which of their inputs is kept in part.
-      keeps_mask: Whether the masks stay, and only what they keep is not scaled.
+      is_masked: False leaves out the masks too, and so the dropouts.
     """
 
     def passed(graph: RecordedGraph, name: str, index: int) -> RecordedGraph:
@@ -80,10 +76,13 @@ def dropout_missing(
         )
 
     def change(graph: RecordedGraph, name: str) -> RecordedGraph:
-        scaled = node_and_output(graph.nodes[name].data_inputs[kept[name]])[0]
-        return passed(graph if keeps_mask else passed(graph, name, kept[name]), scaled, 0)
+        kept = _kept_input(graph.nodes, name)
+        if kept is None:
+            return graph
+        scaled = node_and_output(graph.nodes[name].data_inputs[kept])[0]
+        return passed(graph if is_masked else passed(graph, name, kept), scaled, 0)
 
-    kind = "dropout not scaled" if keeps_mask else "dropout missing"
+    kind = "dropout not scaled" if is_masked else "dropout missing"
     return graph_mutation(kind, places, None, change)
 
 

@@ -11,6 +11,7 @@ Gradient descent: the gradient times the rate is subtracted from its rows. Sourc
 import re
 from typing import Mapping, Optional
 
+from tf1_mtl.baseline.gradient_scopes import GRADIENTS
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output
 
 #: Where the inputs of the update are: from what is subtracted, along the inputs of operations.
@@ -32,7 +33,6 @@ _PATHS = (
 
 _SCATTERS = ("ScatterSub", "ResourceScatterSub", "ResourceScatterAdd")
 #: Of the name that an optimizer gives to what updates a variable.
-_OF_GRADIENT = re.compile(r"(.*/)?gradients(_\d+)?/")
 _OF_OPTIMIZER = re.compile(r"(^|/)update_")
 
 
@@ -64,7 +64,7 @@ def _is_of_gradient(nodes: Mapping[str, Node], tensor: str) -> bool:
     waiting, seen = [tensor], set()
     while waiting:
         name = node_and_output(waiting.pop())[0]
-        if _OF_GRADIENT.match(name):
+        if GRADIENTS.match(name):
             return True
         if name not in seen:
             seen.add(name)

@@ -70,6 +70,7 @@ def program_of(pieces: Sequence[Piece]) -> Program:
 
 ADAM = ("Adam",)
 DESCENT = ("GradientDescent",)
+#: In these, plain descent is another rule. Assignments that a script makes have none.
 NOT_DESCENT = tuple(rule for rule in HYPER if rule not in DESCENT)
 WITH_EPSILON = ("Adam", "RMSProp", "CenteredRMSProp", "Adadelta", "AdagradV2")
 
@@ -176,7 +177,7 @@ FAMILIES: List[Family] = [
             hyper={"momentum": value},
             needs=("Momentum", "RMSProp", "CenteredRMSProp"),
         ),
-        (0.9, 0.95, 0.99, 0.5, 0.0),
+        (0.9, 0.95, 0.99, 0.5),
         0.01,
         0.9999,
     ),

@@ -127,7 +127,9 @@ class UpdateSearch:
 
     def clipped(self, numbers: Sequence[float]) -> Iterator[Updates]:
         """Yields what explains all updates by another clipping, with one of some numbers."""
-        self._try([(piece,) for piece in update_catalogue.clippings(numbers)], EXACT)
+        has_rows = any(map(self._is_sparse, self.wrong))  # which may be summed before
+        pieces = update_catalogue.clippings(numbers)
+        self._try([(piece,) for piece in pieces if has_rows or not piece.state], EXACT)
         yield from self._chosen()
 
     def everywhere(self) -> Iterator[Updates]:

@@ -26,8 +26,8 @@ def add_to(subparsers: Any) -> None:
         description="Runs a port on every golden and judges it. Without a port, it checks the "
         "recordings: it evaluates their graphs, and compares with what TensorFlow recorded. The "
         "exit status is 0 if everything conforms, 1 if something deviates, and 2 if the port "
-        "raises an error. TensorFlow is imported only if the port does it. What the port prints "
-        "goes to stderr.",
+        "raises an error or lacks a method. TensorFlow is imported only if the port does it. What "
+        "the port prints goes to stderr.",
     )
     parser.add_argument(
         "port",
