@@ -206,3 +206,44 @@ def test_updates_in_numpy_are_named(tmp_path, port, optimizer, kind, places, val
         (edit,) = report.diagnosis.edits
         assert (edit.kind, edit.value) == (kind, value), report
         assert not places or edit.places == places
+
+
+class Line:
+    """A port of `recorded_line`, whose rate is twice as high."""
+
+    rate = np.float32(0.2)
+
+    def __init__(self, weights):
+        self.given = weights
+
+    def step(self, task, feeds):
+        error = self.given["a"] * feeds["x"] + self.given["b"] - feeds["y"]
+        into = 2 * error / np.float32(error.size)
+        steps = {"a": np.sum(into * feeds["x"]), "b": np.sum(into)}
+        loss = np.mean(error * error)
+        self.given = {n: np.float32(w - self.rate * steps[n]) for n, w in self.given.items()}
+        return loss
+
+    def weights(self):
+        return self.given
+
+
+def recorded_line(path):
+    """Records a script whose weights are two numbers, and returns the path."""
+    rng = np.random.RandomState(0)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x, y = (tf.placeholder(tf.float32, [8], name=name) for name in "xy")
+        a, b = (tf.Variable(start, name=name) for name, start in (("a", 0.5), ("b", -0.5)))
+        loss = tf.reduce_mean(tf.square(a * x + b - y), name="loss")
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(6):
+            session.run([loss, train], {x: rng.randn(8), y: rng.randn(8)})
+    return path
+
+
+def test_a_weight_may_be_one_number(path):
+    golden = recorded_line(path)
+    assert check(type("Port", (Line,), {"rate": np.float32(0.1)}), goldens=[golden]).passed
+    (edit,) = check(Line, goldens=[golden]).diagnosis.edits
+    assert (edit.kind, edit.value) == ("learning rate", 0.2)

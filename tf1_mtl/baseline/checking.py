@@ -207,7 +207,7 @@ def _diagnosis(
     cases = [run.case for run in runs]
     biased = biased_activations(port, cases)
     found = diagnose(runs, 0.5 if biased else 1.0, seconds=seconds) if is_repeatable else None
-    if biased and (found is None or found.is_unknown):
+    if biased and (found is None or not found.is_whole):
         return diagnose_with_biases(port, cases, biased, seconds) or found
     return found
 

@@ -1,42 +1,48 @@
 """Diagnoses a port: which known mistakes explain what it did, or what can be measured."""
 
+import contextlib
 import time
-from typing import Any, Dict, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline import catalogue
-from tf1_mtl.baseline.edits import Edit, in_words_of_the_report
+from tf1_mtl.baseline.edits import Edit, in_words_of_the_report, listed
 from tf1_mtl.baseline.model import Tolerances
+from tf1_mtl.baseline.partial_search import Part, parts
 from tf1_mtl.baseline.port_run import PortRun, named_feeds
 from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 
 #: CPU time of its thread after which the search gives up: for the article, for other scripts.
-SECONDS, SECONDS_OF_SCRIPTS = 8.0, 30.0
+SECONDS, SECONDS_OF_SCRIPTS = 6.5, 25.0
+SHARE_OF_A_PART = 0.3  #: how much longer what explains a part is searched
+STARTS = ("weights before the first step",)  #: what other initial weights explain
 STEPS = 40  #: of a case that are searched; a longer case is cut
 
 
 class Diagnosis(NamedTuple):
     """Describes what a port does otherwise, as far as it is known."""
 
-    edits: Tuple[Edit, ...] = ()  #: together they explain all that the port did
-    measured: Tuple[str, ...] = ()  #: sentences, where no edits are known
+    edits: Tuple[Edit, ...] = ()  #: together they explain all that the port did, or a part
+    explained: Tuple[str, ...] = ()  #: what they explain, where that is a part
+    measured: Tuple[str, ...] = ()  #: sentences about what no edits explain
     is_drift: bool = False  #: whether each step by itself is right, so that nothing can be searched
     note: str = ""  #: how the edits were found, where that is unusual
     seconds: Optional[float] = None  #: after which the search gave up, if it did
 
     @property
-    def is_unknown(self) -> bool:
-        """Returns whether nothing explains what the port did."""
-        return not (self.edits or self.is_drift)
+    def is_whole(self) -> bool:
+        """Returns whether this explains all that the port did."""
+        return self.is_drift or bool(self.edits and not self.explained)
 
     @property
     def ids(self) -> Tuple[str, ...]:
-        """Returns an identifier for each edit."""
+        """Returns an identifier for each edit, and "unknown" beside those that explain a part."""
         if self.is_drift:
             return ("drift",)
-        return tuple(edit.kind.replace(" ", "-") for edit in self.edits)
+        ids = tuple(edit.kind.replace(" ", "-") for edit in self.edits)
+        return (*ids, "unknown") if self.explained else ids
 
     @property
     def lines(self) -> Tuple[str, ...]:
@@ -46,17 +52,23 @@ class Diagnosis(NamedTuple):
                 "diagnosis: drift: every step by itself is within its tolerance. Look for a "
                 "hyper-parameter or a decay that is off by a little.",
             )
-        if self.edits:
-            return (
-                "diagnosis: the recorded graph does the same with",
-                *(f"  {kind}: {edit}" for kind, edit in zip(self.ids, self.edits)),
-                *([f"  {self.note}"] if self.note else ()),
-            )
+        edits = [f"  {kind}: {edit}" for kind, edit in zip(self.ids, self.edits)]
+        note = [f"  {self.note}"] if self.note else []
+        if self.is_whole:
+            return ("diagnosis: the recorded graph does the same with", *edits, *note)
         ended = f"; the search ended after {self.seconds:g} s" if self.seconds else ""
         found = "; measured:" if self.measured else "."
+        measured = [f"  {line}" for line in self.measured]
+        if not self.explained:
+            return (f"diagnosis: no known mistake explains this{ended}{found}", *measured)
         return (
-            f"diagnosis: no known mistake explains this{ended}{found}",
-            *(f"  {line}" for line in self.measured),
+            "diagnosis: in part. The recorded graph does the same with",
+            *edits,
+            *note,
+            "in",
+            *(f"  {line}" for line in self.explained),
+            f"No known mistake explains the rest{ended}{found}",
+            *measured,
         )
 
     def __str__(self) -> str:
@@ -74,6 +86,11 @@ class _Clock:
         self._until = time.thread_time() + seconds
         self._next_look = time.perf_counter() + seconds
 
+    def extend(self, seconds: float) -> None:
+        """Gives some time more."""
+        self._until = max(self._until, time.thread_time()) + seconds
+        self._next_look = time.perf_counter()
+
     def check(self) -> None:
         """Raises OutOfTime if the time is up."""
         # Reading the CPU time is slow, and it cannot grow faster than the time on the clock.
@@ -90,8 +107,9 @@ def diagnose(
     share: float = 1.0,
     factors_show: bool = True,
     seconds: Optional[float] = None,
+    or_a_part: bool = True,
 ) -> Diagnosis:
-    """Returns what explains all that a port did.
+    """Returns what explains all that a port did, or a part.
 
     Args:
       runs: What the port did in each case. Every return had the right shape.
@@ -99,11 +117,12 @@ def diagnose(
       factors_show: Whether the gradients are small enough for a factor of the loss to show in the
         updates of Adam. If not, a factor is one of the loss, not of what is returned alone.
       seconds: The time limit; None for `SECONDS` or `SECONDS_OF_SCRIPTS`.
+      or_a_part: Whether to search what explains a part, where nothing explains all.
     """
     if seconds is None:
         is_article = all(run.case.is_article for run in runs)
         seconds = SECONDS if is_article else SECONDS_OF_SCRIPTS
-    clock, ended, tolerances = _Clock(share * seconds), None, None
+    clock, ended, search = _Clock(share * seconds), None, None
     with np.errstate(all="ignore"):
         cut = [(len(run.case.steps), _cut(run)) for run in _with_all_tasks(runs)]
         every = [run for _, run in cut if run.after]
@@ -111,19 +130,42 @@ def diagnose(
             return Diagnosis()
         short = [run for steps, run in cut if run.after and steps <= 2 * STEPS]
         searched = sorted(short or every, key=lambda run: len(run.after))
-        shown = _initial(searched)
+        case, shown = case_with_most_tasks(searched), _initial(searched)
         try:
             for edits, seen in _views(searched):
                 search = StagedSearch(seen, every, clock.check, factors_show, bool(shown))
-                tolerances = search.tolerances if seen is searched else None
                 found = _explained(search, bool(edits))
                 if found is not None:
-                    case = case_with_most_tasks(searched)
                     return Diagnosis(in_words_of_the_report(case, (*shown, *edits, *found)))
         except OutOfTime:
             ended = share * seconds
-        measured = () if shown else _measured(searched, tolerances)
-        return Diagnosis(shown, measured, seconds=ended)
+        if search is None or search.runs is not searched:
+            return Diagnosis(shown, STARTS if shown else (), seconds=ended)
+        clock.extend(share * seconds * SHARE_OF_A_PART)
+        part = _largest_part(search) if or_a_part else None
+        measured = _measured(searched, search.tolerances, part)
+        edits = in_words_of_the_report(case, (*shown, *(part.edits if part else ())))
+        explained = (*(STARTS if shown else ()), *(_explained_by(part) if part else ()))
+        return Diagnosis(edits, explained, measured, seconds=ended)
+
+
+def _largest_part(search: StagedSearch) -> Optional[Part]:
+    """Returns what explains a part of what the port did, as far as the time allows."""
+    largest, most = None, 0
+    with contextlib.suppress(OutOfTime):
+        for part in parts(search):
+            if part.size > most:
+                largest, most = part, part.size
+    return largest
+
+
+def _explained_by(part: Part) -> Tuple[str, ...]:
+    """Returns what a part explains."""
+    losses = (f"loss of {task}" for task in part.losses)
+    weights: Dict[str, List[str]] = {}
+    for task, name in part.updates:
+        weights.setdefault(task, []).append(name)
+    return (*losses, *(f"updates of {listed(names)} in {task}" for task, names in weights.items()))
 
 
 def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...]]:
@@ -134,17 +176,21 @@ def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...
 
 
 def _measured(
-    runs: Sequence[PortRun], tolerances: Optional[Sequence[Tolerances]]
+    runs: Sequence[PortRun], tolerances: Sequence[Tolerances], part: Optional[Part]
 ) -> Tuple[str, ...]:
-    """Returns what can be measured where nothing is known; see `StagedSearch`."""
+    """Returns what can be measured of what no part explains; see `StagedSearch`."""
     search, lines = _search(runs, tolerances), []
     for task in search.losses.tasks:
+        if part and task not in part.losses_left:
+            continue
         ratios = search.losses.ratios(task)
         if not search.losses.is_right(task) and len(ratios) and np.isfinite(ratios).all():
             much = _range(ratios.min(), ratios.max())
             lines.append(f"loss of {task}: {much} of the loss of TensorFlow")
     updates = search.updates()
     for task, name in updates.wrong:
+        if part and (task, name) not in part.updates_left:
+            continue
         much = _range(*updates.comparison.lengths(task, name))
         lines.append(f"updates of {name} in {task}: {much} of the length in TensorFlow")
     return tuple(lines)

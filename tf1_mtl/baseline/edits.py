@@ -22,14 +22,19 @@ class Edit(NamedTuple):
     def __str__(self) -> str:
         """Returns the sentence of the report."""
         value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
-        shown = list(self.places)
-        if len(shown) > MOST_SHOWN:
-            shown[MOST_SHOWN - 1 :] = [f"{len(shown) - MOST_SHOWN + 1} more"]
-        places = " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
+        places = listed(self.places)
         words = catalogue.WORDS[self.kind]
         if len(self.places) > 1:
             words = re.sub(r"(?<=^\{places\} )\w+s\b", lambda verb: _plural(verb[0]), words)
         return words.format(places=places, value=value)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns names as a part of a sentence; the last of many are counted."""
+    shown = list(names)
+    if len(shown) > MOST_SHOWN:
+        shown[MOST_SHOWN - 1 :] = [f"{len(shown) - MOST_SHOWN + 1} more"]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 #: Plurals of verbs that lose more than an s.

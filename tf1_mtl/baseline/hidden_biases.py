@@ -50,8 +50,9 @@ def diagnose_with_biases(
         return None
     edits: Tuple[Edit, ...] = ()
     if any(judge(run).divergence for run in runs):
-        edits = diagnose(runs, 0.5, factors_show=False, seconds=seconds).edits
-        if not 0 < len(edits) <= MOST_EDITS:
+        found = diagnose(runs, 0.5, factors_show=False, seconds=seconds, or_a_part=False)
+        edits = found.edits
+        if not found.is_whole or len(edits) > MOST_EDITS:
             return None
     return Diagnosis((Edit("bias added", biased), *edits), note=NOTE)
 

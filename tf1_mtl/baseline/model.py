@@ -292,5 +292,5 @@ def _relative(after: Any, before: np.ndarray) -> np.ndarray:
     """Returns the error of a step in parts of its length; infinite where nothing is known."""
     error = np.maximum(error_of(after) - 2 * UNIT * np.abs(before), 0.0)
     length = np.abs(value_of(after) - before)
-    known = np.where(error > 0, np.inf, 0.0) * np.ones(np.shape(length))
+    known = np.where(error > 0, np.inf, np.zeros(np.shape(length)))
     return np.divide(error, length, out=known, where=length > 0)

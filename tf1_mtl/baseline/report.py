@@ -114,6 +114,7 @@ def _diagnosis(diagnosis: Any) -> Dict[str, Any]:
     return {
         "text": "\n".join(diagnosis.lines),
         "edits": [edit._asdict() for edit in diagnosis.edits],
+        "explained": diagnosis.explained,
         "measured": diagnosis.measured,
         "search_ended_after": diagnosis.seconds,
     }

@@ -7,12 +7,22 @@ its own error bounds.
 
 import contextlib
 import itertools
-from typing import Callable, Dict, Iterable, Iterator, Optional, Sequence, Set, Tuple
+from typing import (
+    AbstractSet,
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.edits import Edit, Pair
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
 from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
 from tf1_mtl.baseline.gradient_mutations import backward_mutations, rate_mutations
@@ -63,14 +73,21 @@ class StagedSearch:
         self.search = ForwardSearch(self.losses)
         self._explained: Dict[Tuple[Forward, Tuple[str, ...]], bool] = {}
 
-    def updates(self, forward: Forward = NOTHING) -> UpdateSearch:
-        """Returns the search for what explains the updates, given what explains the losses."""
+    def updates(
+        self, forward: Forward = NOTHING, unknown: AbstractSet[str] = frozenset()
+    ) -> UpdateSearch:
+        """Returns the search for what explains the updates, given what explains the losses.
+
+        Args:
+          forward: What explains the losses.
+          unknown: Tasks whose losses nothing explains, and whose updates are not searched.
+        """
         models = [forward.model(run.case) for run in self.runs]
         tolerances = self.tolerances
         if forward.mutations:
             tolerances = [tolerances_of(self._bounded(run, forward)) for run in self.runs]
         runs = [ModelRun(model, run) for model, run in zip(models, self.runs)]
-        return UpdateSearch(StepComparison(runs, tolerances, self.check_time))
+        return UpdateSearch(StepComparison(runs, tolerances, self.check_time), unknown)
 
     def is_right(self) -> bool:
         """Returns whether nothing is left to explain."""
@@ -84,7 +101,7 @@ class StagedSearch:
         tried: Set[Edits] = set()
         for level in self.search.levels():
             searches: Dict[Edits, Tuple[Forward, UpdateSearch]] = {}
-            explained = (f for f in level if f.edits not in tried and self._explains_losses(f))
+            explained = (f for f in level if f.edits not in tried and self.explains_losses(f))
             for forward in itertools.islice(explained, ALTERNATIVES):
                 tried.add(forward.edits)
                 try:
@@ -93,12 +110,12 @@ class StagedSearch:
                     continue
                 searches[forward.edits] = forward, search
                 if not search.wrong:
-                    yield from self._as_reported(forward)
+                    yield from self._asreturned_only(forward)
                     yield from self._accepted(forward, [Updates()])
                     yield from self._accepted(forward, search.everywhere())
             fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
             for forward, search in fewest_first:
-                yield from self._as_reported(forward)
+                yield from self._asreturned_only(forward)
                 yield from self._fewest_edits_first(forward, search)
             for forward, search in fewest_first:
                 yield from self._accepted(forward, search.deep())
@@ -117,14 +134,14 @@ class StagedSearch:
             return
         nodes = {self.losses.loss_node(NOTHING, task) for task in wrong}
         for forward in self.search.explained(wrong, FACTOR):
-            reported = _reported(forward)
+            reported = returned_only(forward)
             own = all(nodes.issuperset(mutation.edit.places) for mutation in forward.mutations)
             if reported and own and not reported.mutations:
                 yield from self._accepted(reported, [Updates()], forward, right)
 
-    def _as_reported(self, forward: Forward) -> Iterator[Edits]:
+    def _asreturned_only(self, forward: Forward) -> Iterator[Edits]:
         """Yields edits where factors of losses are returned, and not trained on."""
-        reported = _reported(forward) if self.factors_show else None
+        reported = returned_only(forward) if self.factors_show else None
         if reported and not self.updates(reported).wrong:
             yield from self._accepted(reported, [Updates()], forward)
 
@@ -136,7 +153,7 @@ class StagedSearch:
         """
         explained = self._of_updates(forward, search)
         first = next(explained, None)
-        reported = _reported(forward) if self.factors_show else None
+        reported = returned_only(forward) if self.factors_show else None
         if reported and (first is None or len(first) > len(forward.edits) + 1):
             other = next(self._of_updates(reported, self.updates(reported), forward), None)
             if other and (first is None or len(other) < len(first)):
@@ -176,14 +193,7 @@ class StagedSearch:
         """Yields edits that leave the losses as they are; what helps is kept."""
         if not mutations:
             return
-        numbers = search.telling_runs()
-        few = [self.runs[number] for number in numbers]
-        tolerances = [self.tolerances[number] for number in numbers]
-
-        def wrong_in_few(candidate: Forward) -> int:
-            runs = [ModelRun(candidate.model(run.case), run) for run in few]
-            return len(UpdateSearch(StepComparison(runs, tolerances, self.check_time)).wrong)
-
+        wrong_in_few = self._wrong_in_few(search)
         wrong, base = len(search.wrong), wrong_in_few(forward)
         helpful: Dict[Mutation, int] = {}
         # The largest edits of these kinds are followed even if they alone make no update right.
@@ -222,6 +232,34 @@ class StagedSearch:
                 forward, wrong = extended, len(found.wrong)
                 yield from self._accepted(extended, found.quick(), returned)
 
+    def _wrong_in_few(self, search: UpdateSearch) -> Callable[[Forward], int]:
+        """Returns what counts the wrong updates in the first runs that have any."""
+        numbers = search.telling_runs()
+        few = [self.runs[number] for number in numbers]
+        tolerances = [self.tolerances[number] for number in numbers]
+
+        def counted(candidate: Forward) -> int:
+            runs = [ModelRun(candidate.model(run.case), run) for run in few]
+            compared = StepComparison(runs, tolerances, self.check_time)
+            return len(UpdateSearch(compared, search.unknown).wrong)
+
+        return counted
+
+    def better(
+        self, forward: Forward, search: UpdateSearch, mutations: Sequence[Mutation]
+    ) -> Tuple[Forward, UpdateSearch]:
+        """Returns what is known with all edits of gradients that make more updates right."""
+        wrong_in_few = self._wrong_in_few(search)
+        base = wrong_in_few(forward) if mutations else 0
+        for mutation in mutations:
+            extended = forward.extended(_beside(forward, mutation))
+            with contextlib.suppress(DoesNotFit):
+                if wrong_in_few(extended) < base:
+                    found = self.updates(extended, search.unknown)
+                    if len(found.wrong) < len(search.wrong):
+                        forward, search, base = extended, found, wrong_in_few(extended)
+        return forward, search
+
     def _accepted(
         self,
         forward: Forward,
@@ -242,17 +280,17 @@ class StagedSearch:
             found = (*forward.edits, *updates.edits)
             if (
                 (found or self.is_otherwise)
-                and self._explains_losses(returned or forward, right)
+                and self.explains_losses(returned or forward, right)
                 and self._explains_updates(forward, updates)
             ):
                 yield found
 
-    def _explains_losses(self, forward: Forward, right: Sequence[str] = ()) -> bool:
+    def explains_losses(self, forward: Forward, right: Iterable[str] = ()) -> bool:
         """Returns whether a model gives all losses within its bounds; kept for the next time.
 
         Args:
           forward: What the port returns the losses of.
-          right: Tasks whose losses are known to be right.
+          right: Tasks that are left out, since their losses are known to be right, or unknown.
         """
         key = forward, tuple(right)
         if key not in self._explained:
@@ -265,9 +303,19 @@ class StagedSearch:
 
     def _explains_updates(self, forward: Forward, updates: Updates) -> bool:
         with contextlib.suppress(DoesNotFit):
-            bounded = (self._bounded(run, forward) for run in self.every)
-            return all(_explains_updates(run, updates) for run in bounded)
+            return all(is_explained for _, is_explained in self._verdicts(forward, updates))
         return False
+
+    def unexplained(self, forward: Forward, updates: Updates) -> Set[Pair]:
+        """Returns the updates that are not within the bounds of some edits in every case."""
+        return {pair for pair, is_explained in self._verdicts(forward, updates) if not is_explained}
+
+    def _verdicts(self, forward: Forward, updates: Updates) -> Iterator[Tuple[Pair, bool]]:
+        """Yields, for each update, whether it is within the bounds of some edits."""
+        for run in self.every:
+            bounded = self._bounded(run, forward)
+            for name in run.case.weights:
+                yield from _verdicts(bounded, name, updates)
 
     def _bounded(self, run: PortRun, forward: Forward) -> ModelRun:
         """Returns a run evaluated with bounds; kept for the graph itself and the last edits."""
@@ -296,8 +344,8 @@ def _beside(forward: Forward, mutation: Mutation) -> Mutation:
     return mutation
 
 
-def _reported(forward: Forward) -> Optional[Forward]:
-    """Returns factors of losses as what is returned only; None without a factor."""
+def returned_only(forward: Forward) -> Optional[Forward]:
+    """Returns factors of losses as what is returned and not trained on; None without a factor."""
     scaled = [mutation for mutation in forward.mutations if mutation.edit.kind in DIVISORS]
     edits = [mutation.edit for mutation in scaled]
     reports = [Edit("reported loss scaled", e.places, (e.kind, e.value)) for e in edits]
@@ -305,7 +353,7 @@ def _reported(forward: Forward) -> Optional[Forward]:
     return Forward(mutations, (*forward.reports, *reports)) if scaled else None
 
 
-def _explains_losses(bounded: ModelRun, forward: Forward, right: Sequence[str]) -> bool:
+def _explains_losses(bounded: ModelRun, forward: Forward, right: Iterable[str]) -> bool:
     known = {*right, *(place for edit in forward.reports for place in edit.places)}
     for index, returned in enumerate(bounded.port_run.losses):
         loss = bounded.step(index).loss
@@ -318,13 +366,8 @@ def _explains_losses(bounded: ModelRun, forward: Forward, right: Sequence[str]) 
     return True
 
 
-def _explains_updates(bounded: ModelRun, updates: Updates) -> bool:
-    weights = bounded.port_run.case.weights
-    return all(_explains_weight(bounded, name, updates) for name in weights)
-
-
-def _explains_weight(bounded: ModelRun, name: str, updates: Updates) -> bool:
-    """Returns whether all updates of a weight are within the bounds of the programs."""
+def _verdicts(bounded: ModelRun, name: str, updates: Updates) -> Iterator[Tuple[Pair, bool]]:
+    """Yields, for each update of a weight, whether it is within the bounds of the programs."""
     programs = updates.programs(name)
     for moved in replay(bounded, name, by_task=programs):
         before = bounded.port_run.before[moved.at][name].astype(np.float64)
@@ -336,6 +379,4 @@ def _explains_weight(bounded: ModelRun, name: str, updates: Updates) -> bool:
         rounding = programs[moved.task].rounding if moved.task in programs else None
         if rounding:
             low, high = rounding(low), rounding(high)
-        if not np.all((low <= shown) & (shown <= high)):
-            return False
-    return True
+        yield (moved.task, name), bool(np.all((low <= shown) & (shown <= high)))

@@ -6,6 +6,7 @@ all tasks at once and compared pair by pair. What explains many pairs is named f
 
 import itertools
 from typing import (
+    AbstractSet,
     Dict,
     FrozenSet,
     Iterable,
@@ -69,8 +70,14 @@ class Updates(NamedTuple):
 class UpdateSearch:
     """Searches what explains the updates of some runs."""
 
-    def __init__(self, comparison: StepComparison) -> None:
-        self.runs, self.comparison = comparison.runs, comparison
+    def __init__(self, comparison: StepComparison, unknown: AbstractSet[str] = frozenset()) -> None:
+        """Starts a search.
+
+        Args:
+          comparison: Of the steps of the runs.
+          unknown: Tasks whose losses nothing explains. Their updates are not searched.
+        """
+        self.runs, self.comparison, self.unknown = comparison.runs, comparison, unknown
         self.fit = UpdateFit(self.comparison)
         self.pairs = self._all_pairs()
         self.right = self._verdicts()  #: whether each pair is as in TensorFlow
@@ -86,7 +93,7 @@ class UpdateSearch:
             (task, name): None
             for number, run in enumerate(self.runs)
             for index in range(len(run.port_run.after))
-            for task in [run.task(index)]
+            for task in {run.task(index)} - self.unknown
             for name in run.port_run.before[index]
             if name in run.updates(task) or self.comparison.has_moved(number, index, name)
         }
@@ -112,10 +119,7 @@ class UpdateSearch:
         if not self.wrong:
             yield Updates()
             return
-        borrowing = update_catalogue.borrowing({task for task, _ in self.pairs})
-        constant = update_catalogue.constant_rates(self._first_rates())
-        pieces = [*constant, *update_catalogue.LISTED, *borrowing, update_catalogue.NO_EPSILON]
-        singles = [(), *((piece,) for piece in pieces)]
+        singles = self._singles()
         yield from self._chosen()
         for level in (EXACT, RATE):
             self._try(singles, level)
@@ -124,6 +128,26 @@ class UpdateSearch:
                 yield from self._states([()])
         self._try([()], SCHEDULE)
         yield from self._chosen()
+
+    def in_part(self, fits: bool) -> Iterator[Updates]:
+        """Yields what explains as many updates as possible by one edit for each.
+
+        Args:
+          fits: Whether numbers are fitted too.
+        """
+        for level in (EXACT, RATE):
+            self._try(self._singles(), level, needs_all=False)
+        if fits:
+            self._fit((), needs_all=False)
+        self._share()
+        yield from self._few_edits({pair: found for pair, found in self.found.items() if found})
+
+    def _singles(self) -> List[Pieces]:
+        """Returns the edits that are tried one by one, the first of which is none."""
+        borrowing = update_catalogue.borrowing({task for task, _ in self.pairs})
+        constant = update_catalogue.constant_rates(self._first_rates())
+        pieces = [*constant, *update_catalogue.LISTED, *borrowing, update_catalogue.NO_EPSILON]
+        return [(), *((piece,) for piece in pieces)]
 
     def clipped(self, numbers: Sequence[float]) -> Iterator[Updates]:
         """Yields what explains all updates by another clipping, with one of some numbers."""
@@ -138,8 +162,11 @@ class UpdateSearch:
             named = Solution(piece.edits, program_of((piece,)), (piece,))
             solutions = {pair: named for pair in self.pairs if self._applies((piece,), pair)}
             if solutions:
-                edits = self._merged(solutions)
-                yield Updates(solutions, edits)
+                yield self.of(solutions)
+
+    def of(self, solutions: Mapping[Pair, Solution]) -> Updates:
+        """Returns solutions with their edits."""
+        return Updates(solutions, self._merged(solutions))
 
     def _merged(self, solutions: Mapping[Pair, Solution]) -> Tuple[Edit, ...]:
         """Returns the edits at all their places. A moving average counts where it has an edit."""
@@ -213,11 +240,15 @@ class UpdateSearch:
         program = Program(rests=lambda now: True)
         return [] if any(moves) else [Solution(((FROZEN, None),), program)]
 
-    def _try(self, candidates: Iterable[Pieces], level: int) -> None:
+    def _try(self, candidates: Iterable[Pieces], level: int, needs_all: bool = True) -> None:
         """Adds the candidates that explain pairs for which nothing was found.
 
-        It ends at the first pair that none explains, since then the others do not help. What
-        explains one pair is tried first on the next one.
+        What explains one pair is tried first on the next one.
+
+        Args:
+          candidates: What the optimizers may do.
+          level: What else may differ.
+          needs_all: Whether to end at a pair that none explains.
         """
         given = list(candidates)
         for pair in self.wrong:
@@ -228,9 +259,10 @@ class UpdateSearch:
                         given.insert(0, pieces)
                         break
                 else:
-                    return
+                    if needs_all:
+                        return
 
-    def _fit(self, more: Pieces, any_rate: bool = False) -> None:
+    def _fit(self, more: Pieces, any_rate: bool = False, needs_all: bool = True) -> None:
         """Tries the families, with a value fitted to the steps of each pair in turn.
 
         Of two values that explain a pair, the one with fewer digits is meant.
@@ -243,7 +275,7 @@ class UpdateSearch:
                 if self._applies((family.make(0.123), *more), pair):
                     found = self.fit.fitted(family, more, pair, any_rate)
                     fitted += [(found[0], family.make(found[1]))] if found else []
-            if not fitted:
+            if not fitted and needs_all:
                 return
             for _, piece in sorted(fitted, key=lambda found: found[0]):
                 self._add((*more, piece), [pair], RATE)
@@ -474,7 +506,11 @@ class UpdateSearch:
             return
         self._share()
         self._number = sum(map(len, self.found.values()))
-        left = dict(self.found)
+        yield from self._few_edits(self.found)
+
+    def _few_edits(self, found: Mapping[Pair, Sequence[Solution]]) -> Iterator[Updates]:
+        """Yields few edits that explain some pairs, each of which has solutions."""
+        left = dict(found)
         chosen: Dict[Pair, Solution] = {}
         while left:
             votes: Dict[Named, List[Pair]] = {}
@@ -488,9 +524,9 @@ class UpdateSearch:
         extended = dict(chosen)
         for named in {solution.named: None for solution in chosen.values()}:
             self._extend(extended, named)
-        yield Updates(extended, self._merged(extended))
+        yield self.of(extended)
         if len(extended) > len(chosen):
-            yield Updates(chosen, self._merged(chosen))
+            yield self.of(chosen)
 
     def _extend(self, chosen: Dict[Pair, Solution], named: Named) -> None:
         """Extends an explanation to the right pairs, if it is as right for all of them."""

@@ -1,0 +1,101 @@
+"""Where one mistake is unknown, the others are named, and the report says what they explain."""
+
+import json
+
+import numpy as np
+import pytest
+from wrong_ports.base import LINEAR, Plain
+
+from tf1_mtl.baseline import check, diagnosis
+
+CASES = ["two-data-sets", "small-gradients", "zero-and-dead-units"]
+
+
+class OtherLoss(Plain):
+    """The loss of task 1 weighs each square by the cosine of its label."""
+
+    def loss(self, name, output, label):
+        if name != "L2Loss":
+            return super().loss(name, output, label)
+        error, weights = output - label, 1 + np.float32(0.3) * np.cos(label)
+        return np.sum(error * error * weights) / np.float32(2), error * weights
+
+
+class OtherGradient(Plain):
+    """Each element of a gradient of `share_Y1` is multiplied by another number."""
+
+    changed_weights = ("share_Y1",)
+
+    def changed(self, optimizer, gradients):
+        found = dict(super().changed(optimizer, gradients))
+        for name in {*self.changed_weights} & {*found}:
+            waves = np.sin(np.arange(found[name].size, dtype=np.float32))
+            found[name] = found[name] * (1 + waves.reshape(found[name].shape) / 5)
+        return found
+
+
+def made(base, **changes):
+    return type("Port", (base,), changes)
+
+
+@pytest.fixture
+def checked(monkeypatch):
+    """Checks a port; the search for what explains all of it has little time."""
+    monkeypatch.setattr(diagnosis, "SHARE_OF_A_PART", 8.0)
+    return lambda port: check(port, CASES, seconds=1.0)
+
+
+def test_a_loss_is_unknown_and_the_optimizer_of_the_other_task_is_named(checked):
+    report = checked(made(OtherLoss, epsilon={"Y2_op": 1e-7}))
+    assert report.ids == ("epsilon", "unknown")
+    (edit,) = report.diagnosis.edits
+    assert (edit.places, edit.value) == (("Y2_op",), 1e-7)
+    text = str(report)
+    assert "diagnosis: in part. The recorded graph does the same with\n  epsilon: " in text
+    assert (
+        "\nin\n  updates of share_W and share_Y2 in Y2\nNo known mistake explains the rest" in text
+    )
+    assert "  loss of Y1: " in text and "updates of share_Y1 in Y1: " in text
+    assert "  updates of share_Y2 in Y2: " not in text  # it is explained
+    found = json.loads(report.to_json())["diagnosis"]
+    assert found["explained"] == ["updates of share_W and share_Y2 in Y2"]
+
+
+@pytest.mark.slow
+def test_a_loss_is_unknown_and_two_mistakes_of_the_other_task_are_named(checked):
+    port = made(OtherLoss, activations={"Relu_2": LINEAR}, beta1={"Y2_op": 0.8})
+    found = checked(port)
+    assert found.ids == ("activation-missing", "beta1", "unknown")
+    assert found.diagnosis.explained == (
+        "loss of Y2",
+        "updates of share_W and share_Y2 in Y2",
+    )
+
+
+@pytest.mark.slow
+def test_a_gradient_is_unknown_and_the_losses_are_explained(checked):
+    port = made(OtherGradient, activations={"Relu": LINEAR}, loss_weight={"L2Loss_1": 2.0})
+    found = checked(port)
+    assert found.ids == ("activation-missing", "loss-scaled", "unknown")
+    left = {line.partition(":")[0] for line in found.diagnosis.measured}
+    assert left == {"updates of share_Y1 in Y1", "updates of share_Y1 in joint"}
+
+
+@pytest.mark.slow
+def test_losses_alone_are_no_explanation(checked):
+    """A factor explains the losses, but no update of these tasks."""
+    every = ("share_W", "share_Y1", "share_Y2")
+    found = checked(made(OtherGradient, changed_weights=every, loss_weight={"L2Loss": 2.0}))
+    assert not found.diagnosis.edits and not found.diagnosis.is_whole
+    assert len(found.diagnosis.measured) == 9
+
+
+@pytest.mark.slow
+def test_other_initial_weights_do_not_explain_the_rest(checked):
+    def weights(self):
+        shown = Plain.weights(self)
+        return shown if self.done else {**shown, "share_W": shown["share_W"] + np.float32(1)}
+
+    found = checked(made(OtherGradient, weights=weights))
+    assert found.ids == ("initial-weights", "unknown")
+    assert found.diagnosis.explained == ("weights before the first step",)
