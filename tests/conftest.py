@@ -1,6 +1,7 @@
 """Options of this test suite, and the line with which it ends."""
 
 import contextlib
+import gc
 import os
 import platform
 import subprocess
@@ -32,6 +33,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    # Graphs are many small objects that live long; a collection seldom finds any to free.
+    gc.set_threshold(100_000)
     if not hasattr(config, "workerinput"):  # a worker inherits the address of the server
         config.add_cleanup(forked.start())
 
