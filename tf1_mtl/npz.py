@@ -86,7 +86,7 @@ def _read(
         _check_gaps(data, archive)
         members = archive.infolist()
         if len(members) > _MOST_MEMBERS:
-            raise ValueError(f"{len(members)} members")
+            raise ValueError(f"it has {len(members)} arrays, at most {_MOST_MEMBERS} are read")
         names = [_array_name(member.filename) for member in members]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -15,8 +15,8 @@ from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 
 #: CPU time of its thread after which the search gives up: for the article, for other scripts.
-SECONDS, SECONDS_OF_SCRIPTS = 6.5, 25.0
-SHARE_OF_A_PART = 0.3  #: how much longer what explains a part is searched
+SECONDS, SECONDS_OF_SCRIPTS = 8.0, 30.0
+SHARE_OF_A_PART = 0.2  #: of this time, for what explains a part
 STARTS = ("weights before the first step",)  #: what other initial weights explain
 STEPS = 40  #: of a case that are searched; a longer case is cut
 
@@ -122,7 +122,8 @@ def diagnose(
     if seconds is None:
         is_article = all(run.case.is_article for run in runs)
         seconds = SECONDS if is_article else SECONDS_OF_SCRIPTS
-    clock, ended, search = _Clock(share * seconds), None, None
+    time_of_a_part = share * seconds * SHARE_OF_A_PART
+    clock, ended, search = _Clock(share * seconds - time_of_a_part), None, None
     with np.errstate(all="ignore"):
         cut = [(len(run.case.steps), _cut(run)) for run in _with_all_tasks(runs)]
         every = [run for _, run in cut if run.after]
@@ -141,7 +142,7 @@ def diagnose(
             ended = share * seconds
         if search is None or search.runs is not searched:
             return Diagnosis(shown, STARTS if shown else (), seconds=ended)
-        clock.extend(share * seconds * SHARE_OF_A_PART)
+        clock.extend(time_of_a_part)
         part = _largest_part(search) if or_a_part else None
         measured = _measured(searched, search.tolerances, part)
         edits = in_words_of_the_report(case, (*shown, *(part.edits if part else ())))

@@ -1,5 +1,6 @@
 """Makes cases from recordings: a case for each session that trains."""
 
+import glob
 import os
 import re
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
@@ -66,7 +67,14 @@ def graphs_of(golden: str) -> Tuple[RecordedGraph, ...]:
 
 
 def _recording(golden: str) -> Recording:
-    recording = load_golden(golden) if golden in golden_names() else load_recording(golden)
+    names = golden_names()
+    is_name = re.fullmatch(r"[\w-]+", golden) and not glob.glob(f"{golden}*")
+    if is_name and golden not in names:
+        raise InputError(
+            f"{golden}: no such file and no such golden; should be the path of a recording, or one "
+            f"of {', '.join(names)}."
+        )
+    recording = load_golden(golden) if golden in names else load_recording(golden)
     if any(session.graph is None for session in recording.sessions.values()):
         raise InputError(
             f"{golden}: holds no graph, since an earlier tf1_mtl recorded it; should hold the "

@@ -36,7 +36,8 @@ def text(report: "Report") -> str:
     elif report.first or report.dtypes:
         bad = sum(bool(result.divergence or result.dtypes) for result in report.cases)
         lines += [f"deviates in {bad} of {counted(total, 'case')}", ""]
-        lines += [*_table(report.cases), ""]
+        if any(result.judgement.verdicts for result in report.cases):
+            lines += [*_table(report.cases), ""]
         lines += _dtype_lines(report.dtypes)
         if report.first:
             lines.append(f"first divergence: {divergence_text(report.first)}")

@@ -32,7 +32,8 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument(
         "figure",
         nargs="?",
-        choices=tuple(_FIGURES),
+        type=_figure,
+        metavar="{" + ",".join(_FIGURES) + "}",
         help="the graph to draw: the first one, the shared layer, alternate or joint training, "
         "or the whole graph of the article (default: whole)",
     )
@@ -55,6 +56,16 @@ def add_to(subparsers: Any) -> None:
     source.add_options(parser)
     options.add_flags(parser, "--verbose")
     parser.set_defaults(command=run)
+
+
+def _figure(name: str) -> str:
+    """Returns the name of a figure."""
+    if name not in _FIGURES:
+        hint = f" Give the file that is written as -o {name}." if "." in name else ""
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no figure. Choose from {', '.join(_FIGURES)}.{hint}"
+        )
+    return name
 
 
 def run(args: argparse.Namespace) -> int:
