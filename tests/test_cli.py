@@ -171,8 +171,8 @@ BAD = [
     ((), "train alternately: a coin picks the task of each step"),
     (("--verison",), "required: COMMAND"),
     (("run",), "required: SCRIPT.py"),
-    (("draw", "x.svg"), "Give the file that is written as -o x.svg."),
-    (("draw", "frist", "-o", "x.svg"), "'frist' is no figure. Choose from first, shared"),
+    (("draw", "x.svg"), "To write this file, use -o x.svg."),
+    (("draw", "frist", "-o", "x.svg"), "'frist' is not a figure. Choose from first, shared"),
     (
         ("check", "--golden", "two-data-set"),
         "no such golden; should be the path of a recording, or",

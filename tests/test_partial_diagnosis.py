@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from wrong_ports.base import LINEAR, Plain
+from wrong_ports.base import LINEAR, RELU, Plain
 
 from tf1_mtl.baseline import check, diagnosis
 
@@ -51,14 +51,15 @@ def test_a_loss_is_unknown_and_the_optimizer_of_the_other_task_is_named(checked)
     (edit,) = report.diagnosis.edits
     assert (edit.places, edit.value) == (("Y2_op",), 1e-7)
     text = str(report)
-    assert "diagnosis: in part. The recorded graph does the same with\n  epsilon: " in text
+    assert "diagnosis: a part is explained. With\n  epsilon: " in text
     assert (
-        "\nin\n  updates of share_W and share_Y2 in Y2\nNo known mistake explains the rest" in text
+        "\nthe recorded graph does the same in\n  updates of share_W and share_Y2 in Y2\n" in text
     )
+    assert "\nNo known mistake explains the rest" in text
     assert "  loss of Y1: " in text and "updates of share_Y1 in Y1: " in text
     assert "  updates of share_Y2 in Y2: " not in text  # it is explained
     found = json.loads(report.to_json())["diagnosis"]
-    assert found["explained"] == ["updates of share_W and share_Y2 in Y2"]
+    assert found["explained"] == [["Y2", "share_W"], ["Y2", "share_Y2"]]
 
 
 @pytest.mark.slow
@@ -66,10 +67,7 @@ def test_a_loss_is_unknown_and_two_mistakes_of_the_other_task_are_named(checked)
     port = made(OtherLoss, activations={"Relu_2": LINEAR}, beta1={"Y2_op": 0.8})
     found = checked(port)
     assert found.ids == ("activation-missing", "beta1", "unknown")
-    assert found.diagnosis.explained == (
-        "loss of Y2",
-        "updates of share_W and share_Y2 in Y2",
-    )
+    assert found.diagnosis.explained == (("Y2", "loss"), ("Y2", "share_W"), ("Y2", "share_Y2"))
 
 
 @pytest.mark.slow
@@ -98,4 +96,43 @@ def test_other_initial_weights_do_not_explain_the_rest(checked):
 
     found = checked(made(OtherGradient, weights=weights))
     assert found.ids == ("initial-weights", "unknown")
-    assert found.diagnosis.explained == ("weights before the first step",)
+    assert found.diagnosis.explained == diagnosis.STARTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("places", [("Relu_2",), ("Relu", "Relu_2")])
+def test_a_gradient_is_named_where_it_explains_something(checked, places):
+    port = made(OtherLoss, activations=dict.fromkeys(places, (RELU[0], LINEAR[1])))
+    found = checked(port)
+    assert found.ids == ("slope-ignored", "unknown")
+    (edit,) = found.diagnosis.edits
+    assert edit.places == places
+
+
+@pytest.mark.slow
+def test_no_edit_makes_wrong_what_is_right(checked):
+    """The losses of task 2 are those without a ReLU, and its updates are right."""
+
+    class Reports(OtherLoss):
+        def step(self, task, X, Y1, Y2):
+            linear = made(OtherLoss, activations={"Relu_2": LINEAR})(*self.weights().values())
+            labels = {"Y1": Y1, "Y2": Y2}
+            loss, _ = linear.loss_and_gradients(task, X, labels)
+            super().step(task, X, Y1, Y2)
+            return loss
+
+    found = checked(made(Reports, epsilon={"Y1_op": 1e-7}))
+    assert "activation-missing" not in found.ids
+
+
+def test_a_part_that_leaves_nothing_is_all(checked, monkeypatch):
+    """The search for what explains all has too little time."""
+    monkeypatch.setattr(diagnosis, "SHARE_OF_A_PART", 0.99)
+    found = checked(made(Plain, activations={"Relu_2": LINEAR}, beta1={"Y2_op": 0.8}))
+    assert found.ids == ("activation-missing", "beta1") and found.diagnosis.is_whole
+
+
+def test_what_has_no_time_is_measured():
+    text = str(check(made(Plain, epsilon={"Y2_op": 1e-7}), CASES, seconds=0.01))
+    assert "explains this; the limit of 0.01 s ended the search; measured:\n" in text
+    assert "\n  updates of share_Y2 in Y2: " in text

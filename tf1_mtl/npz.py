@@ -86,7 +86,7 @@ def _read(
         _check_gaps(data, archive)
         members = archive.infolist()
         if len(members) > _MOST_MEMBERS:
-            raise ValueError(f"it has {len(members)} arrays, at most {_MOST_MEMBERS} are read")
+            raise ValueError(f"{len(members)} arrays, which is more than {_MOST_MEMBERS}")
         names = [_array_name(member.filename) for member in members]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -127,7 +127,7 @@ def check(
       goldens: Paths of recordings, in place of the goldens of the article.
       done: Called after every step with the number of steps done and of all. Running a step is
         half of it, judging it the other half.
-      seconds: CPU time after which the search for what explains a port gives up. None is 8 for the
+      seconds: CPU time after which the search for what explains a port gives up. None is 9 for the
         article and 30 for other recordings.
 
     Returns:

@@ -1,13 +1,13 @@
 """Diagnoses a port: which known mistakes explain what it did, or what can be measured."""
 
-import contextlib
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline import catalogue
-from tf1_mtl.baseline.edits import Edit, in_words_of_the_report, listed
+from tf1_mtl.baseline.edits import Edit, Pair, in_words_of_the_report, listed
+from tf1_mtl.baseline.judge import LOSS
 from tf1_mtl.baseline.model import Tolerances
 from tf1_mtl.baseline.partial_search import Part, parts
 from tf1_mtl.baseline.port_run import PortRun, named_feeds
@@ -15,9 +15,10 @@ from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 
 #: CPU time of its thread after which the search gives up: for the article, for other scripts.
-SECONDS, SECONDS_OF_SCRIPTS = 8.0, 30.0
-SHARE_OF_A_PART = 0.2  #: of this time, for what explains a part
-STARTS = ("weights before the first step",)  #: what other initial weights explain
+SECONDS, SECONDS_OF_SCRIPTS = 9.0, 30.0
+SHARE_OF_A_PART = 0.3  #: of this time, for what explains a part
+#: What other initial weights explain.
+STARTS = (("", "weights before the first step"),)
 STEPS = 40  #: of a case that are searched; a longer case is cut
 
 
@@ -25,11 +26,12 @@ class Diagnosis(NamedTuple):
     """Describes what a port does otherwise, as far as it is known."""
 
     edits: Tuple[Edit, ...] = ()  #: together they explain all that the port did, or a part
-    explained: Tuple[str, ...] = ()  #: what they explain, where that is a part
+    #: What they explain, where that is a part: tasks with a weight or `LOSS`; or `STARTS`.
+    explained: Tuple[Pair, ...] = ()
     measured: Tuple[str, ...] = ()  #: sentences about what no edits explain
     is_drift: bool = False  #: whether each step by itself is right, so that nothing can be searched
     note: str = ""  #: how the edits were found, where that is unusual
-    seconds: Optional[float] = None  #: after which the search gave up, if it did
+    seconds: Optional[float] = None  #: the time limit, where it ended the search
 
     @property
     def is_whole(self) -> bool:
@@ -56,17 +58,17 @@ class Diagnosis(NamedTuple):
         note = [f"  {self.note}"] if self.note else []
         if self.is_whole:
             return ("diagnosis: the recorded graph does the same with", *edits, *note)
-        ended = f"; the search ended after {self.seconds:g} s" if self.seconds else ""
+        ended = f"; the limit of {self.seconds:g} s ended the search" if self.seconds else ""
         found = "; measured:" if self.measured else "."
         measured = [f"  {line}" for line in self.measured]
         if not self.explained:
             return (f"diagnosis: no known mistake explains this{ended}{found}", *measured)
         return (
-            "diagnosis: in part. The recorded graph does the same with",
+            "diagnosis: a part is explained. With",
             *edits,
             *note,
-            "in",
-            *(f"  {line}" for line in self.explained),
+            "the recorded graph does the same in",
+            *(f"  {line}" for line in _in_words(self.explained)),
             f"No known mistake explains the rest{ended}{found}",
             *measured,
         )
@@ -87,7 +89,7 @@ class _Clock:
         self._next_look = time.perf_counter() + seconds
 
     def extend(self, seconds: float) -> None:
-        """Gives some time more."""
+        """Adds time to the limit."""
         self._until = max(self._until, time.thread_time()) + seconds
         self._next_look = time.perf_counter()
 
@@ -122,8 +124,9 @@ def diagnose(
     if seconds is None:
         is_article = all(run.case.is_article for run in runs)
         seconds = SECONDS if is_article else SECONDS_OF_SCRIPTS
-    time_of_a_part = share * seconds * SHARE_OF_A_PART
-    clock, ended, search = _Clock(share * seconds - time_of_a_part), None, None
+    limit = share * seconds
+    time_of_a_part = limit * SHARE_OF_A_PART if or_a_part else 0.0
+    clock, ended, search = _Clock(limit - time_of_a_part), None, None
     with np.errstate(all="ignore"):
         cut = [(len(run.case.steps), _cut(run)) for run in _with_all_tasks(runs)]
         every = [run for _, run in cut if run.after]
@@ -139,34 +142,50 @@ def diagnose(
                 if found is not None:
                     return Diagnosis(in_words_of_the_report(case, (*shown, *edits, *found)))
         except OutOfTime:
-            ended = share * seconds
-        if search is None or search.runs is not searched:
-            return Diagnosis(shown, STARTS if shown else (), seconds=ended)
-        clock.extend(time_of_a_part)
-        part = _largest_part(search) if or_a_part else None
-        measured = _measured(searched, search.tolerances, part)
+            ended = limit
+        part, tolerances = None, None
+        if search and search.runs is searched:
+            tolerances = search.tolerances
+            if or_a_part:
+                clock.extend(time_of_a_part)
+                part, is_ended = _largest_part(search)
+                ended = limit if is_ended else ended
         edits = in_words_of_the_report(case, (*shown, *(part.edits if part else ())))
+        if part and not (part.losses_left or part.updates_left):
+            return Diagnosis(edits)
         explained = (*(STARTS if shown else ()), *(_explained_by(part) if part else ()))
-        return Diagnosis(edits, explained, measured, seconds=ended)
+        return Diagnosis(edits, explained, _measured(searched, tolerances, part), seconds=ended)
 
 
-def _largest_part(search: StagedSearch) -> Optional[Part]:
-    """Returns what explains a part of what the port did, as far as the time allows."""
+def _largest_part(search: StagedSearch) -> Tuple[Optional[Part], bool]:
+    """Returns what explains a part of what the port did, and whether the time ended the search."""
     largest, most = None, 0
-    with contextlib.suppress(OutOfTime):
+    try:
         for part in parts(search):
             if part.size > most:
                 largest, most = part, part.size
-    return largest
+    except OutOfTime:
+        return largest, True
+    return largest, False
 
 
-def _explained_by(part: Part) -> Tuple[str, ...]:
+def _explained_by(part: Part) -> Tuple[Pair, ...]:
     """Returns what a part explains."""
-    losses = (f"loss of {task}" for task in part.losses)
+    return (*((task, LOSS) for task in part.losses), *part.updates)
+
+
+def _in_words(explained: Sequence[Pair]) -> List[str]:
+    """Returns lines that say what is explained."""
     weights: Dict[str, List[str]] = {}
-    for task, name in part.updates:
-        weights.setdefault(task, []).append(name)
-    return (*losses, *(f"updates of {listed(names)} in {task}" for task, names in weights.items()))
+    lines = []
+    for task, quantity in explained:
+        if not task:
+            lines.append(quantity)
+        elif quantity == LOSS:
+            lines.append(f"loss of {task}")
+        else:
+            weights.setdefault(task, []).append(quantity)
+    return [*lines, *(f"updates of {listed(names)} in {task}" for task, names in weights.items())]
 
 
 def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...]]:
@@ -177,7 +196,7 @@ def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...
 
 
 def _measured(
-    runs: Sequence[PortRun], tolerances: Sequence[Tolerances], part: Optional[Part]
+    runs: Sequence[PortRun], tolerances: Optional[Sequence[Tolerances]], part: Optional[Part]
 ) -> Tuple[str, ...]:
     """Returns what can be measured of what no part explains; see `StagedSearch`."""
     search, lines = _search(runs, tolerances), []

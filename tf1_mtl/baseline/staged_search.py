@@ -11,6 +11,7 @@ from typing import (
     AbstractSet,
     Callable,
     Dict,
+    FrozenSet,
     Iterable,
     Iterator,
     Optional,
@@ -71,7 +72,7 @@ class StagedSearch:
         ]
         self.losses = LossComparison(runs, self.tolerances, check_time)
         self.search = ForwardSearch(self.losses)
-        self._explained: Dict[Tuple[Forward, Tuple[str, ...]], bool] = {}
+        self._explained: Dict[Tuple[Forward, FrozenSet[str]], bool] = {}
 
     def updates(
         self, forward: Forward = NOTHING, unknown: AbstractSet[str] = frozenset()
@@ -85,7 +86,9 @@ class StagedSearch:
         models = [forward.model(run.case) for run in self.runs]
         tolerances = self.tolerances
         if forward.mutations:
-            tolerances = [tolerances_of(self._bounded(run, forward)) for run in self.runs]
+            tolerances = [
+                tolerances_of(self._bounded(run, forward), self.check_time) for run in self.runs
+            ]
         runs = [ModelRun(model, run) for model, run in zip(models, self.runs)]
         return UpdateSearch(StepComparison(runs, tolerances, self.check_time), unknown)
 
@@ -110,12 +113,12 @@ class StagedSearch:
                     continue
                 searches[forward.edits] = forward, search
                 if not search.wrong:
-                    yield from self._asreturned_only(forward)
+                    yield from self._as_reported(forward)
                     yield from self._accepted(forward, [Updates()])
                     yield from self._accepted(forward, search.everywhere())
             fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
             for forward, search in fewest_first:
-                yield from self._asreturned_only(forward)
+                yield from self._as_reported(forward)
                 yield from self._fewest_edits_first(forward, search)
             for forward, search in fewest_first:
                 yield from self._accepted(forward, search.deep())
@@ -139,7 +142,7 @@ class StagedSearch:
             if reported and own and not reported.mutations:
                 yield from self._accepted(reported, [Updates()], forward, right)
 
-    def _asreturned_only(self, forward: Forward) -> Iterator[Edits]:
+    def _as_reported(self, forward: Forward) -> Iterator[Edits]:
         """Yields edits where factors of losses are returned, and not trained on."""
         reported = returned_only(forward) if self.factors_show else None
         if reported and not self.updates(reported).wrong:
@@ -248,16 +251,28 @@ class StagedSearch:
     def better(
         self, forward: Forward, search: UpdateSearch, mutations: Sequence[Mutation]
     ) -> Tuple[Forward, UpdateSearch]:
-        """Returns what is known with all edits of gradients that make more updates right."""
-        wrong_in_few = self._wrong_in_few(search)
-        base = wrong_in_few(forward) if mutations else 0
-        for mutation in mutations:
-            extended = forward.extended(_beside(forward, mutation))
-            with contextlib.suppress(DoesNotFit):
-                if wrong_in_few(extended) < base:
-                    found = self.updates(extended, search.unknown)
-                    if len(found.wrong) < len(search.wrong):
-                        forward, search, base = extended, found, wrong_in_few(extended)
+        """Returns what is known with edits of gradients, the most helpful one first.
+
+        Each makes more updates right and none wrong. Of two that help alike, the one at fewer
+        places is taken.
+        """
+        while search.wrong:
+            helpful = []
+            wrong_in_few = self._wrong_in_few(search)
+            base = wrong_in_few(forward)
+            for mutation in mutations:
+                extended = forward.extended(_beside(forward, mutation))
+                with contextlib.suppress(DoesNotFit):
+                    if wrong_in_few(extended) < base:
+                        found = self.updates(extended, search.unknown)
+                        if {*found.wrong} < {*search.wrong}:
+                            helpful.append((mutation, extended, found))
+            if not helpful:
+                break
+            mutations = [mutation for mutation, _, _ in helpful]
+            _, forward, search = min(
+                helpful, key=lambda each: (len(each[2].wrong), len(each[0].edit.places))
+            )
         return forward, search
 
     def _accepted(
@@ -292,7 +307,7 @@ class StagedSearch:
           forward: What the port returns the losses of.
           right: Tasks that are left out, since their losses are known to be right, or unknown.
         """
-        key = forward, tuple(right)
+        key = forward, frozenset(right)
         if key not in self._explained:
             with contextlib.suppress(DoesNotFit):
                 self._explained[key] = all(
@@ -307,7 +322,11 @@ class StagedSearch:
         return False
 
     def unexplained(self, forward: Forward, updates: Updates) -> Set[Pair]:
-        """Returns the updates that are not within the bounds of some edits in every case."""
+        """Returns the updates that are not within the bounds of some edits in every case.
+
+        Raises:
+          DoesNotFit: A case does not allow an edit.
+        """
         return {pair for pair, is_explained in self._verdicts(forward, updates) if not is_explained}
 
     def _verdicts(self, forward: Forward, updates: Updates) -> Iterator[Tuple[Pair, bool]]:
@@ -315,6 +334,7 @@ class StagedSearch:
         for run in self.every:
             bounded = self._bounded(run, forward)
             for name in run.case.weights:
+                self.check_time()
                 yield from _verdicts(bounded, name, updates)
 
     def _bounded(self, run: PortRun, forward: Forward) -> ModelRun:

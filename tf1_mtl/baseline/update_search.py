@@ -56,7 +56,7 @@ class Solution(NamedTuple):
 
 
 class Updates(NamedTuple):
-    """Holds what explains the updates of all weights."""
+    """Holds what explains updates of weights."""
 
     solutions: Mapping[Pair, Solution] = {}
     edits: Tuple[Edit, ...] = ()
@@ -110,7 +110,7 @@ class UpdateSearch:
         found: Dict[str, int] = {}
         for number in range(len(self.runs)):
             if {task for task, _ in self.wrong}.difference(found):
-                for task, _ in UpdateSearch(self.comparison.of_run(number)).wrong:
+                for task, _ in UpdateSearch(self.comparison.of_run(number), self.unknown).wrong:
                     found.setdefault(task, number)
         return list(dict.fromkeys(found.values()))
 
@@ -130,7 +130,7 @@ class UpdateSearch:
         yield from self._chosen()
 
     def in_part(self, fits: bool) -> Iterator[Updates]:
-        """Yields what explains as many updates as possible by one edit for each.
+        """Yields what explains some updates, by one listed edit for each; the most first.
 
         Args:
           fits: Whether numbers are fitted too.

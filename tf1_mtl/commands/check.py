@@ -51,7 +51,7 @@ def add_to(subparsers: Any) -> None:
     options.add_count(
         parser,
         "--search-seconds",
-        "processor time after which the search for what explains a port gives up (default: 8 for "
+        "processor time after which the search for what explains a port gives up (default: 9 for "
         "the article, 30 for other recordings)",
     )
     options.add_flags(parser, "--json")

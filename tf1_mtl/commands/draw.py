@@ -61,9 +61,9 @@ def add_to(subparsers: Any) -> None:
 def _figure(name: str) -> str:
     """Returns the name of a figure."""
     if name not in _FIGURES:
-        hint = f" Give the file that is written as -o {name}." if "." in name else ""
+        hint = f" To write this file, use -o {name}." if "." in name else ""
         raise argparse.ArgumentTypeError(
-            f"{name!r} is no figure. Choose from {', '.join(_FIGURES)}.{hint}"
+            f"{name!r} is not a figure. Choose from {', '.join(_FIGURES)}.{hint}"
         )
     return name
 
