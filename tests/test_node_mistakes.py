@@ -233,7 +233,27 @@ NORMALIZED = Script(
 )
 
 
-SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED)
+def latent(x, other, M, S, D, wrong):
+    """Returns the loss of a variational autoencoder with weight decay."""
+    mean, log_variance = tf.matmul(x, M), tf.matmul(x, S)
+    z = mean + tf.exp(log_variance / 2) * other
+    each = tf.reduce_sum(tf.square(tf.matmul(z, D) - x), 1)
+    divergence = -0.5 * (1 + log_variance - tf.square(mean) - tf.exp(log_variance))
+    pool = tf.reduce_mean if wrong == "mean of the divergence" else tf.reduce_sum
+    decay = tf.add_n([tf.nn.l2_loss(w) for w in (M, S, D)], name="decay")
+    divergence = tf.multiply(pool(divergence, 1), 0.7, name="divergence")
+    return tf.reduce_mean(each + divergence) + 1e-3 * decay
+
+
+LATENT = Script(
+    latent,
+    {"x": (6, 4), "other": (6, 3)},
+    {"M": (4, 3), "S": (4, 3), "D": (3, 4)},
+    {"mean of the divergence": ("loss weight in the sum", {"divergence"}, pytest.approx(1 / 3))},
+)
+
+
+SCRIPTS = (LATENT, PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED)
 
 
 def trained(script, weights, wrong=""):

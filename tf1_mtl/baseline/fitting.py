@@ -4,6 +4,8 @@ from typing import Callable, Iterator, List, Optional
 
 import numpy as np
 
+MOST_PARTS = 100
+
 
 def nice(value: float, errors: np.ndarray) -> float:
     """Returns the shortest decimal that is within the error of a number."""
@@ -18,6 +20,8 @@ def nice(value: float, errors: np.ndarray) -> float:
 def shortened(value: float, least: float = 0.0) -> List[float]:
     """Returns a number in more and more digits, after the power of ten that is closest.
 
+    One part in n, such as 1 / 3, comes before the three digits that are nearly the same.
+
     Args:
       value: The number.
       least: Up to this size, 0 comes first.
@@ -26,7 +30,20 @@ def shortened(value: float, least: float = 0.0) -> List[float]:
         return [0.0]
     first = [0.0] if abs(value) <= least else []
     first.append(float(np.sign(value)) * float(f"1e{int(np.round(np.log10(abs(value))))}"))
-    return first + [float(f"{value:.{digits}g}") for digits in (1, 2, 3, 4, 6)]
+    first += [float(f"{value:.{digits}g}") for digits in (1, 2)]
+    first += [1 / whole for whole in [float(np.round(1 / value))] if is_part(value, whole, 2e-4)]
+    return first + [float(f"{value:.{digits}g}") for digits in (3, 4, 6)]
+
+
+def is_part(value: float, whole: float, room: float) -> bool:
+    """Returns whether a number is 1 / `whole`, as a mean in place of a sum makes it.
+
+    Args:
+      value: The number.
+      whole: A whole number; of more than 100 parts nothing is said.
+      room: The relative error of the number.
+    """
+    return 0 < abs(whole) <= MOST_PARTS and abs(value * whole - 1) <= room
 
 
 def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[float]:

@@ -9,7 +9,7 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence,
 
 import numpy as np
 
-from tf1_mtl.baseline.fitting import nice, roots, secant, shortened
+from tf1_mtl.baseline.fitting import is_part, nice, roots, secant, shortened
 from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, common_ratio, ratios_of
 from tf1_mtl.baseline.model import DoesNotFit, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient
@@ -32,8 +32,6 @@ from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 LEAST_FOR_CONSTANTS, MOST_CONSTANTS = 4, 24
 #: How many weights a penalty may sum in any combination, and how many weights are combined.
 MOST_PENALIZED, MOST_WEIGHTS = 3, 16
-#: A weight that is one part of so many, as a mean in place of a sum makes it, is a number too.
-MOST_PARTS = 100
 DEPTHS = (1, 2, 3)  # of sums in sums
 
 
@@ -112,7 +110,7 @@ class LossFit:
             return []
         weights = 1 + np.linalg.lstsq(parts, rest, rcond=None)[0]
         errors = np.maximum(1e-4, 3 / np.maximum(np.linalg.norm(parts, axis=0), 1e-300))
-        fitted = [_weight(float(w)) if abs(w) > error else 0.0 for w, error in zip(weights, errors)]
+        fitted = [_weight(float(w), float(error)) for w, error in zip(weights, errors)]
         values = [value for value in fitted if value is not None]
         if len(values) < len(fitted):
             return []  # numbers with more digits fit anything that changes slowly
@@ -318,10 +316,12 @@ class LossFit:
         return max(pairs, key=lambda pair: abs(pair[0].observed - pair[1]) / pair[0].tolerance)[0]
 
 
-def _weight(fitted: float) -> Optional[float]:
+def _weight(fitted: float, error: float) -> Optional[float]:
     """Returns the number of up to three digits, or 1 / n, that a fitted weight is; else None."""
+    for usual in (1.0, 0.0):
+        if abs(fitted - usual) <= error:
+            return usual
     value, whole = nice(fitted, np.array([1e-4])), round(1 / fitted)
     found = [value] if value == float(f"{value:.3g}") else []
-    if 0 < abs(whole) <= MOST_PARTS and abs(fitted - 1 / whole) <= 1e-4:
-        found.append(1 / whole)
+    found += [1 / whole] if is_part(fitted, whole, 1e-4 / abs(fitted)) else []
     return min(found, key=lambda x: abs(x - fitted), default=None)
