@@ -128,7 +128,7 @@ def check(
       done: Called after every step with the number of steps done and of all. Running a step is
         half of it, judging it the other half.
       seconds: CPU time after which the search for what explains a port gives up. None is 9 for the
-        article and 30 for other recordings.
+        article and 40 for other recordings.
 
     Returns:
       The report. A port that raises is reported, with its traceback, and raises nothing here.

@@ -1,7 +1,8 @@
 """Makes mutations of which terms a loss counts, and how often.
 
-A mask may be 1 everywhere, labels may not be smoothed, weighted terms may be divided by another
-count, and rows of one tensor may meet all rows of another one.
+A mean may be a sum, or a sum a mean. A mask may be 1 everywhere, labels may not be smoothed,
+weighted terms may be divided by another count, and rows of one tensor may meet all rows of another
+one.
 """
 
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
@@ -15,13 +16,25 @@ from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.node_mutations import DIVISIONS
-from tf1_mtl.baseline.places import alike, is_number, near_the_loss, of_floats
+from tf1_mtl.baseline.places import (
+    alike,
+    are_known,
+    is_number,
+    last_parts,
+    near_the_loss,
+    of_floats,
+)
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
 
 
 def count_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the terms that a loss counts, those next to the loss first."""
     nodes = case.loss_nodes(task)
+    reductions = near_the_loss(
+        nodes, lambda node: node.op in ("Mean", "Sum") and are_known(nodes, node, 1)
+    )
+    for places in alike(reductions, lambda name: nodes[name].op + last_parts(name)):
+        yield mean_or_sum(places, nodes)
     for places in alike(near_the_loss(nodes, _is_mask)):
         yield mask_missing(places)
     for name in dict.fromkeys(_smoothed(case, nodes)):
@@ -29,6 +42,25 @@ def count_mutations(case: Case, task: str) -> Iterator[Mutation]:
     yield from _other_counts(case, nodes)
     for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
         yield from (rows_broadcast(name, index, nodes) for index in range(2))
+
+
+def mean_or_sum(places: Tuple[str, ...], nodes: Dict[str, Node]) -> Mutation:
+    """Returns a mutation by which sums take the place of means, or means that of sums."""
+    is_mean = nodes[places[0]].op == "Mean"
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        node = graph.nodes[name]
+        axes = np.ravel(graph.nodes[node_and_output(node.data_inputs[1])[0]].attributes["value"])
+
+        def factor(x: Any) -> float:
+            count = float(np.prod([x.shape[int(axis)] for axis in axes]))
+            return count if is_mean else 1.0 / max(count, 1.0)
+
+        return graph_edits.edit_input(
+            graph, name, 0, lambda x: x * factor(x), lambda gradient, x: gradient * factor(x)
+        )
+
+    return graph_mutation("other reduction", places, "sum" if is_mean else "mean", change)
 
 
 def _is_mask(node: Node) -> bool:

@@ -128,6 +128,11 @@ def of_floats(node: Node) -> bool:
     return not str(node.attributes.get("T", "")).startswith(("int", "uint", "bool"))
 
 
+def are_known(nodes: Mapping[str, Node], node: Node, index: int) -> bool:
+    """Returns whether an operation computes with floats, over axes that are a constant input."""
+    return of_floats(node) and nodes[node_and_output(node.data_inputs[index])[0]].op == "Const"
+
+
 def without_numbers(name: str) -> str:
     """Returns a name without the numbers that tell operations of one kind apart."""
     return re.sub(r"_\d+(?=/|$)", "", name)

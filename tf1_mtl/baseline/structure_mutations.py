@@ -17,7 +17,7 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.model import Model
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.operations import OPERATIONS
-from tf1_mtl.baseline.places import alike, last_parts, near_the_loss, of_floats
+from tf1_mtl.baseline.places import alike, are_known, last_parts, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
 
 MOST_PAIRS = 24  #: of variables of one shape
@@ -34,11 +34,11 @@ def structure_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield other_axis(name)
     largest = near_the_loss(
         nodes,
-        lambda node: node.op == "MaxPool" or (node.op == "Max" and _is_known(nodes, node, 1)),
+        lambda node: node.op == "MaxPool" or (node.op == "Max" and are_known(nodes, node, 1)),
     )
     for places in alike(largest):
         yield averaged(places)
-    split = near_the_loss(nodes, lambda node: node.op == "Split" and _is_known(nodes, node, 0))
+    split = near_the_loss(nodes, lambda node: node.op == "Split" and are_known(nodes, node, 0))
     for places in alike(split):
         count = nodes[places[0]].attributes["num_split"]
         yield from (other_parts(places, order) for order in _orders(count))
@@ -52,11 +52,6 @@ def structure_mutations(case: Case, task: str) -> Iterator[Mutation]:
         count = len(nodes[places[0]].data_inputs) - 1
         yield from (other_inputs(places, order) for order in _orders(count))
     yield from _other_variables(case, nodes)
-
-
-def _is_known(nodes: Dict[str, Node], node: Node, index: int) -> bool:
-    """Returns whether an operation computes with floats, over axes that are a constant."""
-    return of_floats(node) and nodes[node_and_output(node.data_inputs[index])[0]].op == "Const"
 
 
 def _orders(count: int) -> List[Tuple[int, ...]]:
