@@ -257,7 +257,25 @@ LATENT = Script(
 )
 
 
-SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED, LATENT)
+def actor(x, labels, same, W, V, P, wrong):
+    """Returns the loss of an actor and a critic on one layer."""
+    h = tf.tanh(tf.matmul(x, W))
+    value = tf.squeeze(tf.matmul(h, V), 1)
+    ahead = 2.0 * (same - value)
+    ahead = ahead if wrong == "advantage not stopped" else tf.stop_gradient(ahead)
+    scores = tf.reduce_sum(tf.nn.log_softmax(tf.matmul(h, P)) * labels, 1)
+    return tf.reduce_mean(tf.square(same - value)) - tf.reduce_mean(scores * (ahead - 0.5))
+
+
+ACTOR = Script(
+    actor,
+    {"x": (6, 4), "labels": (6, 3), "same": (6,)},
+    {"W": (4, 5), "V": (5, 1), "P": (5, 3)},
+    {"advantage not stopped": ("stop missing", {"StopGradient"}, None)},
+)
+
+
+SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED, LATENT, ACTOR)
 
 
 def trained(script, weights, wrong=""):

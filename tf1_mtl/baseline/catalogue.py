@@ -59,6 +59,7 @@ WORDS: Dict[str, str] = {
     "other loss": "the loss at {places} is the {value}",
     "penalty in the loss": "{value} / 2 times the squares of {places} are added to the loss",
     "gradient missing": "there is no gradient for {places}",
+    "stop missing": "the gradient passes {places}, where TensorFlow stops it",
     "gradient stopped": "the gradient stops at {places}",
     "gradient scaled": "the gradient of {places} is multiplied by {value}",
     "clipped by value": "the gradients of {places} are clipped to [-{value}, {value}]",

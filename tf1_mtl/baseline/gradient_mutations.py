@@ -13,6 +13,7 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import branch_ends, prefixes_of
 from tf1_mtl.baseline.graph_edits import elementwise
+from tf1_mtl.baseline.missing_stops import missing_stops
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.mutations import substitute_mutation
@@ -56,6 +57,8 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
         if len(case.tasks) > 1:
             for task in case.tasks:
                 yield stop_mutation(name, (task,), f"{task}/{name}")
+    for task in case.tasks:
+        yield from missing_stops(case, task) if case.tasks[task].loss else ()
     losses = [task.loss for task in case.tasks.values() if task.loss]
     ends = {name: None for loss in losses for name in branch_ends(case.graph, loss)}
     for name in list(ends)[:MOST_BRANCHES]:
