@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tf1_mtl.baseline import cases_of, check, recording
+from tf1_mtl.baseline.missing_stops import missing_stops
 from tf1_mtl.baseline.model import DoesNotFit, Model
 from tf1_mtl.baseline.mutation import graph_mutation
 
@@ -261,17 +262,24 @@ def actor(x, labels, same, W, V, P, wrong):
     """Returns the loss of an actor and a critic on one layer."""
     h = tf.tanh(tf.matmul(x, W))
     value = tf.squeeze(tf.matmul(h, V), 1)
-    ahead = 2.0 * (same - value)
-    ahead = ahead if wrong == "advantage not stopped" else tf.stop_gradient(ahead)
+    error = same - value
+    ahead, bonus = error * error - 2.0 * error, value * value
+    if wrong not in ("advantage not stopped", "nothing stopped"):
+        ahead = tf.stop_gradient(ahead)
+    bonus = bonus if wrong == "nothing stopped" else tf.stop_gradient(bonus)
     scores = tf.reduce_sum(tf.nn.log_softmax(tf.matmul(h, P)) * labels, 1)
-    return tf.reduce_mean(tf.square(same - value)) - tf.reduce_mean(scores * (ahead - 0.5))
+    advantage = ahead - 0.5 + 0.1 * bonus
+    return tf.reduce_mean(tf.square(same - value)) - tf.reduce_mean(scores * advantage)
 
 
 ACTOR = Script(
     actor,
     {"x": (6, 4), "labels": (6, 3), "same": (6,)},
     {"W": (4, 5), "V": (5, 1), "P": (5, 3)},
-    {"advantage not stopped": ("stop missing", {"StopGradient"}, None)},
+    {
+        "advantage not stopped": ("stop missing", {"StopGradient"}, None),
+        "nothing stopped": ("stop missing", {"StopGradient", "StopGradient_1"}, None),
+    },
 )
 
 
@@ -403,3 +411,17 @@ def test_an_edit_that_does_not_fit_a_graph_ends_no_check(error):
     (case,) = cases_of("alternate")
     with pytest.raises(DoesNotFit):
         graph_mutation("padding", ("MatMul",), None, change).made_in(Model(case))
+
+
+@pytest.mark.parametrize("passes", [tf.exp, lambda x: tf.matmul(x, x)], ids=["exp", "matmul"])
+def test_a_gradient_that_cannot_be_put_together_is_not_tried(path, passes):
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        W = tf.Variable(np.eye(3, dtype="float32"), name="W")
+        loss = tf.reduce_sum(W * passes(tf.stop_gradient(W * 2.0)))
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        session.run(tf.global_variables_initializer())
+        session.run([loss, train])
+    (case,) = cases_of(path)
+    (mutation,) = missing_stops(case)
+    with pytest.raises(DoesNotFit):
+        mutation.made_in(Model(case))

@@ -18,7 +18,7 @@ from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.node_mutations import DIVISIONS
 from tf1_mtl.baseline.places import (
     alike,
-    are_known,
+    has_known_axes,
     is_number,
     last_parts,
     near_the_loss,
@@ -30,11 +30,6 @@ from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, n
 def count_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the terms that a loss counts, those next to the loss first."""
     nodes = case.loss_nodes(task)
-    reductions = near_the_loss(
-        nodes, lambda node: node.op in ("Mean", "Sum") and are_known(nodes, node, 1)
-    )
-    for places in alike(reductions, lambda name: nodes[name].op + last_parts(name)):
-        yield mean_or_sum(places, nodes)
     for places in alike(near_the_loss(nodes, _is_mask)):
         yield mask_missing(places)
     for name in dict.fromkeys(_smoothed(case, nodes)):
@@ -42,6 +37,11 @@ def count_mutations(case: Case, task: str) -> Iterator[Mutation]:
     yield from _other_counts(case, nodes)
     for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
         yield from (rows_broadcast(name, index, nodes) for index in range(2))
+    reductions = near_the_loss(
+        nodes, lambda node: node.op in ("Mean", "Sum") and has_known_axes(nodes, node, 1)
+    )
+    for places in alike(reductions, lambda name: nodes[name].op + last_parts(name)):
+        yield mean_or_sum(places, nodes)
 
 
 def mean_or_sum(places: Tuple[str, ...], nodes: Dict[str, Node]) -> Mutation:

@@ -4,7 +4,7 @@ from typing import Callable, Iterator, List, Optional
 
 import numpy as np
 
-MOST_PARTS = 100
+MOST_PARTS = 100  #: of which a number may be one
 
 
 def nice(value: float, errors: np.ndarray) -> float:
@@ -31,8 +31,10 @@ def shortened(value: float, least: float = 0.0) -> List[float]:
     first = [0.0] if abs(value) <= least else []
     first.append(float(np.sign(value)) * float(f"1e{int(np.round(np.log10(abs(value))))}"))
     first += [float(f"{value:.{digits}g}") for digits in (1, 2)]
-    first += [1 / whole for whole in [float(np.round(1 / value))] if is_part(value, whole, 2e-4)]
-    return first + [float(f"{value:.{digits}g}") for digits in (3, 4, 6)]
+    whole = float(np.round(1 / value))
+    first += [1 / whole] if is_part(value, whole, 2e-4) else []
+    first += [float(f"{value:.{digits}g}") for digits in (3, 4, 6)]
+    return list(dict.fromkeys(first))
 
 
 def is_part(value: float, whole: float, room: float) -> bool:

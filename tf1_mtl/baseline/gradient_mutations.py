@@ -57,8 +57,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
         if len(case.tasks) > 1:
             for task in case.tasks:
                 yield stop_mutation(name, (task,), f"{task}/{name}")
-    for task in case.tasks:
-        yield from missing_stops(case, task) if case.tasks[task].loss else ()
+    yield from missing_stops(case)
     losses = [task.loss for task in case.tasks.values() if task.loss]
     ends = {name: None for loss in losses for name in branch_ends(case.graph, loss)}
     for name in list(ends)[:MOST_BRANCHES]:

@@ -317,7 +317,10 @@ class LossFit:
 
 
 def _weight(fitted: float, error: float) -> Optional[float]:
-    """Returns the number of up to three digits, or 1 / n, that a fitted weight is; else None."""
+    """Returns the number of up to three digits, or 1 / n, that a fitted weight is; else None.
+
+    It is 1 or 0 where it is within its error of these.
+    """
     for usual in (1.0, 0.0):
         if abs(fitted - usual) <= error:
             return usual

@@ -4,7 +4,8 @@ The graph holds no gradient of such an operation. It is put together from the gr
 graph holds of the operations behind it, and added to those of the operations before it.
 """
 
-from typing import Any, Callable, Dict, Iterator, Set, Tuple
+import functools
+from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -13,9 +14,18 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, users_of
 from tf1_mtl.baseline.graph_edits import edited, with_nodes
-from tf1_mtl.baseline.model import DoesNotFit
+from tf1_mtl.baseline.model import DoesNotFit, updates_of
+from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
+from tf1_mtl.baseline.places import groups_of
+from tf1_mtl.baseline.recorded_graph import (
+    VARIABLES,
+    Node,
+    RecordedGraph,
+    canonical,
+    needed_nodes,
+    node_and_output,
+)
 
 
 def _negated(gradient: Any, *_: Any) -> Any:
@@ -35,84 +45,113 @@ RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {
     "Mul": (lambda g, x, y: g * y, lambda g, x, y: g * x),
     **dict.fromkeys(["RealDiv", "Div"], (lambda g, x, y: g / y,)),
     "Square": (lambda g, x: g * x * 2.0,),
+    "SquaredDifference": (
+        lambda g, x, y: g * (x - y) * 2.0,
+        lambda g, x, y: g * (x - y) * -2.0,
+    ),
 }
 
 
-def missing_stops(case: Case, task: str) -> Iterator[Mutation]:
-    """Yields a mutation for each operation at which the gradient of a loss stops."""
-    for name, node in case.loss_nodes(task).items():
-        if node.op == "StopGradient":
-            yield graph_mutation("stop missing", (name,), None, passing)
+#: Operations that pass no gradient, and whose output may be needed by others that do.
+WITHOUT_GRADIENT = (
+    *("StopGradient", "Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike", "ArgMax", "Cast"),
+    *("Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "Round", "Floor"),
+)
 
 
-def passing(graph: RecordedGraph, place: str) -> RecordedGraph:
+def missing_stops(case: Case) -> Iterator[Mutation]:
+    """Yields mutations for the operations at which the gradients of losses stop."""
+    losses = [task.loss for task in case.tasks.values() if task.loss]
+    nodes = needed_nodes(case.graph.nodes, losses)
+    stops = tuple(name for name, node in nodes.items() if node.op == "StopGradient")
+    trained = frozenset(
+        case.weights[name]
+        for task in case.tasks
+        for name, update in updates_of(case, task).items()
+        if has_gradient(case.graph, update)
+    )
+    for group in groups_of(stops):
+        change = functools.partial(passing, trained=trained)
+        yield graph_mutation("stop missing", group, None, change)
+
+
+def passing(graph: RecordedGraph, place: str, trained: AbstractSet[str]) -> RecordedGraph:
     """Returns a graph in which the gradient passes an operation that stops it.
 
+    Args:
+      graph: The graph.
+      place: The operation.
+      trained: The variables that a task trains.
+
     Raises:
-      DoesNotFit: The graph lacks a gradient that is needed, or an operation is not in `RULES`.
+      DoesNotFit: The gradient passes an operation that is not in `RULES`, or reaches a variable or
+        an operation whose gradients TensorFlow has not kept apart.
     """
     prefixes = {match.group(1) for match in map(GRADIENTS.match, graph.nodes) if match}
     changed: Dict[str, Node] = {}
-    for prefix in sorted(prefixes):
-        passed = _Passed(graph, prefix)
-        gradient = passed.behind(place)
-        if gradient:
-            passed.below(place, gradient)
-            reaches = not graph.nodes.keys().isdisjoint(passed.changed)
-            changed.update(passed.changed if reaches else {})
+    try:
+        for prefix in sorted(prefixes):
+            changed.update(_Passed(graph, prefix, place, trained).changed)
+    except RecursionError as error:
+        raise DoesNotFit from error
     if not changed:
         raise DoesNotFit
     return with_nodes(graph, changed.values())
 
 
 class _Passed:
-    """Holds the nodes by which a gradient of one loss passes."""
+    """Holds the nodes by which the gradient of one loss passes a stop; none if it does not."""
 
-    def __init__(self, graph: RecordedGraph, prefix: str) -> None:
-        self.graph, self.prefix = graph, prefix
+    def __init__(
+        self, graph: RecordedGraph, prefix: str, place: str, trained: AbstractSet[str]
+    ) -> None:
+        self.graph, self.prefix, self.place, self.trained = graph, prefix, place, trained
         self.changed: Dict[str, Node] = {}
+        self._known: Dict[str, str] = {}
+        self._shares: Dict[str, List[str]] = {}
+        gradient = self._behind(place)
+        if gradient:
+            self._pass_below(place, gradient)
+        for name, shares in self._shares.items():
+            self._add(name, shares)
+        if not self._shares:
+            self.changed = {}
 
-    def behind(self, name: str) -> str:
-        """Returns the tensor of the gradient of what an operation gives; "" without one."""
-        parts = [
-            self._of_input(user, index, gradient)
-            for user in dict.fromkeys(user for user, _ in users_of(self.graph, name))
-            if not GRADIENTS.match(user)
-            for gradient in [self._entering(user) or self._behind_known(user)]
-            if gradient
-            for index, x in enumerate(self.graph.nodes[user].data_inputs)
-            if node_and_output(x)[0] == name
-        ]
-        while len(parts) > 1:
-            parts.append(self._new("sum", lambda a, b: a + b, parts.pop(0), parts.pop(0)))
-        return parts[0] if parts else ""
+    def _behind(self, name: str) -> str:
+        """Returns the gradient of what an operation gives, from those behind it; "" without one."""
+        if name not in self._known:
+            users = dict.fromkeys(user for user, _ in users_of(self.graph, name))
+            parts = [
+                self._of_input(user, index, gradient)
+                for user in users
+                if not GRADIENTS.match(user) and self.graph.nodes[user].op not in WITHOUT_GRADIENT
+                for gradient in [self._entering(user) or self._behind(user)]
+                if gradient
+                for index, x in enumerate(self.graph.nodes[user].data_inputs)
+                if node_and_output(x)[0] == name
+            ]
+            self._known[name] = self._sum(parts)
+        return self._known[name]
 
-    def _behind_known(self, name: str) -> str:
-        op = self.graph.nodes[name].op
-        return self.behind(name) if op in RULES and op != "StopGradient" else ""
-
-    def below(self, name: str, gradient: str) -> None:
-        """Adds a gradient of what an operation gives to those that the graph holds before it."""
-        entering = self._entering(name)
-        if entering:
-            total = self._new("sum", lambda a, b: a + b, entering, gradient)
-            for scope in gradient_scopes(self.graph, name):
-                for inner in scope.nodes if scope.prefix == self.prefix else ():
-                    node = self.changed.get(inner, self.graph.nodes[inner])
-                    inputs = tuple(total if x == entering else x for x in node.inputs)
-                    self.changed[inner] = node._replace(inputs=inputs)
+    def _pass_below(self, name: str, gradient: str) -> None:
+        """Passes a gradient of what an operation gives to the operations before it."""
+        node = self.graph.nodes[name]
+        if self._entering(name):
+            self._shares.setdefault(name, []).append(gradient)
             return
-        for index, x in enumerate(self.graph.nodes[name].data_inputs):
+        if node.op in VARIABLES:
+            raise DoesNotFit
+        for index, x in enumerate(node.data_inputs):
             before = node_and_output(x)[0]
             if self._leads_to_gradients(before):
-                self.below(before, self._of_input(name, index, gradient))
+                self._pass_below(before, self._of_input(name, index, gradient))
 
     def _leads_to_gradients(self, name: str) -> bool:
         """Returns whether an operation, or one before it and no other stop, has a gradient."""
         seen, left = {name}, [name]
         while left:
             node = self.graph.nodes[left.pop()]
-            if self._entering(node.name):
+            if self._entering(node.name) or node.name in self.trained:
                 return True
             if node.op != "StopGradient":
                 before = {node_and_output(x)[0] for x in node.data_inputs} - seen
@@ -120,13 +159,34 @@ class _Passed:
                 left += before
         return False
 
+    def _add(self, name: str, shares: Sequence[str]) -> None:
+        """Adds gradients of what an operation gives to the one that the graph holds."""
+        entering = self._entering(name)
+        total = self._sum([entering, *shares])
+        scopes = [x for x in gradient_scopes(self.graph, name) if x.prefix == self.prefix]
+        inside = {inner for scope in scopes for inner in scope.nodes}
+        for user, tensor in users_of(self.graph, node_and_output(entering)[0]):
+            if tensor == entering and user not in inside:
+                raise DoesNotFit  # a gradient that is handed on as it is
+        for inner in inside:
+            node = self.graph.nodes[inner]
+            inputs = tuple(total if canonical(x) == entering else x for x in node.inputs)
+            self.changed[inner] = node._replace(inputs=inputs)
+
     def _entering(self, name: str) -> str:
         """Returns the gradient of what an operation gives that the graph holds; "" without one."""
         entering: Set[str] = set()
         for scope in gradient_scopes(self.graph, name):
             if scope.prefix == self.prefix:
-                entering.update(scope.entering)
+                entering.update(map(canonical, scope.entering))
         return entering.pop() if len(entering) == 1 else ""
+
+    def _sum(self, parts: Sequence[str]) -> str:
+        """Returns the sum of gradients; "" without one."""
+        left = list(parts)
+        while len(left) > 1:
+            left.append(self._new("sum", lambda a, b: a + b, left.pop(0), left.pop(0)))
+        return left[0] if left else ""
 
     def _of_input(self, name: str, index: int, gradient: str) -> str:
         """Returns the gradient of an input of an operation from that of its output."""
@@ -142,12 +202,12 @@ class _Passed:
 
     def _new(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
         """Makes a node, and returns its name."""
-        name = f"{self.prefix}passed/{name}/{len(self.changed)}"
+        name = f"{self.prefix}passed/{self.place}/{name}/{len(self.changed)}"
         self.changed[name] = edited(name, function, *inputs)
         return name
 
 
-def _in_shape(gradient: Any, shape: Any) -> Any:
+def _in_shape(gradient: Any, shape: Tuple[int, ...]) -> Any:
     """Returns a gradient summed over the axes along which an input was repeated, and reshaped."""
     lengths = np.shape(value_of(gradient))
     if np.prod(lengths) != np.prod(shape):

@@ -128,7 +128,7 @@ def of_floats(node: Node) -> bool:
     return not str(node.attributes.get("T", "")).startswith(("int", "uint", "bool"))
 
 
-def are_known(nodes: Mapping[str, Node], node: Node, index: int) -> bool:
+def has_known_axes(nodes: Mapping[str, Node], node: Node, index: int) -> bool:
     """Returns whether an operation computes with floats, over axes that are a constant input."""
     return of_floats(node) and nodes[node_and_output(node.data_inputs[index])[0]].op == "Const"
 

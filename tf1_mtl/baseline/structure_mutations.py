@@ -17,7 +17,7 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.model import Model
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.operations import OPERATIONS
-from tf1_mtl.baseline.places import alike, are_known, last_parts, near_the_loss, of_floats
+from tf1_mtl.baseline.places import alike, has_known_axes, last_parts, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
 
 MOST_PAIRS = 24  #: of variables of one shape
@@ -34,11 +34,11 @@ def structure_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield other_axis(name)
     largest = near_the_loss(
         nodes,
-        lambda node: node.op == "MaxPool" or (node.op == "Max" and are_known(nodes, node, 1)),
+        lambda node: node.op == "MaxPool" or (node.op == "Max" and has_known_axes(nodes, node, 1)),
     )
     for places in alike(largest):
         yield averaged(places)
-    split = near_the_loss(nodes, lambda node: node.op == "Split" and are_known(nodes, node, 0))
+    split = near_the_loss(nodes, lambda node: node.op == "Split" and has_known_axes(nodes, node, 0))
     for places in alike(split):
         count = nodes[places[0]].attributes["num_split"]
         yield from (other_parts(places, order) for order in _orders(count))
