@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tf1_mtl.baseline import cases_of, check, recording
-from tf1_mtl.baseline.missing_stops import missing_stops
 from tf1_mtl.baseline.model import DoesNotFit, Model
 from tf1_mtl.baseline.mutation import graph_mutation
+from tf1_mtl.baseline.path_mutations import missing_stops
 
 tf = pytest.importorskip("tensorflow.compat.v1")
 STEPS = 8
@@ -283,7 +283,31 @@ ACTOR = Script(
 )
 
 
-SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED, LATENT, ACTOR)
+def shared(x, labels, same, W, U, V, P, wrong):
+    """Returns the sum of two losses on two layers that both of them take."""
+    before = tf.matmul(x, W)
+    first = tf.tanh(before)
+    second = tf.sigmoid(tf.matmul(first, U))
+    taken = {"no activation for one": before, "the second layer for one": second}
+    value = tf.squeeze(tf.matmul(taken.get(wrong, first), V), 1)
+    scores = tf.matmul(first if wrong == "the first layer for one" else second, P)
+    entropy = tf.nn.softmax_cross_entropy_with_logits_v2(labels=labels, logits=scores)
+    return tf.reduce_mean(tf.square(same - value)) + tf.reduce_mean(entropy)
+
+
+SHARED = Script(
+    shared,
+    {"x": (6, 4), "labels": (6, 3), "same": (6,)},
+    {"W": (4, 5), "U": (5, 5), "V": (5, 1), "P": (5, 3)},
+    {
+        "no activation for one": ("other tensor", {"MatMul_2"}, "MatMul in place of Tanh"),
+        "the second layer for one": ("other tensor", {"MatMul_2"}, "Sigmoid in place of Tanh"),
+        "the first layer for one": ("other tensor", {"MatMul_3"}, "Tanh in place of Sigmoid"),
+    },
+)
+
+
+SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED, LATENT, ACTOR, SHARED)
 
 
 def trained(script, weights, wrong=""):

@@ -28,6 +28,7 @@ WORDS: Dict[str, str] = {
     "activation added": "{value} is applied to {places}",
     "operation missing": "{places} is left out; the input is passed on",
     "input left out": "{places} is computed without {value}",
+    "other tensor": "{places} takes {value}",
     "output scaled": "{places} is multiplied by {value}",
     "divided by": "{places} divides by {value}",
     "parts in another order": "the parts at {places} are taken in the order {value}",

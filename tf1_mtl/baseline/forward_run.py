@@ -100,18 +100,16 @@ class ForwardRun:
         except GRAPH_ERRORS as error:
             raise DoesNotFit from error
 
-    def numbers_in(self, index: int) -> List[str]:
-        """Returns the operations that give one float in a step, as far as outputs are kept."""
-        return [
-            name
+    def shapes_in(self, index: int) -> Dict[str, Tuple[int, ...]]:
+        """Returns the shapes of the operations that give one float tensor, as far as it is kept."""
+        return {
+            name: outputs[0].shape
             for name, outputs in self._known_in(index, False).outputs.items()
             if len(outputs) == 1
             and isinstance(outputs[0], (np.ndarray, np.floating))
-            and outputs[0].shape == ()
             and outputs[0].dtype.kind == "f"
             and name in self._nodes
-            and self._nodes[name].op != "Const"
-        ]
+        }
 
     def _plan(
         self, model: Model, tensor: str, step: Step, changed: Tuple[str, ...], known: Outputs

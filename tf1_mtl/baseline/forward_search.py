@@ -17,6 +17,7 @@ from tf1_mtl.baseline.loss_fit import LossFit
 from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
 from tf1_mtl.baseline.mutations import bias_mutation, forward_mutations
 from tf1_mtl.baseline.node_mutations import node_mutations
+from tf1_mtl.baseline.path_mutations import other_tensors
 from tf1_mtl.baseline.places import subsets
 from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.structure_mutations import structure_mutations
@@ -178,7 +179,11 @@ class ForwardSearch:
         """Returns the edits that the graph of any script allows."""
         if task not in self._at_nodes:
             case = self.losses.case(task)
-            found = itertools.chain(node_mutations(case, task), structure_mutations(case, task))
+            found = itertools.chain(
+                node_mutations(case, task),
+                structure_mutations(case, task),
+                other_tensors(case, task, self.losses.shapes(task)),
+            )
             self._at_nodes[task] = [(mutation,) for mutation in found]
         return self._at_nodes[task]
 

@@ -13,7 +13,6 @@ from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import branch_ends, prefixes_of
 from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.missing_stops import missing_stops
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.mutations import substitute_mutation
@@ -23,6 +22,7 @@ from tf1_mtl.baseline.normalization_mutations import (
     epsilon_mutations,
     variance_mutations,
 )
+from tf1_mtl.baseline.path_mutations import missing_stops
 from tf1_mtl.baseline.places import groups_of, places_of, subsets
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 

@@ -149,13 +149,13 @@ def edit_input(
       more: Tensors that both functions take last.
     """
     node = graph.nodes[name]
-    x, passed = node.data_inputs[index], _free(graph, f"{name}/edited input {index}")
+    x, passed = node.data_inputs[index], free_name(graph, f"{name}/edited input {index}")
     changed = {passed: edited(passed, function, x, *more), name: _taking(node, {x: passed})}
     for scope in gradient_scopes(graph, name):
         changed.update((inner, _taking(graph.nodes[inner], {x: passed})) for inner in scope.nodes)
         for tensor in scope.leaving:
-            if tensor in graph.nodes and _is_of_input(tensor, scope, index, node):
-                inner_name = _free(graph, f"{tensor}/before the edit")
+            if tensor in graph.nodes and is_of_input(tensor, scope, index, node):
+                inner_name = free_name(graph, f"{tensor}/before the edit")
                 changed[inner_name] = changed[tensor]._replace(name=inner_name)
                 taken = (inner_name,) if is_linear else (inner_name, x)
                 changed[tensor] = edited(tensor, slope, *taken, *more)
@@ -192,7 +192,7 @@ def joined_in_order(graph: RecordedGraph, name: str, order: Sequence[int]) -> Re
     return with_nodes(graph, changed)
 
 
-def _is_of_input(tensor: str, scope: GradientScope, index: int, node: Node) -> bool:
+def is_of_input(tensor: str, scope: GradientScope, index: int, node: Node) -> bool:
     """Returns whether a tensor is the gradient of an input, as TensorFlow numbers them."""
     if node.op == "Split":  # an axis comes before the only input that has a gradient
         return True
@@ -201,7 +201,7 @@ def _is_of_input(tensor: str, scope: GradientScope, index: int, node: Node) -> b
     return (int(number.group(1)) if number and is_numbered else 0) == index
 
 
-def _free(graph: RecordedGraph, name: str) -> str:
+def free_name(graph: RecordedGraph, name: str) -> str:
     """Returns a name that no node has: this one, or one with spaces behind it."""
     while name in graph.nodes:
         name += " "
@@ -219,7 +219,7 @@ def wrapped(
       function: Of the output and of more tensors.
       more: These tensors.
     """
-    inner = _free(graph, name + "/before the edit")
+    inner = free_name(graph, name + "/before the edit")
     return [graph.nodes[name]._replace(name=inner), edited(name, function, inner, *more)]
 
 

@@ -184,9 +184,15 @@ class LossComparison:
 
     def numbers_of(self, task: str) -> List[str]:
         """Returns the operations on the way to a loss that give one number, the nearest first."""
-        loss, sample = self.case(task).tasks[task].loss, self.samples(task)[0]
-        names = self._forward[sample.run].numbers_in(sample.at)
+        loss = self.case(task).tasks[task].loss
+        shapes, nodes = self.shapes(task), self.case(task).graph.nodes
+        names = [x for x, shape in shapes.items() if shape == () and nodes[x].op != "Const"]
         return [name for name in names[::-1] if name != node_and_output(loss)[0]]
+
+    def shapes(self, task: str) -> Dict[str, Tuple[int, ...]]:
+        """Returns the shapes of what operations give in the first sample, as far as it is kept."""
+        sample = self.samples(task)[0]
+        return self._forward[sample.run].shapes_in(sample.at)
 
     def mean(self, tensor: str, sample: Sample) -> float:
         """Returns the mean of a tensor in the step of a sample."""

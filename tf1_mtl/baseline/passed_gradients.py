@@ -1,29 +1,23 @@
-"""Makes mutations by which a gradient passes a `StopGradient` of the graph.
+"""Passes gradients on ways that the recorded graph does not take.
 
-The graph holds no gradient of such an operation. It is put together from the gradients that the
+Where an edit needs a gradient that the graph does not hold, it is put together from those that the
 graph holds of the operations behind it, and added to those of the operations before it.
 """
 
-import functools
-from typing import AbstractSet, Any, Callable, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import AbstractSet, Any, Callable, Dict, List, Sequence, Set, Tuple
 
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, users_of
-from tf1_mtl.baseline.graph_edits import edited, with_nodes
-from tf1_mtl.baseline.model import DoesNotFit, updates_of
-from tf1_mtl.baseline.model_edits import has_gradient
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.places import groups_of
+from tf1_mtl.baseline.graph_edits import edited
+from tf1_mtl.baseline.model import DoesNotFit
 from tf1_mtl.baseline.recorded_graph import (
     VARIABLES,
     Node,
     RecordedGraph,
     canonical,
-    needed_nodes,
     node_and_output,
 )
 
@@ -59,73 +53,48 @@ WITHOUT_GRADIENT = (
 )
 
 
-def missing_stops(case: Case) -> Iterator[Mutation]:
-    """Yields mutations for the operations at which the gradients of losses stop."""
-    losses = [task.loss for task in case.tasks.values() if task.loss]
-    nodes = needed_nodes(case.graph.nodes, losses)
-    stops = tuple(name for name, node in nodes.items() if node.op == "StopGradient")
-    trained = frozenset(
-        case.weights[name]
-        for task in case.tasks
-        for name, update in updates_of(case, task).items()
-        if has_gradient(case.graph, update)
-    )
-    for group in groups_of(stops):
-        change = functools.partial(passing, trained=trained)
-        yield graph_mutation("stop missing", group, None, change)
-
-
-def passing(graph: RecordedGraph, place: str, trained: AbstractSet[str]) -> RecordedGraph:
-    """Returns a graph in which the gradient passes an operation that stops it.
-
-    Args:
-      graph: The graph.
-      place: The operation.
-      trained: The variables that a task trains.
-
-    Raises:
-      DoesNotFit: The gradient passes an operation that is not in `RULES`, or reaches a variable or
-        an operation whose gradients TensorFlow has not kept apart.
-    """
-    prefixes = {match.group(1) for match in map(GRADIENTS.match, graph.nodes) if match}
-    changed: Dict[str, Node] = {}
-    try:
-        for prefix in sorted(prefixes):
-            changed.update(_Passed(graph, prefix, place, trained).changed)
-    except RecursionError as error:
-        raise DoesNotFit from error
-    if not changed:
-        raise DoesNotFit
-    return with_nodes(graph, changed.values())
-
-
-class _Passed:
-    """Holds the nodes by which the gradient of one loss passes a stop; none if it does not."""
+class PassedGradients:
+    """Holds the nodes by which gradients of one loss pass on other ways."""
 
     def __init__(
-        self, graph: RecordedGraph, prefix: str, place: str, trained: AbstractSet[str]
+        self, graph: RecordedGraph, prefix: str, label: str, trained: AbstractSet[str]
     ) -> None:
-        self.graph, self.prefix, self.place, self.trained = graph, prefix, place, trained
-        self.changed: Dict[str, Node] = {}
+        """Starts without nodes.
+
+        Args:
+          graph: The graph.
+          prefix: Of the gradients of the loss.
+          label: A part of the names of the nodes.
+          trained: The variables that a task trains.
+        """
+        self.graph, self.prefix, self.label, self.trained = graph, prefix, label, trained
+        self._made: Dict[str, Node] = {}
         self._known: Dict[str, str] = {}
         self._shares: Dict[str, List[str]] = {}
-        gradient = self._behind(place)
-        if gradient:
-            self._pass_below(place, gradient)
+
+    def nodes(self) -> Dict[str, Node]:
+        """Returns the nodes that are new or changed, by name; none if no gradient was passed.
+
+        Raises:
+          DoesNotFit: TensorFlow has not kept the gradients of an operation apart.
+        """
         for name, shares in self._shares.items():
             self._add(name, shares)
-        if not self._shares:
-            self.changed = {}
+        return self._made if self._shares else {}
 
-    def _behind(self, name: str) -> str:
-        """Returns the gradient of what an operation gives, from those behind it; "" without one."""
+    def behind(self, name: str) -> str:
+        """Returns the gradient of what an operation gives, from those behind it; "" without one.
+
+        Raises:
+          DoesNotFit: It passes an operation that is not in `RULES`.
+        """
         if name not in self._known:
             users = dict.fromkeys(user for user, _ in users_of(self.graph, name))
             parts = [
                 self._of_input(user, index, gradient)
                 for user in users
                 if not GRADIENTS.match(user) and self.graph.nodes[user].op not in WITHOUT_GRADIENT
-                for gradient in [self._entering(user) or self._behind(user)]
+                for gradient in [self._entering(user) or self.behind(user)]
                 if gradient
                 for index, x in enumerate(self.graph.nodes[user].data_inputs)
                 if node_and_output(x)[0] == name
@@ -133,8 +102,12 @@ class _Passed:
             self._known[name] = self._sum(parts)
         return self._known[name]
 
-    def _pass_below(self, name: str, gradient: str) -> None:
-        """Passes a gradient of what an operation gives to the operations before it."""
+    def pass_below(self, name: str, gradient: str) -> None:
+        """Passes a gradient of what an operation gives to the operations before it.
+
+        Raises:
+          DoesNotFit: It passes an operation that is not in `RULES`, or reaches a variable.
+        """
         node = self.graph.nodes[name]
         if self._entering(name):
             self._shares.setdefault(name, []).append(gradient)
@@ -144,7 +117,7 @@ class _Passed:
         for index, x in enumerate(node.data_inputs):
             before = node_and_output(x)[0]
             if self._leads_to_gradients(before):
-                self._pass_below(before, self._of_input(name, index, gradient))
+                self.pass_below(before, self._of_input(name, index, gradient))
 
     def _leads_to_gradients(self, name: str) -> bool:
         """Returns whether an operation, or one before it and no other stop, has a gradient."""
@@ -171,7 +144,7 @@ class _Passed:
         for inner in inside:
             node = self.graph.nodes[inner]
             inputs = tuple(total if canonical(x) == entering else x for x in node.inputs)
-            self.changed[inner] = node._replace(inputs=inputs)
+            self._made[inner] = node._replace(inputs=inputs)
 
     def _entering(self, name: str) -> str:
         """Returns the gradient of what an operation gives that the graph holds; "" without one."""
@@ -202,8 +175,8 @@ class _Passed:
 
     def _new(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
         """Makes a node, and returns its name."""
-        name = f"{self.prefix}passed/{self.place}/{name}/{len(self.changed)}"
-        self.changed[name] = edited(name, function, *inputs)
+        name = f"{self.prefix}passed/{self.label}/{name}/{len(self._made)}"
+        self._made[name] = edited(name, function, *inputs)
         return name
 
 

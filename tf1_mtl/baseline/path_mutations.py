@@ -1,0 +1,213 @@
+"""Makes mutations of the ways of tensors and their gradients.
+
+An operation may take another tensor, such as the one before an activation that others take. A
+gradient may pass a `StopGradient` of the graph.
+"""
+
+import functools
+from typing import AbstractSet, Callable, Dict, FrozenSet, Iterator, List, Mapping, Tuple
+
+from tf1_mtl.baseline import catalogue
+from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.edits import Edit, listed
+from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
+from tf1_mtl.baseline.graph_edits import PRODUCTS, edited, free_name, is_of_input, with_nodes
+from tf1_mtl.baseline.model import DoesNotFit, Model, updates_of
+from tf1_mtl.baseline.model_edits import has_gradient
+from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.normalization_mutations import is_normalization
+from tf1_mtl.baseline.passed_gradients import PassedGradients
+from tf1_mtl.baseline.places import groups_of, last_parts
+from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
+
+Shape = Tuple[int, ...]
+Input = Tuple[str, int]  #: an operation, and the index of one of its inputs
+MOST_OTHERS = 300  #: tensors that are tried in place of others
+
+
+# Gradients that are not stopped
+
+
+def missing_stops(case: Case) -> Iterator[Mutation]:
+    """Yields mutations for the operations at which the gradients of losses stop."""
+    losses = [task.loss for task in case.tasks.values() if task.loss]
+    nodes = needed_nodes(case.graph.nodes, losses)
+    stops = tuple(name for name, node in nodes.items() if node.op == "StopGradient")
+    change = functools.partial(_passing, trained=_trained(case))
+    for group in groups_of(stops):
+        yield graph_mutation("stop missing", group, None, change)
+
+
+def _trained(case: Case) -> FrozenSet[str]:
+    """Returns the variables that some task trains."""
+    return frozenset(
+        case.weights[name]
+        for task in case.tasks
+        for name, update in updates_of(case, task).items()
+        if has_gradient(case.graph, update)
+    )
+
+
+def _passing(graph: RecordedGraph, place: str, trained: AbstractSet[str]) -> RecordedGraph:
+    """Returns a graph in which the gradient passes an operation that stops it."""
+
+    def way(passed: PassedGradients) -> None:
+        gradient = passed.behind(place)
+        if gradient:
+            passed.pass_below(place, gradient)
+
+    changed = _passed(graph, place, trained, way)
+    if not changed:
+        raise DoesNotFit
+    return with_nodes(graph, changed.values())
+
+
+def _passed(
+    graph: RecordedGraph,
+    label: str,
+    trained: AbstractSet[str],
+    way: Callable[[PassedGradients], None],
+) -> Dict[str, Node]:
+    """Returns nodes by which the gradients of each loss pass on another way.
+
+    Args:
+      graph: The graph.
+      label: A part of the names of new nodes.
+      trained: The variables that a task trains.
+      way: Passes the gradients of one loss.
+
+    Raises:
+      DoesNotFit: See `PassedGradients`.
+    """
+    prefixes = {match.group(1) for match in map(GRADIENTS.match, graph.nodes) if match}
+    changed: Dict[str, Node] = {}
+    try:
+        for prefix in sorted(prefixes):
+            passed = PassedGradients(graph, prefix, label, trained)
+            way(passed)
+            changed.update(passed.nodes())
+    except RecursionError as error:
+        raise DoesNotFit from error
+    return changed
+
+
+# Tensors that are taken in place of others
+
+
+def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterator[Mutation]:
+    """Yields mutations by which an operation takes another tensor of the same shape.
+
+    Args:
+      case: The case.
+      task: Whose loss needs the operations.
+      shapes: Of what operations give, in a step of the task.
+    """
+    nodes = case.loss_nodes(task)
+    outputs = [name for name in shapes if name in nodes and _is_output_of_layer(case, nodes, name)]
+    takers = {name: _takers(case, nodes, name) for name in outputs}
+    trained = _trained(case)
+    for around in _around_layers(nodes, takers):
+        yield other_tensor(around, nodes, trained)
+    needs = {name: needed_nodes(nodes, [name]) for name in outputs}
+    count = 0
+    for taken in outputs[::-1]:
+        for other in outputs[::-1]:
+            if other == taken or shapes[other] != shapes[taken]:
+                continue
+            for place, index in takers[taken]:
+                if place not in needs[other] and place != other and count < MOST_OTHERS:
+                    count += 1
+                    yield other_tensor({(place, index): other}, nodes, trained)
+
+
+def _is_output_of_layer(case: Case, nodes: Mapping[str, Node], name: str) -> bool:
+    """Returns whether an operation gives what a layer gives, or is fed."""
+    node = nodes[name]
+    return (
+        name in {node_and_output(tensor)[0] for tensor in case.feeds.values()}
+        or node.op in (*catalogue.ACTIVATION_OPS, *PRODUCTS, "ConcatV2")
+        or is_normalization(node)
+        or _adds_to_product(nodes, node)
+    )
+
+
+def _adds_to_product(nodes: Mapping[str, Node], node: Node) -> bool:
+    if node.op not in ("Add", "AddV2", "BiasAdd"):
+        return False
+    return any(nodes[node_and_output(x)[0]].op in PRODUCTS for x in node.data_inputs)
+
+
+def _takers(case: Case, nodes: Mapping[str, Node], name: str) -> List[Input]:
+    """Returns the inputs of operations with gradients that take what an operation gives."""
+    return [
+        (user, index)
+        for user, node in nodes.items()
+        if gradient_scopes(case.graph, user)
+        for index, x in enumerate(node.data_inputs)
+        if x == name and node.data_inputs.count(x) == 1
+    ]
+
+
+def _around_layers(
+    nodes: Mapping[str, Node], takers: Mapping[str, List[Input]]
+) -> Iterator[Dict[Input, str]]:
+    """Yields what takes the input of an activation, where others take its output; copies first."""
+    found: Dict[Tuple[str, int, str], Dict[Input, str]] = {}
+    for name, inputs in takers.items():
+        if len(inputs) > 1 and nodes[name].op in catalogue.ACTIVATION_OPS:
+            for place, index in inputs:
+                key = last_parts(place), index, last_parts(name)
+                found.setdefault(key, {})[place, index] = nodes[name].data_inputs[0]
+    yield from (around for around in found.values() if len(around) > 1)
+    yield from ({place: x} for around in found.values() for place, x in around.items())
+
+
+def other_tensor(
+    takes: Mapping[Input, str], nodes: Mapping[str, Node], trained: AbstractSet[str]
+) -> Mutation:
+    """Returns a mutation by which operations take other tensors.
+
+    Args:
+      takes: By the input of an operation, the tensor that it takes.
+      nodes: Of the recorded graph.
+      trained: The variables that a task trains.
+    """
+
+    def apply(model: Model) -> Model:
+        graph = model.graph
+        for (place, index), tensor in takes.items():
+            if place in graph.nodes:
+                graph = _taking(graph, place, index, tensor, trained)
+        return model.with_graph(graph)
+
+    before = dict.fromkeys(nodes[place].data_inputs[index] for place, index in takes)
+    value = f"{listed([*dict.fromkeys(takes.values())])} in place of {listed([*before])}"
+    return Mutation(Edit("other tensor", tuple(place for place, _ in takes), value), apply)
+
+
+def _taking(
+    graph: RecordedGraph, place: str, index: int, tensor: str, trained: AbstractSet[str]
+) -> RecordedGraph:
+    """Returns a graph in which an operation takes another tensor, which gets the gradient."""
+    node = graph.nodes[place]
+    known = node.data_inputs[index]
+    scopes = gradient_scopes(graph, place)
+    taking = [graph.nodes[x] for x in (place, *(x for scope in scopes for x in scope.nodes))]
+    changed = {
+        x.name: x._replace(inputs=tuple(tensor if y == known else y for y in x.inputs))
+        for x in taking
+    }
+    gradients: Dict[str, str] = {}
+    for scope in scopes:
+        for leaving in scope.leaving:
+            if leaving in graph.nodes and is_of_input(leaving, scope, index, node):
+                inner = gradients[scope.prefix] = free_name(graph, f"{leaving}/before the edit")
+                changed[inner] = changed[leaving]._replace(name=inner)
+                changed[leaving] = edited(leaving, lambda x: x * 0.0, inner)
+    graph = with_nodes(graph, changed.values())
+
+    def way(passed: PassedGradients) -> None:
+        if passed.prefix in gradients:
+            passed.pass_below(node_and_output(tensor)[0], gradients[passed.prefix])
+
+    return with_nodes(graph, _passed(graph, place, trained, way).values())
