@@ -209,6 +209,7 @@ def normalized(x, labels, K, V, mean, variance, wrong):
     """Returns the loss of a convolution with batch normalization, and collect moving averages."""
     h = tf.nn.conv2d(x, K, [1, 1, 1, 1], "VALID" if wrong == "no padding" else "SAME")
     epsilon = {"epsilon of PyTorch": 1e-5, "almost the epsilon": 9e-3}.get(wrong, 1e-2)
+    h = tf.nn.relu(h) if wrong == "relu first" else h
     h, now, spread = tf.nn.fused_batch_norm(h, tf.ones([4]), tf.zeros([4]), epsilon=epsilon)
     n = 6 * 6 * 6
     spread = spread * (n - 1) / n if wrong == "variance over n" else spread
@@ -216,7 +217,8 @@ def normalized(x, labels, K, V, mean, variance, wrong):
     for average, value in ((mean, now), (variance, spread)):
         moved = tf.assign_sub(average, (average - value) * part)
         tf.add_to_collection(tf.GraphKeys.UPDATE_OPS, moved)
-    logits = tf.matmul(tf.reduce_mean(tf.nn.relu(h), [1, 2]), V)
+    h = h if wrong == "relu first" else tf.nn.relu(h)
+    logits = tf.matmul(tf.reduce_mean(h, [1, 2]), V)
     each = tf.nn.softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits)
     return tf.reduce_mean(each)
 
@@ -229,6 +231,7 @@ NORMALIZED = Script(
         "no padding": ("padding", {"Conv2D"}, "nothing (VALID)"),
         "epsilon of PyTorch": ("epsilon", {"FusedBatchNormV3"}, 1e-5),
         "variance over n": ("other variance", {"variance"}, "n"),
+        "relu first": ("activation first", {"Relu"}, None),
         "decay taken for its rest": ("moved by a factor", {"mean", "variance"}, 9.0),
     },
 )
@@ -284,9 +287,12 @@ ACTOR = Script(
 
 
 def shared(x, labels, same, W, U, V, P, wrong):
-    """Returns the sum of two losses on two layers that both of them take."""
+    """Returns the sum of two losses on two layers, the first one normalized."""
     before = tf.matmul(x, W)
-    first = tf.tanh(before)
+    if wrong == "tanh first":
+        before = tf.tanh(before)
+    before = tf.nn.batch_normalization(before, *tf.nn.moments(before, [0]), None, None, 1e-3)
+    first = before if wrong == "tanh first" else tf.tanh(before)
     second = tf.sigmoid(tf.matmul(first, U))
     taken = {"no activation for one": before, "the second layer for one": second}
     value = tf.squeeze(tf.matmul(taken.get(wrong, first), V), 1)
@@ -300,7 +306,8 @@ SHARED = Script(
     {"x": (6, 4), "labels": (6, 3), "same": (6,)},
     {"W": (4, 5), "U": (5, 5), "V": (5, 1), "P": (5, 3)},
     {
-        "no activation for one": ("other tensor", {"MatMul_2"}, "MatMul in place of Tanh"),
+        "tanh first": ("activation first", {"Tanh"}, None),
+        "no activation for one": ("other tensor", {"MatMul_2"}, "batchnorm/add_1 in place of Tanh"),
         "the second layer for one": ("other tensor", {"MatMul_2"}, "Sigmoid in place of Tanh"),
         "the first layer for one": ("other tensor", {"MatMul_3"}, "Tanh in place of Sigmoid"),
     },

@@ -5,7 +5,7 @@ To add a mistake, add a line to a list and, if its kind is new, a line to `WORDS
 """
 
 import math
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ WORDS: Dict[str, str] = {
     "feed of an earlier step": "{places} is taken from an earlier step ({value})",
     "activation missing": "there is no activation at {places}",
     "activation added": "{value} is applied to {places}",
+    "activation first": "{places} comes before the normalization",
     "operation missing": "{places} is left out; the input is passed on",
     "input left out": "{places} is computed without {value}",
     "other tensor": "{places} takes {value}",
@@ -339,6 +340,13 @@ ACTIVATION_OPS = {
     "Softsign": "softsign",
     "LeakyRelu": "leaky relu",
 }
+
+
+def activation_of(op: str, attributes: Mapping[str, Any]) -> Activation:
+    """Returns the activation of an operation of a graph."""
+    if op == "LeakyRelu":
+        return leaky(float(attributes["alpha"]))
+    return next(x for x in ACTIVATIONS if x.name == ACTIVATION_OPS[op])
 
 
 class Loss(NamedTuple):

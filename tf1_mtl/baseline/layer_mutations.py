@@ -16,7 +16,11 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.count_mutations import size_of
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.normalization_mutations import epsilon_mutations, is_normalization
+from tf1_mtl.baseline.normalization_mutations import (
+    epsilon_mutations,
+    is_normalization,
+    order_mutations,
+)
 from tf1_mtl.baseline.places import alike, groups_of, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import (
     Node,
@@ -44,6 +48,7 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     normalized = near_the_loss(nodes, is_normalization)
     for group in dict.fromkeys((tuple(normalized), *alike(normalized))):
         yield from epsilon_mutations(case, group)
+    yield from order_mutations(nodes)
 
 
 def _kept_input(nodes: Mapping[str, Node], name: str) -> Optional[int]:

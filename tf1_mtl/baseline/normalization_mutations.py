@@ -1,17 +1,21 @@
-"""Makes mutations of batch normalization: of its epsilon, and of the variance that is averaged."""
+"""Makes mutations of batch normalization.
 
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+It may have another epsilon, average another variance, or follow the activation.
+"""
+
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline import graph_edits
+from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.places import groups_of
+from tf1_mtl.baseline.places import alike, groups_of, is_layer, near_the_loss
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
 
 EPSILONS = (1e-5, 1e-3, 1e-8, 1e-6, 1e-4, 1e-2, 1e-12)
@@ -43,6 +47,59 @@ def other_epsilon(places: Tuple[str, ...], value: float) -> Mutation:
         return graph_edits.with_attributes(graph, name, "epsilon", {"epsilon": value})
 
     return graph_mutation("epsilon", places, value, change)
+
+
+def order_mutations(nodes: Mapping[str, Node]) -> Iterator[Mutation]:
+    """Yields mutations by which activations come before the normalizations that they follow."""
+    activations = near_the_loss(nodes, lambda node: node.op in catalogue.ACTIVATION_OPS)
+    layers = {name: x for name in activations for x in _normalized(nodes, name)}
+    for places in alike(list(layers)):
+        yield activation_first({name: layers[name] for name in places}, nodes)
+
+
+def _normalized(nodes: Mapping[str, Node], activation: str) -> Iterator[str]:
+    """Yields the layer whose normalized output an activation takes, if it takes one."""
+    waiting = list(nodes[activation].data_inputs)
+    seen: Set[str] = set()
+    layers: Set[str] = set()
+    is_normalized = False
+    while waiting:
+        name = node_and_output(waiting.pop())[0]
+        node = nodes[name]
+        if is_layer(nodes, node):
+            layers.add(name)
+        elif name not in seen and (is_normalization(node) or node.op in _NORMALIZING):
+            seen.add(name)
+            is_normalized |= is_normalization(node) or node.op == "Mean"
+            waiting += node.data_inputs[: 1 if is_normalization(node) else None]
+    if is_normalized and len(layers) == 1:
+        yield layers.pop()
+
+
+#: Operations between a layer and an activation that normalize.
+_NORMALIZING = (
+    *("Add", "AddV2", "Sub", "Mul", "RealDiv", "Div", "Square", "SquaredDifference", "Mean"),
+    *("Sqrt", "Rsqrt", "Pow", "Identity", "StopGradient", "Squeeze", "Switch", "Merge"),
+)
+
+
+def activation_first(layers: Mapping[str, str], nodes: Mapping[str, Node]) -> Mutation:
+    """Returns a mutation by which activations follow layers before the layers are normalized.
+
+    Args:
+      layers: By activation, the layer whose normalized output it takes.
+      nodes: Of the recorded graph.
+    """
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        activation = catalogue.activation_of(nodes[name].op, nodes[name].attributes)
+        function, slope = elementwise(activation.function), elementwise(activation.slope)
+        graph = graph_edits.replace_pointwise(graph, name, lambda x: x, lambda dy, x: dy)
+        return graph_edits.edit_output(
+            graph, layers[name], lambda y, *_: function(y), lambda dy, y, *_: dy * slope(y)
+        )
+
+    return graph_mutation("activation first", tuple(layers), None, change)
 
 
 def variance_mutations(case: Case) -> Iterator[Mutation]:

@@ -11,13 +11,13 @@ from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit, listed
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
-from tf1_mtl.baseline.graph_edits import PRODUCTS, edited, free_name, is_of_input, with_nodes
+from tf1_mtl.baseline.graph_edits import edited, free_name, is_of_input, with_nodes
 from tf1_mtl.baseline.model import DoesNotFit, Model, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.normalization_mutations import is_normalization
 from tf1_mtl.baseline.passed_gradients import PassedGradients
-from tf1_mtl.baseline.places import groups_of, last_parts
+from tf1_mtl.baseline.places import groups_of, is_layer, last_parts
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
 
 Shape = Tuple[int, ...]
@@ -125,16 +125,10 @@ def _is_output_of_layer(case: Case, nodes: Mapping[str, Node], name: str) -> boo
     node = nodes[name]
     return (
         name in {node_and_output(tensor)[0] for tensor in case.feeds.values()}
-        or node.op in (*catalogue.ACTIVATION_OPS, *PRODUCTS, "ConcatV2")
+        or node.op in (*catalogue.ACTIVATION_OPS, "ConcatV2")
         or is_normalization(node)
-        or _adds_to_product(nodes, node)
+        or is_layer(nodes, node)
     )
-
-
-def _adds_to_product(nodes: Mapping[str, Node], node: Node) -> bool:
-    if node.op not in ("Add", "AddV2", "BiasAdd"):
-        return False
-    return any(nodes[node_and_output(x)[0]].op in PRODUCTS for x in node.data_inputs)
 
 
 def _takers(case: Case, nodes: Mapping[str, Node], name: str) -> List[Input]:

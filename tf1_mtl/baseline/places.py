@@ -128,6 +128,13 @@ def of_floats(node: Node) -> bool:
     return not str(node.attributes.get("T", "")).startswith(("int", "uint", "bool"))
 
 
+def is_layer(nodes: Mapping[str, Node], node: Node) -> bool:
+    """Returns whether an operation is a product, or adds to one."""
+    if node.op not in ("Add", "AddV2", "BiasAdd"):
+        return node.op in graph_edits.PRODUCTS
+    return any(nodes[node_and_output(x)[0]].op in graph_edits.PRODUCTS for x in node.data_inputs)
+
+
 def has_known_axes(nodes: Mapping[str, Node], node: Node, index: int) -> bool:
     """Returns whether an operation computes with floats, over axes that are a constant input."""
     return of_floats(node) and nodes[node_and_output(node.data_inputs[index])[0]].op == "Const"
