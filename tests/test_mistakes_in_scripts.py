@@ -551,3 +551,35 @@ def test_a_rate_that_rises_once_is_no_schedule(averaged):
 
     report = check(type("Port", (Averaged,), {"step": step}), goldens=[averaged])
     assert not report.passed and not report.diagnosis.edits, report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("resource", [False, True], ids=["ref", "resource"])
+def test_a_penalty_is_named(path, resource):
+    rng = np.random.RandomState(5)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        w = tf.Variable(rng.randn(3).astype("f"), name="w", use_resource=resource)
+        loss = tf.nn.l2_loss(tf.reduce_sum(x * w, 1) - 1.0)
+        train = tf.train.GradientDescentOptimizer(0.01).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for _ in range(6):
+            session.run([train, loss], {x: rng.randn(5, 3)})
+
+    class Port:
+        def __init__(self, weights):
+            self.w = weights["w"]
+
+        def step(self, task, feeds):
+            error = feeds["x"] @ self.w - 1
+            loss = ((error**2).sum() + np.float32(0.3) * (self.w**2).sum()) / 2
+            gradient = error @ feeds["x"] + np.float32(0.3) * self.w
+            self.w = self.w - np.float32(0.01) * gradient
+            return loss
+
+        def weights(self):
+            return {"w": self.w}
+
+    report = check(Port, goldens=[path])
+    (edit,) = report.diagnosis.edits
+    assert edit == ("penalty in the loss", ("w",), pytest.approx(0.3)), report

@@ -23,7 +23,7 @@ import numpy as np
 from tf1_mtl.baseline.error_bounds import ErrorBounded
 from tf1_mtl.baseline.gradient_scopes import GradientScope, gradient_scopes, users_of
 from tf1_mtl.baseline.operations import OPERATIONS
-from tf1_mtl.baseline.operations.table import gives, updates
+from tf1_mtl.baseline.operations.table import Variable, gives, updates
 from tf1_mtl.baseline.recorded_graph import (
     Node,
     RecordedGraph,
@@ -33,7 +33,8 @@ from tf1_mtl.baseline.recorded_graph import (
 
 @gives("Edited")
 def _edited(node: Node, *inputs: Any) -> Any:
-    return node.attributes["function"](*inputs)
+    values = (x.value if isinstance(x, Variable) else x for x in inputs)
+    return node.attributes["function"](*values)
 
 
 for _cells in range(1, 5):

@@ -10,6 +10,7 @@ from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, prefixes_of
 from tf1_mtl.baseline.graph_edits import BACKWARD_PRODUCTS, PRODUCTS, edited, with_nodes, wrapped
 from tf1_mtl.baseline.model import DoesNotFit, Model, Update, updates_of
+from tf1_mtl.baseline.operations import OPERATIONS
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,
     Node,
@@ -102,6 +103,52 @@ def with_gradients(
             changed = wrapped(graph, name, function, weight)
         graph = with_nodes(graph, changed)
     return model.with_graph(graph)
+
+
+def with_more_gradient(model: Model, variable: str, prefix: str, tensor: str) -> Model:
+    """Adds a tensor to the gradients of a variable in one loss; a sparse one gets all rows.
+
+    Args:
+      model: What is edited.
+      variable: The variable.
+      prefix: Of the gradients of the loss.
+      tensor: In the shape of the variable.
+
+    Raises:
+      DoesNotFit: A gradient has another form.
+    """
+    names = [name for name, x in model.case.weights.items() if x == variable]
+    changed: List[Node] = []
+    for update in _updates_of_all(model, names):
+        raw = raw_gradient(model.graph, update)
+        if not raw.startswith(prefix):
+            continue
+        if update.indices is None:
+            changed += wrapped(model.graph, raw, lambda g, more: g + more, tensor)
+        else:
+            rows, all_rows = wrapped(model.graph, _rows_of(model.graph, update), _all_rows, tensor)
+            changed += [rows, all_rows, *wrapped(model.graph, raw, _summed, rows.name, tensor)]
+    return model.with_graph(with_nodes(model.graph, changed))
+
+
+def _rows_of(graph: RecordedGraph, update: Update) -> str:
+    """Returns the operation that gives the rows of a sparse gradient; some may be equal."""
+    tensor = update.node.data_inputs[update.indices or 0]
+    before = graph.nodes[node_and_output(tensor)[0]]
+    tensor = canonical(before.data_inputs[0] if before.op == "Unique" else tensor)
+    if not GRADIENTS.match(tensor) or tensor not in graph.nodes:
+        raise DoesNotFit
+    return tensor
+
+
+def _summed(values: Any, rows: np.ndarray, more: Any) -> Any:
+    """Returns the sum of rows, and of a tensor with all rows."""
+    node, count = Node("", "UnsortedSegmentSum", ()), np.int32(np.shape(value_of(more))[0])
+    return OPERATIONS[node.op].function(node, values, rows, count) + more
+
+
+def _all_rows(rows: np.ndarray, more: Any) -> np.ndarray:
+    return np.arange(np.shape(value_of(more))[0], dtype=rows.dtype)
 
 
 def with_variables(model: Model, instead: Mapping[str, str]) -> Model:

@@ -71,6 +71,7 @@ class PassedGradients:
         self._made: Dict[str, Node] = {}
         self._known: Dict[str, str] = {}
         self._shares: Dict[str, List[str]] = {}
+        self._of_variables: Dict[str, List[str]] = {}
 
     def nodes(self) -> Dict[str, Node]:
         """Returns the nodes that are new or changed, by name; none if no gradient was passed.
@@ -80,7 +81,11 @@ class PassedGradients:
         """
         for name, shares in self._shares.items():
             self._add(name, shares)
-        return self._made if self._shares else {}
+        return self._made if self._shares or self._of_variables else {}
+
+    def of_variables(self) -> Dict[str, str]:
+        """Returns the gradients that reached variables, to be added to those that updates take."""
+        return {name: self._sum(shares) for name, shares in self._of_variables.items()}
 
     def behind(self, name: str) -> str:
         """Returns the gradient of what an operation gives, from those behind it; "" without one.
@@ -106,14 +111,15 @@ class PassedGradients:
         """Passes a gradient of what an operation gives to the operations before it.
 
         Raises:
-          DoesNotFit: It passes an operation that is not in `RULES`, or reaches a variable.
+          DoesNotFit: It passes an operation that is not in `RULES`.
         """
         node = self.graph.nodes[name]
         if self._entering(name):
             self._shares.setdefault(name, []).append(gradient)
             return
         if node.op in VARIABLES:
-            raise DoesNotFit
+            self._of_variables.setdefault(name, []).append(gradient)
+            return
         for index, x in enumerate(node.data_inputs):
             before = node_and_output(x)[0]
             if self._leads_to_gradients(before):

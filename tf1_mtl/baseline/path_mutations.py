@@ -5,7 +5,7 @@ gradient may pass a `StopGradient` of the graph.
 """
 
 import functools
-from typing import AbstractSet, Callable, Dict, FrozenSet, Iterator, List, Mapping, Tuple
+from typing import AbstractSet, Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
 from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.case import Case
@@ -13,12 +13,12 @@ from tf1_mtl.baseline.edits import Edit, listed
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
 from tf1_mtl.baseline.graph_edits import edited, free_name, is_of_input, with_nodes
 from tf1_mtl.baseline.model import DoesNotFit, Model, updates_of
-from tf1_mtl.baseline.model_edits import has_gradient
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.model_edits import has_gradient, with_more_gradient
+from tf1_mtl.baseline.mutation import Mutation
 from tf1_mtl.baseline.normalization_mutations import is_normalization
 from tf1_mtl.baseline.passed_gradients import PassedGradients
-from tf1_mtl.baseline.places import groups_of, is_layer, last_parts
-from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
+from tf1_mtl.baseline.places import groups_of, is_layer, last_parts, near_the_loss, subsets
+from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
 
 Shape = Tuple[int, ...]
 Input = Tuple[str, int]  #: an operation, and the index of one of its inputs
@@ -33,9 +33,12 @@ def missing_stops(case: Case) -> Iterator[Mutation]:
     losses = [task.loss for task in case.tasks.values() if task.loss]
     nodes = needed_nodes(case.graph.nodes, losses)
     stops = tuple(name for name, node in nodes.items() if node.op == "StopGradient")
-    change = functools.partial(_passing, trained=_trained(case))
+    trained = _trained(case)
     for group in groups_of(stops):
-        yield graph_mutation("stop missing", group, None, change)
+        yield Mutation(
+            Edit("stop missing", group),
+            functools.partial(_passing, places=group, trained=trained),
+        )
 
 
 def _trained(case: Case) -> FrozenSet[str]:
@@ -48,30 +51,30 @@ def _trained(case: Case) -> FrozenSet[str]:
     )
 
 
-def _passing(graph: RecordedGraph, place: str, trained: AbstractSet[str]) -> RecordedGraph:
-    """Returns a graph in which the gradient passes an operation that stops it."""
+def _passing(model: Model, places: Sequence[str], trained: AbstractSet[str]) -> Model:
+    """Returns a model in which the gradient passes operations that stop it."""
+    for place in places:
+        known = model.graph
 
-    def way(passed: PassedGradients) -> None:
-        gradient = passed.behind(place)
-        if gradient:
-            passed.pass_below(place, gradient)
+        def way(passed: PassedGradients, place: str = place) -> None:
+            gradient = passed.behind(place)
+            if gradient:
+                passed.pass_below(place, gradient)
 
-    changed = _passed(graph, place, trained, way)
-    if not changed:
-        raise DoesNotFit
-    return with_nodes(graph, changed.values())
+        if place in known.nodes:
+            model = _with_passed(model, place, trained, way)
+            if model.graph is known:
+                raise DoesNotFit
+    return model
 
 
-def _passed(
-    graph: RecordedGraph,
-    label: str,
-    trained: AbstractSet[str],
-    way: Callable[[PassedGradients], None],
-) -> Dict[str, Node]:
-    """Returns nodes by which the gradients of each loss pass on another way.
+def _with_passed(
+    model: Model, label: str, trained: AbstractSet[str], way: Callable[[PassedGradients], None]
+) -> Model:
+    """Returns a model in which the gradients of each loss pass on another way.
 
     Args:
-      graph: The graph.
+      model: The model.
       label: A part of the names of new nodes.
       trained: The variables that a task trains.
       way: Passes the gradients of one loss.
@@ -79,16 +82,20 @@ def _passed(
     Raises:
       DoesNotFit: See `PassedGradients`.
     """
+    graph = model.graph
     prefixes = {match.group(1) for match in map(GRADIENTS.match, graph.nodes) if match}
-    changed: Dict[str, Node] = {}
     try:
         for prefix in sorted(prefixes):
             passed = PassedGradients(graph, prefix, label, trained)
             way(passed)
-            changed.update(passed.nodes())
+            of_variables, changed = passed.of_variables(), passed.nodes()
+            if changed:
+                model = model.with_graph(with_nodes(model.graph, changed.values()))
+            for variable, gradient in of_variables.items():
+                model = with_more_gradient(model, variable, prefix, gradient)
     except RecursionError as error:
         raise DoesNotFit from error
-    return changed
+    return model
 
 
 # Tensors that are taken in place of others
@@ -106,8 +113,8 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
     outputs = [name for name in shapes if name in nodes and _is_output_of_layer(case, nodes, name)]
     takers = {name: _takers(case, nodes, name) for name in outputs}
     trained = _trained(case)
-    for around in _around_layers(nodes, takers):
-        yield other_tensor(around, nodes, trained)
+    for takes in (*_around_layers(nodes, takers), *_whole_tables(case, nodes)):
+        yield other_tensor(takes, nodes, trained)
     needs = {name: needed_nodes(nodes, [name]) for name in outputs}
     count = 0
     for taken in outputs[::-1]:
@@ -156,6 +163,20 @@ def _around_layers(
     yield from ({place: x} for around in found.values() for place, x in around.items())
 
 
+def _whole_tables(case: Case, nodes: Mapping[str, Node]) -> Iterator[Dict[Input, str]]:
+    """Yields squares of whole tables in place of some of their rows."""
+    found: Dict[str, str] = {}
+    for name in near_the_loss(nodes, lambda node: node.op in ("L2Loss", "Square")):
+        rows = nodes[node_and_output(nodes[name].data_inputs[0])[0]]
+        while rows.op == "Identity":
+            rows = nodes[node_and_output(rows.data_inputs[0])[0]]
+        table = variable_of(nodes, rows.data_inputs[0]) if "Gather" in rows.op else None
+        if table in case.weights.values():
+            found[name] = str(table)
+    for group in subsets(list(found)):
+        yield {(place, 0): found[place] for place in group}
+
+
 def other_tensor(
     takes: Mapping[Input, str], nodes: Mapping[str, Node], trained: AbstractSet[str]
 ) -> Mutation:
@@ -168,40 +189,42 @@ def other_tensor(
     """
 
     def apply(model: Model) -> Model:
-        graph = model.graph
         for (place, index), tensor in takes.items():
-            if place in graph.nodes:
-                graph = _taking(graph, place, index, tensor, trained)
-        return model.with_graph(graph)
+            if place in model.graph.nodes:
+                model = _taking(model, place, index, tensor, trained)
+        return model
 
-    before = dict.fromkeys(nodes[place].data_inputs[index] for place, index in takes)
-    value = f"{listed([*dict.fromkeys(takes.values())])} in place of {listed([*before])}"
-    return Mutation(Edit("other tensor", tuple(place for place, _ in takes), value), apply)
+    inputs = sorted(takes)
+    after = dict.fromkeys(takes[x] for x in inputs)
+    before = dict.fromkeys(nodes[place].data_inputs[index] for place, index in inputs)
+    value = f"{listed([*after])} in place of {listed([*before])}"
+    return Mutation(Edit("other tensor", tuple(place for place, _ in inputs), value), apply)
 
 
-def _taking(
-    graph: RecordedGraph, place: str, index: int, tensor: str, trained: AbstractSet[str]
-) -> RecordedGraph:
-    """Returns a graph in which an operation takes another tensor, which gets the gradient."""
+def _taking(model: Model, place: str, index: int, tensor: str, trained: AbstractSet[str]) -> Model:
+    """Returns a model in which an operation takes another tensor, which gets the gradient."""
+    graph = model.graph
     node = graph.nodes[place]
     known = node.data_inputs[index]
     scopes = gradient_scopes(graph, place)
     taking = [graph.nodes[x] for x in (place, *(x for scope in scopes for x in scope.nodes))]
+    taken = free_name(graph, f"{place}/taken")  # also of a resource, which is no tensor
     changed = {
-        x.name: x._replace(inputs=tuple(tensor if y == known else y for y in x.inputs))
+        x.name: x._replace(inputs=tuple(taken if y == known else y for y in x.inputs))
         for x in taking
     }
+    changed[taken] = edited(taken, lambda x: x, tensor)
     gradients: Dict[str, str] = {}
     for scope in scopes:
         for leaving in scope.leaving:
             if leaving in graph.nodes and is_of_input(leaving, scope, index, node):
                 inner = gradients[scope.prefix] = free_name(graph, f"{leaving}/before the edit")
                 changed[inner] = changed[leaving]._replace(name=inner)
-                changed[leaving] = edited(leaving, lambda x: x * 0.0, inner)
-    graph = with_nodes(graph, changed.values())
+                changed[leaving] = edited(leaving, lambda x: x * 0.0, known)
+    model = model.with_graph(with_nodes(graph, changed.values()))
 
     def way(passed: PassedGradients) -> None:
         if passed.prefix in gradients:
             passed.pass_below(node_and_output(tensor)[0], gradients[passed.prefix])
 
-    return with_nodes(graph, _passed(graph, place, trained, way).values())
+    return _with_passed(model, place, trained, way)
