@@ -21,10 +21,11 @@ from tf1_mtl.baseline.path_mutations import other_tensors
 from tf1_mtl.baseline.places import subsets
 from tf1_mtl.baseline.recorded_graph import node_and_output
 from tf1_mtl.baseline.structure_mutations import structure_mutations
+from tf1_mtl.baseline.sum_fit import SumFit
 
 #: How far a search goes: a factor of the loss alone, one known edit in a task, with a factor of the
-#: loss, with a fitted number, two edits at once.
-ALONE, ONE, FACTOR, FITTED, PAIRS = range(5)
+#: loss, with a fitted number, one with what is done to other addends, two edits at once.
+ALONE, ONE, FACTOR, FITTED, SUMS, PAIRS = range(6)
 
 
 class ForwardSearch:
@@ -32,6 +33,7 @@ class ForwardSearch:
 
     def __init__(self, losses: LossComparison) -> None:
         self.losses, self.fit = losses, LossFit(losses)
+        self.sums = SumFit(losses, self.fit)
         self._mutations: Dict[str, List[Mutation]] = {}
         self._at_nodes: Dict[str, List[Tuple[Mutation, ...]]] = {}
         self._found: Dict[Tuple[Forward, str], List[Forward]] = {}  #: without pairs
@@ -45,6 +47,7 @@ class ForwardSearch:
         yield self.explained(tasks, FACTOR)
         yield self._with_bias(tasks)
         yield self.explained(tasks, FITTED)
+        yield self.explained(tasks, SUMS)
         yield self.explained(tasks, PAIRS)
 
     def explained(
@@ -126,6 +129,10 @@ class ForwardSearch:
             self._found[key] = found
         else:
             yield from self._found[key]
+        if depth >= SUMS:
+            singles = [(mutation,) for mutation in self.mutations(task)]
+            candidates = [*singles, *self._of_nodes(task)]
+            yield from self.sums.explained(forward, task, samples, candidates)
         if depth >= PAIRS:
             yield from self._by_two(forward, task, samples)
 

@@ -82,12 +82,12 @@ class LossFit:
         graph, total = self.losses.case(task).graph, self.losses.loss_node(forward, task)
         divisions = [tuple(addends_of(graph, total, depth)) for depth in DEPTHS]
         found = (
-            self._with_weights(forward, task, samples, addends)
+            self.with_weights(forward, task, samples, addends)
             for addends in dict.fromkeys(divisions)
         )
         return next((weighted for weighted in found if weighted), [])
 
-    def _with_weights(
+    def with_weights(
         self,
         forward: Forward,
         task: str,
@@ -98,13 +98,9 @@ class LossFit:
         if not addends or len(samples) <= len(addends):
             return []
         few = samples[: len(addends) + 6]
-        right = self.losses.predicted(forward, task, few)
-        without = [
-            self.losses.predicted(forward.extended(addend_mutation(*addend, 0.0)), task, few)
-            for addend in addends
-        ]
         tolerance = np.maximum([s.tolerance for s in few], 1e-300)
-        parts = np.transpose([right - found for found in without]) / tolerance[:, None]
+        parts = self.parts(forward, task, few, addends) / tolerance[:, None]
+        right = self.losses.predicted(forward, task, few)
         rest = ([s.observed for s in few] - right) / tolerance
         if not (np.isfinite(parts).all() and np.isfinite(rest).all()):
             return []
@@ -125,6 +121,19 @@ class LossFit:
         ]
         weighted = forward.extended(*mutations)
         return [weighted] if mutations and self.losses.fits(weighted, task, samples) else []
+
+    def parts(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        addends: Sequence[Tuple[str, str]],
+    ) -> np.ndarray:
+        """Returns what each addend adds to the loss, an array [samples, addends]."""
+        right = self.losses.predicted(forward, task, samples)
+        without = [forward.extended(addend_mutation(*addend, 0.0)) for addend in addends]
+        found = [right - self.losses.predicted(each, task, samples) for each in without]
+        return np.transpose(found)
 
     def _are_losses(self, names: Sequence[str]) -> bool:
         """Returns whether some of these operations give the loss of a task."""
@@ -172,7 +181,7 @@ class LossFit:
 
     def numbers(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
         """Yields models with a number that no list names, fitted to the losses."""
-        yield from self._penalized(forward, task, samples)
+        yield from self.penalized(forward, task, samples)
         if len(samples) >= LEAST_FOR_CONSTANTS:
             divisors = self._divisors(task, samples[0])
             yield from self._by_secant(forward, task, samples, divisors)
@@ -196,7 +205,7 @@ class LossFit:
         for group in groups_of(slopes):
             yield functools.partial(leaky_mutation, group), 0.99
 
-    def _penalized(self, forward: Forward, task: str, samples: Sequence[Sample]) -> List[Forward]:
+    def penalized(self, forward: Forward, task: str, samples: Sequence[Sample]) -> List[Forward]:
         """Returns models with squares of weights in the loss, the closest first."""
         tolerance = np.maximum([s.tolerance for s in samples], 1e-300)
         rest = [s.observed for s in samples] - self.losses.predicted(forward, task, samples)
@@ -204,10 +213,10 @@ class LossFit:
             return []
         every = tuple(self.losses.case(task).weights)
         squares = {
-            name: np.array([self._squares(name, s) for s in samples]) / tolerance for name in every
+            name: np.array([self.squares(name, s) for s in samples]) / tolerance for name in every
         }
         fitting = []
-        for group, summed, resting in self._penalties(task):
+        for group, summed, resting in self.penalties(task):
             scaled = np.sum([squares[name] for name in summed], axis=0)
             factor = float((scaled * rest / tolerance).sum() / (scaled**2).sum())
             error = 3 / np.sqrt((scaled**2).sum())
@@ -219,7 +228,7 @@ class LossFit:
                     fitting.append((off, extended))
         return [extended for _, extended in sorted(fitting, key=lambda found: found[0])]
 
-    def _penalties(self, task: str) -> Iterator[Tuple[Tuple[str, ...], Tuple[str, ...], bool]]:
+    def penalties(self, task: str) -> Iterator[Tuple[Tuple[str, ...], Tuple[str, ...], bool]]:
         """Yields the weights of penalties, those that are summed, and whether in every loss."""
         case, trained = self.losses.case(task), self._trained(task)
         vectors = [n for n in trained if np.ndim(case.initial[case.weights[n]]) < 2]
@@ -250,7 +259,8 @@ class LossFit:
             if name in updates and has_gradient(case.graph, updates[name])
         )
 
-    def _squares(self, name: str, sample: Sample) -> float:
+    def squares(self, name: str, sample: Sample) -> float:
+        """Returns half the sum of the squares of a weight."""
         weight = self.losses.runs[sample.run].before[sample.at][name]
         return float((weight.astype(np.float64) ** 2).sum()) / 2
 
