@@ -291,7 +291,10 @@ def shared(x, labels, same, W, U, V, P, wrong):
     before = tf.matmul(x, W)
     if wrong == "tanh first":
         before = tf.tanh(before)
-    before = tf.nn.batch_normalization(before, *tf.nn.moments(before, [0]), None, None, 1e-3)
+    moments = tf.nn.moments(before, [0])
+    if wrong == "moments detached":
+        moments = [tf.stop_gradient(x) for x in moments]
+    before = tf.nn.batch_normalization(before, *moments, None, None, 1e-3)
     first = before if wrong == "tanh first" else tf.tanh(before)
     second = tf.sigmoid(tf.matmul(first, U))
     taken = {"no activation for one": before, "the second layer for one": second}
@@ -306,6 +309,7 @@ SHARED = Script(
     {"x": (6, 4), "labels": (6, 3), "same": (6,)},
     {"W": (4, 5), "U": (5, 5), "V": (5, 1), "P": (5, 3)},
     {
+        "moments detached": ("moments detached", {"moments/mean"}, None),
         "tanh first": ("activation first", {"Tanh"}, None),
         "no activation for one": ("other tensor", {"MatMul_2"}, "batchnorm/add_1 in place of Tanh"),
         "the second layer for one": ("other tensor", {"MatMul_2"}, "Sigmoid in place of Tanh"),

@@ -90,6 +90,7 @@ class Plan:
         fetches: Iterable[str],
         fed: Iterable[str] = (),
         known: Collection[str] = (),
+        may_be_dead: Iterable[str] = (),
     ) -> None:
         """Orders the nodes that the fetches need.
 
@@ -98,6 +99,7 @@ class Plan:
           fetches: Names of tensors and operations.
           fed: Names of the tensors that every run feeds.
           known: Names of the nodes whose outputs every run is given.
+          may_be_dead: Those of them that are `may_be_dead` in the plan that gave the outputs.
 
         Raises:
           InputError: A fetch is not in the graph.
@@ -125,7 +127,9 @@ class Plan:
         others = {name: node for name, node in nodes.items() if node.op not in VARIABLES}
         self.steps: Steps = []
         constants: Outputs = {}
-        for step in Schedule(others, self.fed, self._operation_of).steps():
+        schedule = Schedule(others, self.fed, self._operation_of, may_be_dead)
+        self.may_be_dead = schedule.may_be_dead  #: nodes on a branch or behind one
+        for step in schedule.steps():
             if isinstance(step, Step) and step.node.op == "Const" and not step.may_be_dead:
                 constants[step.node.name] = (step.operation.function(step.node),)
             else:

@@ -4,7 +4,19 @@ Between two operations that no edge orders, a read of a variable comes before a 
 """
 
 import heapq
-from typing import Any, Callable, Collection, Dict, List, Mapping, NamedTuple, Set, Tuple, Union
+from typing import (
+    Any,
+    Callable,
+    Collection,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    NamedTuple,
+    Set,
+    Tuple,
+    Union,
+)
 
 from tf1_mtl.baseline.operations import OPERATIONS, Operation
 from tf1_mtl.baseline.recorded_graph import Node, canonical, node_and_output
@@ -57,6 +69,7 @@ class Schedule:
         nodes: Mapping[str, Node],
         fed: Collection[str],
         operation_of: Callable[[Node, bool], Operation],
+        may_be_dead: Iterable[str] = (),
     ) -> None:
         """Looks at the nodes.
 
@@ -65,11 +78,12 @@ class Schedule:
           fed: Names of the tensors that the run feeds, without ":0".
           operation_of: Gives the operation of a node; its second argument says whether the node
             may lie on a branch that is not taken.
+          may_be_dead: Nodes with known outputs that may lie on such a branch, or behind one.
         """
         self._nodes, self._fed, self._operation_of = nodes, fed, operation_of
         self._waits_for = {name: self._before(node) for name, node in nodes.items()}
         self._paths: Dict[str, Path] = {}
-        self._may_be_dead: Set[str] = set()
+        self.may_be_dead = set(may_be_dead)
         for name in self._ordered(nodes, self._waits_for):
             self._place(nodes[name])
 
@@ -116,23 +130,26 @@ class Schedule:
             if self._nodes[name].op in _EXITS:
                 other = other[:-1]
             path = max(path, other, key=len)
-            if name in self._may_be_dead:
-                self._may_be_dead.add(node.name)
+        if self._is_behind_branch(node):
+            self.may_be_dead.add(node.name)
         if node.op in _ENTERS:
             path = (*path, node.attributes["frame_name"])
         if node.op in _SWITCHES and not path:
-            self._may_be_dead.add(node.name)
+            self.may_be_dead.add(node.name)
         self._paths[node.name] = path
 
     def _step(self, name: str) -> Step:
         node = self._nodes[name]
-        in_branch = bool(self._paths[name]) or any(
-            source in self._may_be_dead for source in self._waits_for[name]
-        )
+        in_branch = bool(self._paths[name]) or self._is_behind_branch(node)
         operation = self._operation_of(node, in_branch)
         may_be_dead = in_branch and node.op not in _NEVER_DEAD
-        controls = tuple(x for x in node.control_inputs if x in self._nodes) if may_be_dead else ()
+        run = self._nodes.keys() | self.may_be_dead
+        controls = tuple(x for x in node.control_inputs if x in run) if may_be_dead else ()
         return Step(node, operation, self._sources(node), may_be_dead, controls)
+
+    def _is_behind_branch(self, node: Node) -> bool:
+        before = {name for name, _ in self._sources(node)}.union(node.control_inputs)
+        return not self.may_be_dead.isdisjoint(before)
 
     def _loop(self, path: Path, names: Collection[str]) -> Loop:
         nodes = [self._nodes[name] for name in names if self._paths[name] == path]
@@ -143,7 +160,7 @@ class Schedule:
             tuple(self.steps(path)),
             tuple(node.name for node in nodes if node.op in _NEXT),
             tuple(node.name for node in nodes if node.op in _EXITS),
-            any(node.name in self._may_be_dead for node in enters),
+            any(node.name in self.may_be_dead for node in enters),
         )
 
     def _ordered(self, units: Collection[Any], waits_for: Mapping[Any, Set[Any]]) -> List[Any]:

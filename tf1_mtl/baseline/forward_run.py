@@ -67,6 +67,7 @@ class ForwardRun:
         self._known: Dict[Tuple[int, bool], _Known] = {}
         self._bytes = 0
         self._unrepeatable: Set[str] = set()
+        self._may_be_dead: Set[str] = set()
         self._plans: Dict[Any, Tuple[Plan, Any]] = {}
         self._others: List[State] = []
 
@@ -125,7 +126,8 @@ class ForwardRun:
                 behind = self._behind(nodes, changed)
                 if behind.isdisjoint(self._unrepeatable):
                     given = known.keys() - behind
-            plan = Plan(model.graph, [tensor], step.feeds, given)
+            may_be_dead = self._may_be_dead.intersection(given)
+            plan = Plan(model.graph, [tensor], step.feeds, given, may_be_dead)
             self._plans[key] = plan, nodes  # while the nodes are kept, nothing else has their id
         return self._plans[key][0]
 
@@ -161,6 +163,7 @@ class ForwardRun:
             step = self._run.case.steps[index]
             plan = self._plan(self.model, self.model.case.tasks[step.task].loss, step, (), {})
             self._unrepeatable.update(_unrepeatable(plan.steps))
+            self._may_be_dead.update(plan.may_be_dead)
             known = known._replace(outputs=plan.run(step.feeds, known.variables, False).nodes)
             self._bytes += sum(_bytes(outputs) for outputs in known.outputs.values())
             self._known[key] = known
@@ -197,16 +200,11 @@ def _bytes(outputs: Iterable[Any]) -> int:
 
 
 def _unrepeatable(steps: Steps) -> Iterator[str]:
-    """Yields the operations of loops and branches, and those that change what others gave."""
+    """Yields the operations of loops, and those that change what others gave."""
     for step in steps:
         if isinstance(step, Loop):
             yield from (*step.enters, *step.exits, *_names(step.steps))
-        elif (
-            step.may_be_dead
-            or step.operation.writes
-            or step.operation.calls
-            or step.node.op.startswith(_CHANGING)
-        ):
+        elif step.operation.writes or step.operation.calls or step.node.op.startswith(_CHANGING):
             yield step.node.name
 
 

@@ -19,6 +19,7 @@ from tf1_mtl.baseline.mutations import substitute_mutation
 from tf1_mtl.baseline.node_mutations import forgotten
 from tf1_mtl.baseline.normalization_mutations import (
     all_normalizations,
+    detached_mutations,
     epsilon_mutations,
     variance_mutations,
 )
@@ -50,6 +51,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     yield from variance_mutations(case)
     # Where the loss is known to a thousandth, another epsilon may show in the gradients alone.
     yield from epsilon_mutations(case, all_normalizations(case))
+    yield from detached_mutations(case)
     for task, other in itertools.permutations(case.tasks, 2):
         yield substitute_mutation(task, other, True, False)
     for name in products:

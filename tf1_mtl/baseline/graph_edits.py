@@ -338,16 +338,16 @@ def stop_gradient(graph: RecordedGraph, name: str, prefixes: Set[str]) -> Record
     return with_nodes(graph, changed)
 
 
-def stop_branch(graph: RecordedGraph, name: str, prefixes: Set[str]) -> RecordedGraph:
+def stop_branch(graph: RecordedGraph, name: str, prefixes: Optional[Set[str]]) -> RecordedGraph:
     """Stops all gradients that flow from an operation, to variables too.
 
     Args:
       graph: The graph.
       name: The end of a branch, such as the output of one of two networks with shared weights.
-      prefixes: Of the gradients that stop.
+      prefixes: Of the gradients that stop; None for all.
     """
     changed = []
     for scope in gradient_scopes(graph, name):
-        for tensor in scope.leaving if scope.prefix in prefixes else ():
+        for tensor in scope.leaving if prefixes is None or scope.prefix in prefixes else ():
             changed += wrapped(graph, node_and_output(tensor)[0], lambda x: x * 0.0)
     return with_nodes(graph, changed)

@@ -1,6 +1,7 @@
 """Makes mutations of batch normalization.
 
-It may have another epsilon, average another variance, or follow the activation.
+It may have another epsilon, average another variance, follow the activation, or stop the gradients
+of the moments of a batch.
 """
 
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
@@ -11,12 +12,13 @@ from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.gradient_scopes import gradient_scopes
 from tf1_mtl.baseline.graph_edits import elementwise
 from tf1_mtl.baseline.model import Model, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient
 from tf1_mtl.baseline.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.places import alike, groups_of, is_layer, near_the_loss
-from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
+from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
 
 EPSILONS = (1e-5, 1e-3, 1e-8, 1e-6, 1e-4, 1e-2, 1e-12)
 NORMALIZATIONS = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
@@ -102,6 +104,51 @@ def activation_first(layers: Mapping[str, str], nodes: Mapping[str, Node]) -> Mu
     return graph_mutation("activation first", tuple(layers), None, change)
 
 
+def detached_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields mutations by which no gradient passes the moments of batches, those of all first."""
+    losses = [task.loss for task in case.tasks.values() if task.loss]
+    nodes = needed_nodes(case.graph.nodes, losses)
+    fused = [x.name for x in nodes.values() if is_normalization(x) and _trains(x)]
+    moments: Dict[str, Tuple[str, ...]] = {name: (name,) for name in fused}
+    for node in nodes.values():
+        if node.op == "Mean" and _op(case.graph, node) == "SquaredDifference":
+            difference = nodes[node_and_output(node.data_inputs[0])[0]]
+            mean = nodes[node_and_output(difference.data_inputs[1])[0]]
+            while mean.op in ("StopGradient", "Identity"):
+                mean = nodes[node_and_output(mean.data_inputs[0])[0]]
+            if mean.op == "Mean" and mean.data_inputs[0] == difference.data_inputs[0]:
+                moments[mean.name] = (mean.name, node.name)
+    for group in groups_of(tuple(moments))[::-1]:
+        yield detached({name: moments[name] for name in group})
+
+
+def detached(moments: Mapping[str, Sequence[str]]) -> Mutation:
+    """Returns a mutation by which no gradient passes the mean and variance of a batch.
+
+    Args:
+      moments: Batch normalizations as one operation, or means, with the operations that give both
+        moments.
+    """
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        if is_normalization(graph.nodes[name]):  # moments that are known have no gradient
+            inner = [x for scope in gradient_scopes(graph, name) for x in scope.nodes]
+            return graph_edits.with_nodes(
+                graph, [_with_known_moments(graph.nodes[x]) for x in inner]
+            )
+        for moment in moments[name]:
+            graph = graph_edits.stop_branch(graph, moment, None)
+        return graph
+
+    return graph_mutation("moments detached", tuple(moments), None, change)
+
+
+def _with_known_moments(node: Node) -> Node:
+    is_gradient = node.op.startswith("FusedBatchNormGrad")
+    known = {**node.attributes, "is_training": False}
+    return node._replace(attributes=known) if is_gradient else node
+
+
 def variance_mutations(case: Case) -> Iterator[Mutation]:
     """Yields edits by which moving averages take the variance over n or over n - 1."""
     found: Dict[str, _Variance] = {}
@@ -132,13 +179,18 @@ def _variance(graph: RecordedGraph, node: Node) -> Iterator[_Variance]:
         while waiting and difference.op == "Sub":
             name, output = node_and_output(waiting.pop())
             before = graph.nodes[name]
-            is_unbiased = before.op in NORMALIZATIONS and output == 2
+            is_unbiased = is_normalization(before) and output == 2 and _trains(before)
             is_mean = before.op == "Mean" and _op(graph, before) == "SquaredDifference"
             if is_unbiased or is_mean:
                 yield _Variance(difference.name, before.data_inputs[0], is_unbiased)
             elif name not in seen and before.op in ("Merge", "Identity", "Squeeze"):
                 seen.add(name)
                 waiting += before.data_inputs
+
+
+def _trains(node: Node) -> bool:
+    """Returns whether a batch normalization takes the moments of its input, not known ones."""
+    return bool(node.attributes.get("is_training", True))
 
 
 def _op(graph: RecordedGraph, node: Node) -> str:

@@ -332,10 +332,10 @@ class StagedSearch:
     def _verdicts(self, forward: Forward, updates: Updates) -> Iterator[Tuple[Pair, bool]]:
         """Yields, for each update, whether it is within the bounds of some edits."""
         for run in self.every:
-            bounded = self._bounded(run, forward)
+            graph, bounded = self._bounded(run, NOTHING), self._bounded(run, forward)
             for name in run.case.weights:
                 self.check_time()
-                yield from _verdicts(bounded, name, updates)
+                yield from _verdicts(graph, bounded, name, updates)
 
     def _bounded(self, run: PortRun, forward: Forward) -> ModelRun:
         """Returns a run evaluated with bounds; kept for the graph itself and the last edits."""
@@ -386,12 +386,19 @@ def _explains_losses(bounded: ModelRun, forward: Forward, right: Iterable[str]) 
     return True
 
 
-def _verdicts(bounded: ModelRun, name: str, updates: Updates) -> Iterator[Tuple[Pair, bool]]:
-    """Yields, for each update of a weight, whether it is within the bounds of the programs."""
-    programs = updates.programs(name)
+def _verdicts(
+    graph: ModelRun, bounded: ModelRun, name: str, updates: Updates
+) -> Iterator[Tuple[Pair, bool]]:
+    """Yields, for each update of a weight, whether it is within the bounds of the programs.
+
+    Where the graph updates a weight and the edited one does not, the weight must have stayed.
+    """
+    programs, run = updates.programs(name), bounded.port_run
+    rests = {i for i in range(len(run.after)) if name in graph.step(i).inputs}
     for moved in replay(bounded, name, by_task=programs):
-        before = bounded.port_run.before[moved.at][name].astype(np.float64)
-        value, shown = value_of(moved.after), bounded.port_run.after[moved.at][name]
+        rests.discard(moved.at)
+        before = run.before[moved.at][name].astype(np.float64)
+        value, shown = value_of(moved.after), run.after[moved.at][name]
         step = np.abs(value - before)
         room = error_of(moved.after) + EQUAL_FORMULA_ULPS * 2 * UNIT * step + 1e-5 * step
         room = np.maximum(2 * room, 2 * UNIT * np.abs(before))
@@ -400,3 +407,6 @@ def _verdicts(bounded: ModelRun, name: str, updates: Updates) -> Iterator[Tuple[
         if rounding:
             low, high = rounding(low), rounding(high)
         yield (moved.task, name), bool(np.all((low <= shown) & (shown <= high)))
+    for index in sorted(rests):
+        stays = np.array_equal(run.after[index][name], run.before[index][name])
+        yield (bounded.task(index), name), stays

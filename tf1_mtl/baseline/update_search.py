@@ -562,7 +562,8 @@ class UpdateSearch:
 
 def _of_average(named: Named) -> Named:
     """Returns edits in the words of a moving average, which applies no gradient."""
-    return tuple(("moved by a factor" if k == "gradient scaled" else k, v) for k, v in named)
+    words = {"gradient scaled": "moved by a factor", "schedule": "moved by a schedule"}
+    return tuple((words.get(kind, kind), value) for kind, value in named)
 
 
 def _by_variable(pairs: Iterable[Pair]) -> Dict[str, Set[str]]:
