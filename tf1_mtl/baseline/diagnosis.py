@@ -8,7 +8,7 @@ import numpy as np
 from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.edits import Edit, Pair, in_words_of_the_report, listed
 from tf1_mtl.baseline.judge import LOSS
-from tf1_mtl.baseline.model import Tolerances
+from tf1_mtl.baseline.model import Tolerances, updates_of
 from tf1_mtl.baseline.partial_search import Part, parts
 from tf1_mtl.baseline.port_run import PortRun, named_feeds
 from tf1_mtl.baseline.recorded_graph import node_and_output
@@ -296,10 +296,12 @@ def _views(runs: Sequence[PortRun]) -> Iterator[Tuple[Tuple[Edit, ...], Sequence
 
 
 def _seem_late(runs: Sequence[PortRun], names: Sequence[str]) -> bool:
-    """Returns whether weights rest in each first step, and move later."""
+    """Returns whether weights that the graph moves rest in each first step, and move later."""
     longer = [run for run in runs if len(run.after) > 1]
+    moved = {n for run in longer for n in updates_of(run.case, run.case.steps[0].task)}
     return all(
-        all(np.array_equal(run.before[0][n], run.after[0][n]) for run in longer)
+        n in moved
+        and all(np.array_equal(run.before[0][n], run.after[0][n]) for run in longer)
         and any(not np.array_equal(run.after[0][n], run.after[-1][n]) for run in longer)
         for n in names
     )
