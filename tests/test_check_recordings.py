@@ -12,7 +12,7 @@ from sampling import one_in, slow
 from script_ports import SCRIPT_PORTS
 from wrong_ports import named_rightly, names
 
-from tf1_mtl.baseline import cases_of, check, check_case
+from tf1_mtl.baseline import cases_of, check, check_case, recording
 from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.verification import verify
 from tf1_mtl.errors import InputError
@@ -359,6 +359,20 @@ def test_command_without_a_port(capsys):
     assert_holds(out, "reproduces 20 of 20 training runs", "task train: 20 runs, loss")
     out = done(capsys, "check", "--json", "--golden", path_of("ftrl"))
     assert '"reproduced": 20' in out
+
+
+def test_shapes_of_batches_that_differ(capsys, path):
+    tf = pytest.importorskip("tensorflow.compat.v1")
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None, 2], name="x")
+        w = tf.Variable(1.0, name="w")
+        loss = tf.reduce_mean(tf.square(x * w))
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for size in (4, 3, 5):
+            session.run([train, loss], {x: np.ones((size, 2))})
+    assert "feeds: x [3 to 5, 2]\n" in done(capsys, "check", "--golden", path)
+    assert "x: float32 [3 to 5, 2]\n" in done(capsys, "check", "--golden", path, "--skeleton")
 
 
 def test_command_prints_a_port_to_fill_in(capsys, tmp_path):

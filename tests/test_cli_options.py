@@ -85,6 +85,14 @@ def test_a_recording_of_a_script_that_fails_is_reported(tmp_path):
     assert load_recording(str(tmp_path / "run.npz")).runs == ()
 
 
+def test_an_option_behind_the_script_is_noted(tmp_path):
+    (tmp_path / "script.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    done = forked.tf1_mtl("run", "script.py", "--record", "run.npz", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "['--record', 'run.npz']\n")
+    assert "nothing is recorded. To record: tf1-mtl run --record FILE.npz script.py" in done.stderr
+    assert not (tmp_path / "run.npz").exists()
+
+
 @needs_matplotlib
 def test_plot(capsys, tmp_path):
     losses(capsys, "alternate", "--seed", 3, "--plot", tmp_path / "losses.svg")

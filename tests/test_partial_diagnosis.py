@@ -142,3 +142,14 @@ def test_what_has_no_time_is_measured():
     text = str(check(made(Plain, epsilon={"Y2_op": 1e-7}), CASES, seconds=0.01))
     assert "explains this; the limit of 0.01 s ended the search; measured:\n" in text
     assert "\n  updates of share_Y2 in Y2: " in text
+
+
+def test_the_report_measures_little_and_what_says_most_first():
+    lines = [f"updates of w{i} in train: 0.5 to 1 of the length in TensorFlow" for i in range(12)]
+    lines += ["updates of b in train: always 0 of the length", "loss of train: 1 to 2"]
+    _, *shown = diagnosis.Diagnosis(measured=tuple(lines)).lines
+    assert len(shown) == 8
+    assert shown[:2] == [f"  {lines[-1]}", f"  {lines[-2]}"]
+    assert shown[-1] == "  and 7 more; --json has all"
+    _, *shown = diagnosis.Diagnosis(measured=tuple(lines[:8])).lines
+    assert shown == [f"  {line}" for line in lines[:8]]

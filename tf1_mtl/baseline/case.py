@@ -99,6 +99,18 @@ class Case(NamedTuple):
         trained = self.tasks[task].trained
         return [name for name, variable in self.weights.items() if variable in trained]
 
+    def feed_shapes(self) -> Dict[str, str]:
+        """Returns the shapes of each feed: "[8, 3]", or "[4 to 8, 3]" where batches differ."""
+        found = {}
+        for name, tensor in self.feeds.items():
+            shapes = dict.fromkeys(
+                np.shape(s.feeds[tensor]) for s in self.steps if tensor in s.feeds
+            )
+            ranks = dict.fromkeys(map(len, shapes))
+            alike = ([x for x in shapes if len(x) == rank] for rank in ranks)
+            found[name] = " or ".join(map(_ranges, alike))
+        return found
+
     def place(self, step: int) -> str:
         """Returns where a step is: "golden 'joint', step 3 (joint)"; -1 is before the first."""
         when = f"step {step} ({self.steps[step].task})" if step >= 0 else "before step 0"
@@ -110,6 +122,12 @@ class Case(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Case({self.name!r}: {len(self.steps)} steps of {', '.join(self.tasks)})"
+
+
+def _ranges(shapes: Sequence[Tuple[int, ...]]) -> str:
+    """Returns shapes of one rank in one text."""
+    lengths = ((min(axis), max(axis)) for axis in zip(*shapes))
+    return f"[{', '.join(f'{low} to {high}' if low < high else f'{low}' for low, high in lengths)}]"
 
 
 class Expected(NamedTuple):

@@ -17,6 +17,7 @@ from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 #: CPU time of its thread after which the search gives up: for the article, for other scripts.
 SECONDS, SECONDS_OF_SCRIPTS = 9.0, 40.0
 SHARE_OF_A_PART = 0.3  #: of this time, for what explains a part
+MOST_MEASURED = 8  #: lines of the report; JSON has all
 #: What other initial weights explain.
 STARTS = (("", "weights before the first step"),)
 STEPS = 40  #: of a case that are searched; a longer case is cut
@@ -60,7 +61,7 @@ class Diagnosis(NamedTuple):
             return ("diagnosis: the recorded graph does the same with", *edits, *note)
         ended = f"; the limit of {self.seconds:g} s ended the search" if self.seconds else ""
         found = "; measured:" if self.measured else "."
-        measured = [f"  {line}" for line in self.measured]
+        measured = [f"  {line}" for line in _shown(self.measured)]
         if not self.explained:
             return (f"diagnosis: no known mistake explains this{ended}{found}", *measured)
         return (
@@ -186,6 +187,13 @@ def _in_words(explained: Sequence[Pair]) -> List[str]:
         else:
             weights.setdefault(task, []).append(quantity)
     return [*lines, *(f"updates of {listed(names)} in {task}" for task, names in weights.items())]
+
+
+def _shown(measured: Sequence[str]) -> List[str]:
+    """Returns the lines of the report, those first that say most; the last of many are counted."""
+    lines = sorted(measured, key=lambda line: (not line.startswith("loss"), "always" not in line))
+    more = len(lines) - MOST_MEASURED + 1
+    return lines if more <= 1 else [*lines[:-more], f"and {more} more; --json has all"]
 
 
 def _explained(search: StagedSearch, is_right: bool) -> Optional[Tuple[Edit, ...]]:

@@ -1,7 +1,5 @@
 """Prints a port to fill in, for the tasks, feeds and weights of a recording."""
 
-import numpy as np
-
 from tf1_mtl.baseline.case import Case, Task
 from tf1_mtl.baseline.recorded_cases import cases_of
 
@@ -70,24 +68,22 @@ def skeleton(golden: str) -> str:
     if case.is_article:
         return _ARTICLE
     weights = {name: case.initial[variable] for name, variable in case.weights.items()}
-    feeds = {
-        name: next(step.feeds[tensor] for step in case.steps if tensor in step.feeds)
+    shapes = case.feed_shapes()
+    dtypes = {
+        name: next(step.feeds[tensor].dtype for step in case.steps if tensor in step.feeds)
         for name, tensor in case.feeds.items()
     }
     return _GENERAL.format(
         name=case.name,
         weights="\n".join(
-            f"        {_described(*item)}{' (not trained)' if item[0] in case.untrained else ''}"
-            for item in weights.items()
+            f"        {name}: {array.dtype} {list(array.shape)}"
+            f"{' (not trained)' if name in case.untrained else ''}"
+            for name, array in weights.items()
         ),
-        feeds="\n".join(f"          {_described(*item)}" for item in feeds.items()),
+        feeds="\n".join(f"          {n}: {dtypes[n]} {shapes[n]}" for n in shapes),
         averages=f" It may return {', '.join(case.averages)} too." if case.averages else "",
         tasks="".join(_branch(case, task) for task in case.tasks.values()),
     )
-
-
-def _described(name: str, array: np.ndarray) -> str:
-    return f"{name}: {array.dtype} {list(array.shape)}"
 
 
 def _branch(case: Case, task: Task) -> str:

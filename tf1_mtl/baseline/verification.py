@@ -36,12 +36,8 @@ class Verification(NamedTuple):
         for task in case.tasks.values():
             count = sum(step.task == task.name for step in case.steps)
             lines.append(f"  task {task.name}: {count} runs, loss {task.loss or 'not found'}")
-        feeds = {
-            name: next((step.feeds[key].shape for step in case.steps if key in step.feeds), ())
-            for name, key in case.feeds.items()
-        }
-        weights = {name: case.initial[key].shape for name, key in case.weights.items()}
-        lines += [f"  feeds: {_listed(feeds)}", f"  weights: {_listed(weights)}"]
+        weights = {name: list(case.initial[key].shape) for name, key in case.weights.items()}
+        lines += [f"  feeds: {_listed(case.feed_shapes())}", f"  weights: {_listed(weights)}"]
         if case.averages:
             lines.append(f"  judged if a port returns them too: {', '.join(case.averages)}")
         fetched = {name: None for step in case.steps for name in step.fetched}
@@ -114,5 +110,5 @@ def _race(case: Case, task: str, fed: Iterable[str]) -> str:
     )
 
 
-def _listed(shapes: Mapping[str, Tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items()) or "none"
+def _listed(shapes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"

@@ -33,6 +33,14 @@ def run(args: argparse.Namespace) -> int:
     """Runs the script and ends the process as the script does."""
     script, *script_args = args.script[1:] if args.script[0] == "--" else args.script
 
+    misplaced = [x for x in script_args if x.split("=")[0] in ("--record", "--record-limit")]
+    if misplaced and args.record is None:
+        print(
+            f"note: {misplaced[0]} stands behind {script}, so it is an argument of the script, and "
+            f"nothing is recorded. To record: tf1-mtl run --record FILE.npz {script}",
+            file=sys.stderr,
+        )
+
     from tf1_mtl import legacy_script
 
     legacy_script.check(script)
