@@ -354,11 +354,89 @@ def test_a_moving_average_is_judged_where_a_port_returns_it(averaged):
     assert edit == ("moved by a factor", (AVERAGE,), pytest.approx(9)), report
 
 
-def test_a_moving_average_of_wrong_weights_hides_no_mistake(averaged):
-    report = check(type("Port", (Averaged,), {"rate": 0.01}), goldens=[averaged])
-    (edit,) = report.diagnosis.edits
-    assert edit == ("learning rate", ("train",), pytest.approx(0.01)), report
-    assert "moving averages were left out" in str(report)
+def averages_first(self, task, feeds):
+    """Moves the average before the weight."""
+    before = self.average - np.float32(1 - self.decay) * (self.average - self.W)
+    loss = Averaged.step(self, task, feeds)
+    self.average = before
+    return loss
+
+
+@pytest.mark.parametrize(
+    "mistakes, found",
+    [
+        ({"rate": 0.01}, [("learning rate", ("train",), pytest.approx(0.01))]),
+        (
+            {"rate": 0.01, "decay": 0.1},
+            [
+                ("learning rate", ("train",), pytest.approx(0.01)),
+                ("moved by a factor", (AVERAGE,), pytest.approx(9)),
+            ],
+        ),
+        # With the same part in each run, this is the average of the run before.
+        ({"step": averages_first}, [("weights late", (AVERAGE,), None)]),
+    ],
+    ids=["weights", "both", "average before"],
+)
+def test_an_average_is_that_of_the_own_weights(averaged, mistakes, found):
+    report = check(type("Port", (Averaged,), mistakes), goldens=[averaged])
+    assert [*map(tuple, report.diagnosis.edits)] == found, report
+    assert not report.diagnosis.note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [0.1, 0.01], ids=["average", "average and rate"])
+def test_an_average_of_the_weights_before_the_run_is_named(path, rate):
+    def trained(rate, averages_first):
+        x = tf.placeholder(tf.float32, [None, 3], name="x")
+        W = tf.Variable([0.1, 0.5, 0.9], name="W", use_resource=True)
+        loss = tf.reduce_mean(tf.square(tf.reduce_sum(x * W, 1)))
+        count = tf.Variable(0, trainable=False, name="count")
+        updates = count + 1 if averages_first else count
+        averages = tf.train.ExponentialMovingAverage(0.99, num_updates=updates)
+        optimizer = tf.train.GradientDescentOptimizer(rate)
+        with tf.control_dependencies([averages.apply([W])] if averages_first else []):
+            train = optimizer.minimize(loss, count, name="train")
+        if not averages_first:
+            with tf.control_dependencies([train]):
+                train = tf.group(averages.apply([W]), name="all")
+        return x, [train, loss], {"W": W, AVERAGE: averages.average(W)}
+
+    rng = np.random.RandomState(5)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x, fetches, _ = trained(0.1, False)
+        session.run(tf.global_variables_initializer())
+        for _ in range(9):
+            session.run(fetches, {x: rng.rand(4, 3)})
+
+    class Port:
+        def __init__(self, weights):
+            with tf.Graph().as_default() as graph:
+                self.x, self.fetches, self.variables = trained(rate, True)
+                self.session = tf.Session(graph=graph)
+                self.session.run(tf.global_variables_initializer())
+
+        def step(self, task, feeds):
+            return self.session.run(self.fetches, {self.x: feeds["x"]})[1]
+
+        def weights(self):
+            return self.session.run(self.variables)
+
+    edits = check(Port, goldens=[path]).diagnosis.edits
+    assert ("averaged before", (AVERAGE,), None) in edits
+    assert {edit.kind for edit in edits} - {"averaged before"} <= {"learning rate"}
+    assert len(edits) == (1 if rate == 0.1 else 2)
+
+
+def test_an_average_that_is_not_explained_is_noted(averaged):
+    def step(self, task, feeds):
+        loss = Averaged.step(self, task, feeds)
+        self.average = self.average + np.sin(99 * self.average)
+        return loss
+
+    report = check(type("Port", (Averaged,), {"rate": 0.01, "step": step}), goldens=[averaged])
+    assert [edit.kind for edit in report.diagnosis.edits] == ["learning rate"]
+    assert "The moving averages of the weights are not explained." in str(report)
 
 
 def test_a_moving_average_that_is_not_judged_is_named(averaged):

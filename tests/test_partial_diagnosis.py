@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from wrong_ports.base import LINEAR, RELU, Plain
 
-from tf1_mtl.baseline import check, diagnosis
+from tf1_mtl.baseline import cases_of, check, diagnosis
+from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.mutation import Forward, Mutation
+from tf1_mtl.baseline.port_run import run_port
+from tf1_mtl.baseline.staged_search import StagedSearch
+from tf1_mtl.baseline.update_search import Updates
 
 CASES = ["two-data-sets", "small-gradients", "zero-and-dead-units"]
 
@@ -131,6 +136,21 @@ def test_no_edit_makes_wrong_what_is_right(checked):
 
     found = checked(made(Reports, epsilon={"Y1_op": 1e-7}))
     assert "activation-missing" not in found.ids
+
+
+def test_an_edit_without_updates_explains_no_weight_that_moved():
+    """In a graph, an edit may lead to a branch that is not taken, so that no update is made."""
+    (case,) = cases_of("joint")
+    run = run_port(Plain, case, 3)
+    search = StagedSearch([run], [run], lambda: None, True, False)
+
+    def without_updates(model):
+        tasks = {name: task._replace(operations=()) for name, task in model.case.tasks.items()}
+        return model._replace(case=model.case._replace(tasks=tasks))
+
+    nothing = Forward((Mutation(Edit("no updates", ()), without_updates),))
+    assert search.unexplained(Forward(), Updates()) == set()
+    assert search.unexplained(nothing, Updates()) == {("joint", name) for name in case.weights}
 
 
 def test_a_part_that_leaves_nothing_is_all(checked):

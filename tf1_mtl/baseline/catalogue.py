@@ -82,6 +82,7 @@ WORDS: Dict[str, str] = {
     "weight decay": "{places} decays by {value} of the rate (decoupled, as in AdamW)",
     "learning rate": "the learning rate of {places} is {value}",
     "moved by a factor": "{places} moves {value} times as far as in the graph",
+    "averaged before": "{places} follows the weights as they are before the run",
     "moved by a schedule": "{places} moves by a part that has another schedule: {value}",
     "copied in part": "{places} moves by {value} of the way to the source",
     "schedule": "the learning rate of {places} has another schedule: {value}",

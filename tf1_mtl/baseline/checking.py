@@ -23,8 +23,9 @@ Of a recording, the cases are `cases_of("run.npz")`.
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from tf1_mtl.baseline import report
+from tf1_mtl.baseline.averages import of_averages, without_averages
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
+from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose, is_right
 from tf1_mtl.baseline.goldens import golden_names
 from tf1_mtl.baseline.hidden_biases import biased_activations, diagnose_with_biases
 from tf1_mtl.baseline.judge import Divergence, Judgement, judge, repeats
@@ -199,11 +200,21 @@ def _diagnosis(
         return None
     if set(stages) == {LONG_RUN}:
         return Diagnosis(is_drift=True) if is_repeatable else None
-    if _follow_wrong_weights(runs, results):
-        alone = [run.without_averages() for run in runs]
+    averages = {name for run in runs for name in run.case.averages if name in run.case.weights}
+    if averages and is_repeatable:
+        wrong = {
+            name
+            for result in results
+            for (_, name), step in result.judgement.verdicts.items()
+            if step is not None
+        }
+        follow = [of_averages(run) for run in runs if run.after]
+        own = [run for run in follow if run] if all(follow) else []
+        if not wrong - averages:
+            return diagnose(own or runs, seconds=seconds)
+        alone = [without_averages(run) for run in runs]
         found = _diagnosis(port, alone, results, is_repeatable, seconds)
-        note = "The moving averages were left out, since the weights that they follow are wrong."
-        return found and (found._replace(note=found.note or note) if found.edits else found)
+        return found and _with_averages(found, own, seconds)
     cases = [run.case for run in runs]
     biased = biased_activations(port, cases)
     found = diagnose(runs, 0.5 if biased else 1.0, seconds=seconds) if is_repeatable else None
@@ -212,17 +223,23 @@ def _diagnosis(
     return found
 
 
-def _follow_wrong_weights(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> bool:
-    """Returns whether a port returns moving averages of weights that are wrong themselves."""
-    averages = {name for run in runs for name in run.case.averages if name in run.case.weights}
-    weights = {name for run in runs for name in run.case.weights if name not in averages}
-    wrong = {
-        name
-        for result in results
-        for (_, name), step in result.judgement.verdicts.items()
-        if step is not None
-    }
-    return bool(averages and wrong & weights)
+def _with_averages(
+    found: Diagnosis, averages: Sequence[PortRun], seconds: Optional[float]
+) -> Diagnosis:
+    """Returns what explains wrong weights, with what explains the averages that follow them.
+
+    Args:
+      found: What explains the weights.
+      averages: What the port did to the averages of its own weights; empty where that is unknown.
+      seconds: The time limit.
+    """
+    if not found.edits or (averages and is_right(averages)):
+        return found
+    more = diagnose(averages, seconds=seconds) if averages else None
+    if more and more.is_whole:
+        return found._replace(edits=(*found.edits, *more.edits))
+    note = "The moving averages of the weights are not explained."
+    return found._replace(note=found.note or note)
 
 
 def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:

@@ -18,6 +18,7 @@ from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 SECONDS, SECONDS_OF_SCRIPTS = 9.0, 40.0
 SHARE_OF_A_PART = 0.3  #: of this time, for what explains a part
 MOST_MEASURED = 8  #: lines of the report; JSON has all
+MOST_LATE = 3  #: weights of which each alone is tried as shown late
 #: What other initial weights explain.
 STARTS = (("", "weights before the first step"),)
 STEPS = 40  #: of a case that are searched; a longer case is cut
@@ -235,6 +236,12 @@ def _range(low: float, high: float) -> str:
     return f"always {low:.6g}" if f"{low:.6g}" == f"{high:.6g}" else f"{low:.6g} to {high:.6g}"
 
 
+def is_right(runs: Sequence[PortRun]) -> bool:
+    """Returns whether a port did what the graph does."""
+    with np.errstate(all="ignore"):
+        return _search(runs).is_right()
+
+
 # What is searched
 
 
@@ -265,12 +272,8 @@ def _cut(run: PortRun) -> PortRun:
         if not all(np.all(np.isfinite(x)) for x in numbers):
             steps = index
             break
-    return run._replace(
-        case=run.case._replace(steps=run.case.steps[:steps]),
-        before=run.before[:steps],
-        after=run.after[:steps],
-        losses=run.losses[:steps],
-    )
+    case = run.case._replace(steps=run.case.steps[:steps])
+    return run.first(steps)._replace(case=case)
 
 
 # What is shown
@@ -291,10 +294,11 @@ def _initial(runs: Sequence[PortRun]) -> Tuple[Edit, ...]:
 def _views(runs: Sequence[PortRun]) -> Iterator[Tuple[Tuple[Edit, ...], Sequence[PortRun]]]:
     """Yields what the runs may have been, with edits where weights() showed something else."""
     names = tuple(runs[0].case.weights)
-    for group in (names, *((name,) for name in names)):
-        if _seem_late(runs, group):
-            late = [_late(run, group) for run in runs if len(run.after) > 1]
-            yield (Edit("weights late", group),), late
+    resting = tuple(name for name in names if _seems_late(runs, name))
+    alone = [(name,) for name in resting] if len(resting) <= MOST_LATE else []
+    for group in dict.fromkeys([resting, *alone]) if resting else ():
+        late = [_late(run, group) for run in runs if len(run.after) > 1]
+        yield (Edit("weights late", group),), late
     for group in (names[1:], *((name,) for name in names)):
         square = [run for run in runs if _is_square(run, group)]
         if square and _search([_transposed(run, group) for run in square]).is_right():
@@ -303,15 +307,13 @@ def _views(runs: Sequence[PortRun]) -> Iterator[Tuple[Tuple[Edit, ...], Sequence
     yield (), runs
 
 
-def _seem_late(runs: Sequence[PortRun], names: Sequence[str]) -> bool:
-    """Returns whether weights that the graph moves rest in each first step, and move later."""
+def _seems_late(runs: Sequence[PortRun], name: str) -> bool:
+    """Returns whether a weight that the graph moves rests in each first step, and moves later."""
     longer = [run for run in runs if len(run.after) > 1]
-    moved = {n for run in longer for n in updates_of(run.case, run.case.steps[0].task)}
-    return all(
-        n in moved
-        and all(np.array_equal(run.before[0][n], run.after[0][n]) for run in longer)
-        and any(not np.array_equal(run.after[0][n], run.after[-1][n]) for run in longer)
-        for n in names
+    return (
+        any(name in updates_of(run.case, run.case.steps[0].task) for run in longer)
+        and all(np.array_equal(run.before[0][name], run.after[0][name]) for run in longer)
+        and any(not np.array_equal(run.after[0][name], run.after[-1][name]) for run in longer)
     )
 
 

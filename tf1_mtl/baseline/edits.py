@@ -49,12 +49,15 @@ def _plural(verb: str) -> str:
 # The edits of updates, at their places
 
 
-def merged(named: Mapping[Pair, Named], pairs: Iterable[Pair]) -> Tuple[Edit, ...]:
+def merged(
+    named: Mapping[Pair, Named], pairs: Iterable[Pair], are_averages: bool
+) -> Tuple[Edit, ...]:
     """Returns edits at all their places; all weights of a task are the task, and so on.
 
     Args:
       named: What explains the updates of a weight in a task.
       pairs: All tasks with the weights that they train.
+      are_averages: Whether the weights are moving averages alone, so that they are named.
     """
     places: Dict[Tuple[str, Any], List[Pair]] = {}
     for pair, edits in named.items():
@@ -64,16 +67,21 @@ def merged(named: Mapping[Pair, Named], pairs: Iterable[Pair]) -> Tuple[Edit, ..
     frozen = {pair for (kind, _), where in places.items() if kind == FROZEN for pair in where}
     seen = [pair for pair in pairs if pair not in frozen]
     return tuple(
-        Edit(kind, _places(where, list(pairs) if kind == FROZEN else seen, kind), value)
+        Edit(
+            kind, _places(where, list(pairs) if kind == FROZEN else seen, kind, are_averages), value
+        )
         for (kind, value), where in places.items()
     )
 
 
-def _places(where: Iterable[Pair], pairs: Sequence[Pair], kind: str) -> Tuple[str, ...]:
+def _places(
+    where: Iterable[Pair], pairs: Sequence[Pair], kind: str, are_averages: bool
+) -> Tuple[str, ...]:
     """Returns the name of a task or a weight where a whole one is meant, else "task/weight"."""
     left = dict.fromkeys(where)
     names: List[str] = []
-    weights_first = kind in catalogue.OF_VARIABLES and len({task for task, _ in pairs}) > 1
+    has_tasks = len({task for task, _ in pairs}) > 1
+    weights_first = are_averages or (has_tasks and kind in catalogue.OF_VARIABLES)
     for position in (1, 0) if weights_first else (0, 1):
         for name in {pair[position]: None for pair in pairs}:
             group = [pair for pair in pairs if pair[position] == name]

@@ -72,10 +72,7 @@ class LossComparison:
 
     def first_steps(self) -> "LossComparison":
         """Returns the comparison of the first step of each run."""
-        firsts = [
-            run._replace(before=run.before[:1], after=run.after[:1], losses=run.losses[:1])
-            for run in self.runs
-        ]
+        firsts = [run.first(1) for run in self.runs]
         return LossComparison(firsts, self.tolerances, self.check_time)
 
     def case(self, task: str) -> Case:

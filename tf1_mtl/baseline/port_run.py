@@ -89,15 +89,10 @@ class PortRun(NamedTuple):
         """Returns the case and the step at which the port stopped."""
         return self.case.place(len(self.losses) if self.before else -1)
 
-    def without_averages(self) -> "PortRun":
-        """Returns the run of a port that returns no moving averages."""
-        given = self.case.given
-        before, after = (
-            [{name: weights[name] for name in given if name in weights} for weights in every]
-            for every in (self.before, self.after)
-        )
-        case = self.case._replace(weights=given, averages=())
-        return self._replace(case=case, before=before, after=after)
+    def first(self, steps: int) -> "PortRun":
+        """Returns the first steps, on the same case."""
+        before, after, losses = self.before[:steps], self.after[:steps], self.losses[:steps]
+        return self._replace(before=before, after=after, losses=losses)
 
 
 class WrongDtype(NamedTuple):

@@ -6,6 +6,7 @@ its own error bounds.
 """
 
 import contextlib
+import functools
 import itertools
 from typing import (
     AbstractSet,
@@ -40,6 +41,7 @@ from tf1_mtl.baseline.update_search import Updates, UpdateSearch
 
 Edits = Tuple[Edit, ...]
 ALTERNATIVES = 4  #: explanations of the losses that are followed
+FEW_STEPS = 12  #: that tell whether an edit of gradients is worth to be tried on all
 
 
 class StagedSearch:
@@ -196,8 +198,8 @@ class StagedSearch:
         """Yields edits that leave the losses as they are; what helps is kept."""
         if not mutations:
             return
-        wrong_in_few = self._wrong_in_few(search)
-        wrong, base = len(search.wrong), wrong_in_few(forward)
+        wrong = len(search.wrong)
+        base, wrong_in_few = self._wrong_in_few(forward, search)
         helpful: Dict[Mutation, int] = {}
         # The largest edits of these kinds are followed even if they alone make no update right.
         most = {
@@ -235,18 +237,32 @@ class StagedSearch:
                 forward, wrong = extended, len(found.wrong)
                 yield from self._accepted(extended, found.quick(), returned)
 
-    def _wrong_in_few(self, search: UpdateSearch) -> Callable[[Forward], int]:
-        """Returns what counts the wrong updates in the first runs that have any."""
+    def _wrong_in_few(
+        self, forward: Forward, search: UpdateSearch
+    ) -> Tuple[int, Callable[[Forward], int]]:
+        """Returns how many updates are wrong in few steps, and what counts them for other models.
+
+        The steps are the first ones of the first runs with wrong updates, if some are wrong there.
+
+        Args:
+          forward: What is known.
+          search: For what that leaves of the updates.
+        """
         numbers = search.telling_runs()
-        few = [self.runs[number] for number in numbers]
         tolerances = [self.tolerances[number] for number in numbers]
 
-        def counted(candidate: Forward) -> int:
-            runs = [ModelRun(candidate.model(run.case), run) for run in few]
-            compared = StepComparison(runs, tolerances, self.check_time)
+        def wrong(candidate: Forward, runs: Sequence[PortRun]) -> int:
+            models = [ModelRun(candidate.model(run.case), run) for run in runs]
+            compared = StepComparison(models, tolerances, self.check_time)
             return len(UpdateSearch(compared, search.unknown).wrong)
 
-        return counted
+        longest = max((len(self.runs[number].after) for number in numbers), default=0)
+        for steps in (FEW_STEPS, longest):
+            few = [self.runs[number].first(steps) for number in numbers]
+            base = wrong(forward, few)
+            if base:
+                break
+        return base, functools.partial(wrong, runs=few)
 
     def better(
         self, forward: Forward, search: UpdateSearch, mutations: Sequence[Mutation]
@@ -258,8 +274,7 @@ class StagedSearch:
         """
         while search.wrong:
             helpful = []
-            wrong_in_few = self._wrong_in_few(search)
-            base = wrong_in_few(forward)
+            base, wrong_in_few = self._wrong_in_few(forward, search)
             for mutation in mutations:
                 extended = forward.extended(_beside(forward, mutation))
                 with contextlib.suppress(DoesNotFit):

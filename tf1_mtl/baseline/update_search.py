@@ -174,7 +174,9 @@ class UpdateSearch:
             pair: solution.named if self._has_gradient(pair) else _of_average(solution.named)
             for pair, solution in solutions.items()
         }
-        return merged(named, [x for x in self.pairs if x in named or self._has_gradient(x)])
+        trained = [pair for pair in self.pairs if self._has_gradient(pair)]
+        pairs = [pair for pair in self.pairs if pair in named or pair in trained]
+        return merged(named, pairs, are_averages=not trained)
 
     def _has_gradient(self, pair: Pair) -> bool:
         task, name = pair
