@@ -215,17 +215,17 @@ class LossFit:
         squares = {
             name: np.array([self.squares(name, s) for s in samples]) / tolerance for name in every
         }
+        room = 1 + forward.slack / tolerance
         fitting = []
         for group, summed, resting in self.penalties(task):
             scaled = np.sum([squares[name] for name in summed], axis=0)
             factor = float((scaled * rest / tolerance).sum() / (scaled**2).sum())
             error = 3 / np.sqrt((scaled**2).sum())
-            off = float(np.abs(scaled * factor - rest / tolerance).max())
-            if abs(factor) > error and off <= 2:
-                mutation = penalty_mutation(group, nice(factor, np.array([error])), resting)
-                extended = forward.extended(mutation)
-                if self.losses.fits(extended, task, samples):
-                    fitting.append((off, extended))
+            value = nice(factor, np.array([error]))
+            off = np.abs(scaled * value - rest / tolerance)
+            if abs(factor) > error and np.all(off <= room):
+                extended = forward.extended(penalty_mutation(group, value, resting))
+                fitting.append((float(off.max()), extended))
         return [extended for _, extended in sorted(fitting, key=lambda found: found[0])]
 
     def penalties(self, task: str) -> Iterator[Tuple[Tuple[str, ...], Tuple[str, ...], bool]]:

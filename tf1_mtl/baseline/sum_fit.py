@@ -14,6 +14,7 @@ from tf1_mtl.baseline.mutation import Forward, Mutation
 from tf1_mtl.baseline.places import addends_of
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
+MOST_PENALTIES = 3  #: that are followed for each edit, the closest first
 FEW = 12  #: samples that differences are taken of
 Addend = Tuple[str, str]  #: the operation that adds, and the one that is added
 
@@ -65,7 +66,7 @@ class SumFit:
                     yield both
             squares = self._squares(task, few) / tolerance
             for change in _with_multiple(changes, rest, squares):
-                yield from self.fit.penalized(change.forward, task, samples)
+                yield from self.fit.penalized(change.forward, task, samples)[:MOST_PENALTIES]
 
     def _squares(self, task: str, few: Sequence[Sample]) -> np.ndarray:
         """Returns half the sums of squares in possible penalties, an array [penalties, samples]."""
@@ -138,12 +139,14 @@ def _pairs(changes: Sequence[_Change], rest: np.ndarray) -> Iterator[Forward]:
 
 def _with_multiple(
     changes: Sequence[_Change], rest: np.ndarray, squares: np.ndarray
-) -> Iterator[_Change]:
-    """Yields the edits that explain the losses with a multiple of some squares."""
+) -> List[_Change]:
+    """Returns the edits that explain the losses with a multiple of some squares, the best first."""
     lengths = np.maximum((squares**2).sum(axis=1), 1e-300)
-    for change in changes:
+    found = []
+    for number, change in enumerate(changes):
         left = rest - change.difference
         factors = squares @ left / lengths
-        off = np.abs(factors[:, None] * squares - left).max(axis=1)
-        if (off <= LARGEST_OFF).any():
-            yield change
+        off = np.abs(factors[:, None] * squares - left).max(axis=1, initial=0).min(initial=np.inf)
+        if off <= LARGEST_OFF:
+            found.append((off, number))
+    return [changes[number] for _, number in sorted(found)]
