@@ -318,7 +318,47 @@ SHARED = Script(
 )
 
 
-SCRIPTS = (PAIRS, GATES, IMAGES, STRIDED, WORDS, NETWORKS, NORMALIZED, LATENT, ACTOR, SHARED)
+def summed(x, same, W, b, V, wrong):
+    """Returns a sum of losses and of squares of weights, with several mistakes."""
+    h = tf.matmul(x, W) + b
+    value = tf.squeeze(tf.matmul(tf.nn.relu(h) if "relu" in wrong else tf.tanh(h), V), 1)
+    error = tf.reduce_mean(tf.square(same - value)) / (2 if "half the error" in wrong else 1)
+    large = tf.square(h) + 1.0
+    spread = tf.reduce_mean(large if "no root" in wrong else tf.sqrt(large))
+    squares = 0.0 if "no squares of W" in wrong else tf.nn.l2_loss(W)
+    squares = squares + tf.nn.l2_loss(V)
+    if "squares of b" in wrong:
+        squares = squares + tf.nn.l2_loss(b)
+    return error + 0.3 * spread + 0.05 * squares
+
+
+SUMMED = Script(summed, {"x": (6, 4), "same": (6,)}, {"W": (4, 5), "b": (5,), "V": (5, 1)}, {})
+RELU = ("other activation", {"Tanh"}, "relu")
+SEVERAL = {
+    "relu, half the error": [RELU, ("loss weight in the sum", {"truediv"}, 0.5)],
+    "relu, half the error, no squares of W": [
+        RELU,
+        ("loss weight in the sum", {"truediv"}, 0.5),
+        ("loss weight in the sum", {"L2Loss"}, 0.0),
+    ],
+    "relu, squares of b": [RELU, ("penalty in the loss", {"b"}, 0.05)],
+    "relu, no root": [("operation missing", {"Sqrt"}, None), RELU],
+}
+
+
+SCRIPTS = (
+    PAIRS,
+    GATES,
+    IMAGES,
+    STRIDED,
+    WORDS,
+    NETWORKS,
+    NORMALIZED,
+    LATENT,
+    ACTOR,
+    SHARED,
+    SUMMED,
+)
 
 
 def trained(script, weights, wrong=""):
@@ -436,6 +476,15 @@ def test_a_mistake_is_named_at_its_place(golden, script, wrong):
     (edit,) = report.diagnosis.edits
     assert (edit.kind, set(edit.places)) == (kind, places)
     assert value in ([], [edit.value])
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("wrong", SEVERAL)
+def test_several_mistakes_in_a_sum_are_named(golden, wrong):
+    report = check(port(SUMMED, wrong), goldens=[golden(SUMMED)])
+    named = [(edit.kind, {*edit.places}, edit.value) for edit in report.diagnosis.edits]
+    assert sorted(named, key=str) == sorted(SEVERAL[wrong], key=str), report
 
 
 @pytest.mark.parametrize("error", [KeyError("value"), ValueError("shape"), IndexError()])

@@ -15,7 +15,8 @@ from tf1_mtl.baseline.places import addends_of
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 MOST_PENALTIES = 3  #: that are followed for each edit, the closest first
-FEW = 12  #: samples that differences are taken of
+FEW = 12  #: samples that differences are taken of, at most
+MORE = 4  #: samples than addends are needed, since each addend may have a weight
 Addend = Tuple[str, str]  #: the operation that adds, and the one that is added
 
 
@@ -49,8 +50,8 @@ class SumFit:
           samples: Of these losses.
           candidates: The edits that are tried.
         """
-        addends = self._addends(forward, task, len(samples))
-        if len(addends) < 2 or len(samples) < FEW:
+        addends = self._addends(forward, task, len(samples) - MORE)
+        if len(addends) < 2:
             return
         few = list(samples[:FEW])
         tolerance = np.maximum([s.tolerance for s in few], 1e-300)
@@ -79,7 +80,7 @@ class SumFit:
         """Returns the addends of a loss, those of sums in sums where they are few enough."""
         graph, total = self.losses.case(task).graph, self.losses.loss_node(forward, task)
         divisions = [addends_of(graph, total, depth) for depth in DEPTHS]
-        return max((x for x in divisions if len(x) < most), key=len, default=[])
+        return max((x for x in divisions if len(x) <= most), key=len, default=[])
 
     def _changes(
         self,
