@@ -109,7 +109,7 @@ WORDS: Dict[str, str] = {
     "variable frozen": "{places} is not trained",
     "variable updated late": "the update of {places} takes effect one run later",
     "precision of variables": "{places} is kept in {value}",
-    "trains more": "{places} trains on more than the loss of the task",
+    "trains more": "{places} trains on another loss too, or weights that the task leaves alone",
     "trains less": "{places} trains on a part of the loss",
     "two steps": "{places} makes one step after the other for its parts",
     "step repeated": "{places} trains {value} times on each batch",
