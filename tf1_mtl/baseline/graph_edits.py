@@ -37,8 +37,12 @@ def _edited(node: Node, *inputs: Any) -> Any:
     return node.attributes["function"](*values)
 
 
+def _edited_update(node: Node, *inputs: Any) -> Any:
+    return node.attributes["function"](*inputs)
+
+
 for _cells in range(1, 5):
-    updates(_cells, f"EditedUpdate{_cells}")(_edited)
+    updates(_cells, f"EditedUpdate{_cells}")(_edited_update)
 
 
 def edited(name: str, function: Callable[..., Any], *inputs: str) -> Node:
