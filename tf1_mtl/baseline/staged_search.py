@@ -121,9 +121,9 @@ class StagedSearch:
             fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
             for forward, search in fewest_first:
                 yield from self._as_reported(forward)
-                yield from self._fewest_edits_first(forward, search)
+                yield from _fitting(self._fewest_edits_first(forward, search))
             for forward, search in fewest_first:
-                yield from self._accepted(forward, search.deep())
+                yield from _fitting(self._accepted(forward, search.deep()))
 
     def _of_added_losses(self) -> Iterator[Edits]:
         """Yields edits where a task trains on its parts in turn and adds their losses."""
@@ -364,6 +364,12 @@ class StagedSearch:
 
 def case_with_most_tasks(runs: Sequence[PortRun]) -> Case:
     return max((run.case for run in runs), key=lambda case: len(case.tasks))
+
+
+def _fitting(found: Iterator[Edits]) -> Iterator[Edits]:
+    """Yields edits up to those that do not fit a case."""
+    with contextlib.suppress(DoesNotFit):
+        yield from found
 
 
 def _beside(forward: Forward, mutation: Mutation) -> Mutation:
