@@ -427,9 +427,7 @@ def _verdicts(
         rounding = programs[moved.task].rounding if moved.task in programs else None
         if rounding:
             low, high = rounding(low), rounding(high)
-        # Of an element with an infinite bound nothing is known; of some others it must be.
-        is_known = not room.size or bool(np.isfinite(room).any())
-        yield (moved.task, name), is_known and bool(np.all((low <= shown) & (shown <= high)))
+        yield (moved.task, name), bool(np.all((low <= shown) & (shown <= high)))
     for index in sorted(rests):
         stays = np.array_equal(run.after[index][name], run.before[index][name])
         yield (bounded.task(index), name), stays
