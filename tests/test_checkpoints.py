@@ -188,7 +188,7 @@ def test_names_that_are_patterns_or_addresses_are_refused(name, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "name", [slow_everywhere("with space"), slow("quote'\""), slow("line\nbreak"), "größe"]
+    "name", [slow_everywhere("with space"), slow("quote'\""), slow("line\nbreak"), slow("größe")]
 )
 def test_other_names_work(name, tmp_path):
     long_run(tmp_path / name, 10)

@@ -331,9 +331,9 @@ class After(NumPyPort):
     one_in(
         6,
         [
+            (InTurn, "two steps"),
             (Tf32Products, "precision of products"),
             (Bfloat16Products, "precision of products"),
-            (InTurn, "two steps"),
             (SecondTaskFirst, "two steps"),
             (InTurnJointSlots, "two steps"),
             (After, "loss after the update"),

@@ -256,6 +256,7 @@ def test_nothing_overlaps_and_nothing_is_cut(picture):
     assert inside > len(boxes)
 
 
+@pytest.mark.slow
 def test_a_large_graph_is_folded_by_scope():
     picture = diagram(large_graph())
     titles = [box.title for box in picture.boxes]

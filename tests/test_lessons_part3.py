@@ -162,6 +162,8 @@ OF_LESSON_11 = (
 )
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @pytest.mark.parametrize("check", OF_LESSON_11, ids=lambda check: check.__name__)
 def test_lesson_11(check):
     pytest.importorskip("sklearn")

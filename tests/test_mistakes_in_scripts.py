@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import slow
 
 from tf1_mtl.baseline import check, recording
 from tf1_mtl.baseline.graph_def import recorded_graph
@@ -365,7 +366,7 @@ def averages_first(self, task, feeds):
 @pytest.mark.parametrize(
     "mistakes, found",
     [
-        ({"rate": 0.01}, [("learning rate", ("train",), pytest.approx(0.01))]),
+        slow({"rate": 0.01}, [("learning rate", ("train",), pytest.approx(0.01))]),
         (
             {"rate": 0.01, "decay": 0.1},
             [
@@ -374,7 +375,7 @@ def averages_first(self, task, feeds):
             ],
         ),
         # With the same part in each run, this is the average of the run before.
-        ({"step": averages_first}, [("weights late", (AVERAGE,), None)]),
+        slow({"step": averages_first}, [("weights late", (AVERAGE,), None)]),
     ],
     ids=["weights", "both", "average before"],
 )
@@ -428,6 +429,7 @@ def test_an_average_of_the_weights_before_the_run_is_named(path, rate):
     assert len(edits) == (1 if rate == 0.1 else 2)
 
 
+@pytest.mark.slow
 def test_an_average_that_is_not_explained_is_noted(averaged):
     def step(self, task, feeds):
         loss = Averaged.step(self, task, feeds)
@@ -619,6 +621,7 @@ def test_rows_that_a_script_scatters_are_no_update_of_an_optimizer(tmp_path):
     assert {edit.kind for edit in report.diagnosis.edits} == {"variable frozen"}, report
 
 
+@pytest.mark.slow
 def test_a_rate_that_rises_once_is_no_schedule(averaged):
     """It was taken for one, since small rates differ by little."""
 

@@ -271,6 +271,8 @@ os.system("echo a child")
     assert err.split("\n") == ["a child", "the script prints", "at exit", ""]
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_name_that_another_graph_has(script):
     first = """
 import tensorflow as tf

@@ -153,6 +153,7 @@ def test_an_edit_without_updates_explains_no_weight_that_moved():
     assert search.unexplained(nothing, Updates()) == {("joint", name) for name in case.weights}
 
 
+@pytest.mark.slow
 def test_a_part_that_leaves_nothing_is_all(checked):
     found = checked(made(Plain, activations={"Relu_2": LINEAR}, beta1={"Y2_op": 0.8}))
     assert found.ids == ("activation-missing", "beta1") and found.diagnosis.is_whole

@@ -29,20 +29,17 @@ def trained(weights, optimizer, resource, clips, whole=()):
     return [*ids, rate], tables, [loss, train]
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 @pytest.mark.parametrize(
     "optimizer, resource, clips, whole",
     [
+        ("descent", False, False, ("p", "q")),
+        ("descent", True, False, ("q",)),
+        ("Adam", False, False, ("q",)),
+        ("Adam", True, True, ("p", "q")),
         ("Adagrad", False, False, ("p", "q")),
-        *(
-            pytest.param(*case, marks=[pytest.mark.slow, pytest.mark.runtime])
-            for case in [
-                ("descent", False, False, ("p", "q")),
-                ("descent", True, False, ("q",)),
-                ("Adam", False, False, ("q",)),
-                ("Adam", True, True, ("p", "q")),
-                ("Adagrad", True, True, ("p",)),
-            ]
-        ),
+        ("Adagrad", True, True, ("p",)),
     ],
 )
 def test_a_penalty_on_whole_tables(path, optimizer, resource, clips, whole):

@@ -35,9 +35,8 @@ NEEDS_MORE = {
     "rate-0.0007-epsilon-3e-6",
     "softmax-after-head-1",
 }
-#: What the default suite runs: feeds, the forward pass, an optimizer, and what a port returns.
+#: What the default suite runs: the forward pass, an optimizer, and what a port returns.
 SAMPLE = {
-    "label-2-smoothed",
     "no-relu-head-2",
     "epsilon-1e-7-in-Y2-op",
     "head-1-shown-late",
@@ -83,6 +82,7 @@ def test_wrong_ports_fail_and_are_named(entry):
         assert report.first.stage == "dtype and shape", report
 
 
+@pytest.mark.slow
 def test_biases_that_start_at_random_numbers_are_found():
     """No two such ports do the same, and no model has their numbers."""
 
