@@ -1,7 +1,7 @@
 """Searches what a port does to moving averages of weights, where the weights are wrong too.
 
-The averages are taken of the weights that the port itself has. So what is wrong with the weights
-does not hide, and does not show, in the averages.
+The averages are taken of the weights that the port itself has. So wrong weights neither hide nor
+cause differences of the averages.
 """
 
 import functools
@@ -10,16 +10,11 @@ from typing import Dict, Iterator, Mapping, Optional
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS
-from tf1_mtl.baseline.model import Model, updates_of
+from tf1_mtl.baseline.graph_edits import with_nodes
+from tf1_mtl.baseline.model import Model, Update, updates_of
 from tf1_mtl.baseline.mutation import Mutation
 from tf1_mtl.baseline.port_run import PortRun
-from tf1_mtl.baseline.recorded_graph import (
-    Node,
-    RecordedGraph,
-    canonical,
-    needed_nodes,
-    variable_of,
-)
+from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
 
 #: Names of the placeholders that hold the weights of the port.
 AFTER, BEFORE = " of the port after the run", " of the port before the run"
@@ -33,36 +28,37 @@ def without_averages(run: PortRun) -> PortRun:
 def of_averages(run: PortRun) -> Optional[PortRun]:
     """Returns the run of a port that returns moving averages of its own weights alone.
 
-    None: an average follows something else than the weights that the port returns.
+    None: an average follows something else, such as what the run feeds.
     """
     case = run.case
     names = [name for name in case.averages if name in case.weights]
-    graph = case.graph
+    changed: Dict[str, Node] = {}
     for task in case.tasks:
-        for name, update in updates_of(case, task).items():
-            if name in names:
-                changed = _following(graph, case, update.node.data_inputs[-1])
-                if not changed:
+        updates = updates_of(case, task)
+        for name in names:
+            if name in updates:
+                following = _following(case, updates, updates[name].node.data_inputs[-1])
+                if following is None:
                     return None
-                graph = graph._replace(nodes={**graph.nodes, **changed})
+                changed.update(following)
     places = [(place, weight) for weight in case.given for place in (AFTER, BEFORE)]
     for place, weight in places:
-        node = Node(_placeholder(weight, place), "Placeholder", (), {"dtype": "float32"})
-        graph = graph._replace(nodes={**graph.nodes, node.name: node})
+        fed = _placeholder(weight, place)
+        changed[fed] = Node(fed, "Placeholder", (), {"dtype": "float32"})
     steps = []
     for step, before, after in zip(case.steps, run.before, run.after):
         own = {AFTER: after, BEFORE: before}
-        fed = {_placeholder(weight, place): own[place][weight] for place, weight in places}
-        steps.append(step._replace(feeds={**step.feeds, **fed}))
+        feeds = {_placeholder(weight, place): own[place][weight] for place, weight in places}
+        steps.append(step._replace(feeds={**step.feeds, **feeds}))
     alone = case._replace(
-        graph=graph,
+        graph=with_nodes(case.graph, changed.values()),
         weights={name: name for name in names},
         averages=(),
         untrained=(),
         steps=tuple(steps),
         tasks={name: task._replace(loss="") for name, task in case.tasks.items()},
     )
-    return _returning(run._replace(losses=[0.0] * len(run.losses)), alone)
+    return _returning(run.first(len(steps))._replace(losses=[0.0] * len(steps)), alone)
 
 
 def _returning(run: PortRun, case: Case) -> PortRun:
@@ -78,21 +74,32 @@ def _placeholder(weight: str, place: str) -> str:
     return weight + place
 
 
-def _following(graph: RecordedGraph, case: Case, moved: str) -> Dict[str, Node]:
-    """Returns the operations of an average that read a weight, with the weight of the port."""
-    names = {variable: name for name, variable in case.given.items()}
+def _following(case: Case, updates: Mapping[str, Update], moved: str) -> Optional[Dict[str, Node]]:
+    """Returns the operations of an average that read weights, with the weights of the port.
+
+    None: the average takes what is fed, or a gradient.
+
+    Args:
+      case: The case.
+      updates: Of the weights, in the task that moves the average.
+      moved: The tensor that the average takes.
+    """
+    graph, names = case.graph, {variable: name for name, variable in case.given.items()}
+    fed = {node_and_output(tensor)[0] for step in case.steps for tensor in step.feeds}
     changed: Dict[str, Node] = {}
     nodes = needed_nodes(_without_controls(graph.nodes), [moved])
-    if any(GRADIENTS.match(name) or node.op == "Placeholder" for name, node in nodes.items()):
-        return {}
+    if not fed.isdisjoint(nodes) or any(map(GRADIENTS.match, nodes)):
+        return None
     for name, node in nodes.items():
         weights = [names.get(variable_of(graph.nodes, x) or "") for x in node.data_inputs]
         if node.op not in _READS and any(weights):
-            inputs = [
-                _placeholder(weight, AFTER) if weight else canonical(x)
-                for weight, x in zip(weights, node.data_inputs)
-            ]
-            changed[name] = node._replace(inputs=(*inputs, *node.inputs[len(inputs) :]))
+            earlier = needed_nodes(graph.nodes, [name])
+            inputs = []
+            for weight, x in zip(weights, node.data_inputs):
+                is_after = weight in updates and updates[str(weight)].node.name in earlier
+                place = AFTER if is_after else BEFORE
+                inputs.append(_placeholder(weight, place) if weight else x)
+            changed[name] = node._replace(inputs=tuple(inputs))
     return changed
 
 
@@ -103,15 +110,30 @@ def _without_controls(nodes: Mapping[str, Node]) -> Dict[str, Node]:
     return {name: node._replace(inputs=node.data_inputs) for name, node in nodes.items()}
 
 
-def before_mutations(case: Case) -> Iterator[Mutation]:
-    """Yields a mutation by which averages follow the weights as they are before the run."""
-    fed = {x: x[: -len(AFTER)] + BEFORE for x in case.graph.nodes if x.endswith(AFTER)}
+def time_mutations(case: Case) -> Iterator[Mutation]:
+    """Yields mutations by which averages follow the weights before the run, or after it."""
     names = tuple(case.weights)
-    if fed:
-        yield Mutation(Edit("averaged before", names), functools.partial(_fed_before, fed=fed))
+    for kind, known, other in (
+        ("averaged before", AFTER, BEFORE),
+        ("averaged after", BEFORE, AFTER),
+    ):
+        read = {x for name in names for x in _read(case, name) if x.endswith(known)}
+        fed = {x: x[: -len(known)] + other for x in read}
+        if fed:
+            yield Mutation(Edit(kind, names), functools.partial(_fed_others, fed=fed))
 
 
-def _fed_before(model: Model, fed: Mapping[str, str]) -> Model:
+def _read(case: Case, name: str) -> Iterator[str]:
+    """Yields the placeholders that the updates of an average read."""
+    for task in case.tasks:
+        updates = updates_of(case, task)
+        if name in updates:
+            moved = updates[name].node.data_inputs[-1]
+            nodes = needed_nodes(_without_controls(case.graph.nodes), [moved])
+            yield from (x for x, node in nodes.items() if node.op == "Placeholder")
+
+
+def _fed_others(model: Model, fed: Mapping[str, str]) -> Model:
     """Returns a model that is fed some tensors in place of others."""
     return model.with_feeds(
         lambda index, feeds: {**feeds, **{x: feeds[y] for x, y in fed.items() if y in feeds}}

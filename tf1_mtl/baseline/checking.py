@@ -129,7 +129,7 @@ def check(
       done: Called after every step with the number of steps done and of all. Running a step is
         half of it, judging it the other half.
       seconds: CPU time after which the search for what explains a port gives up. None is 9 for the
-        article and 40 for other recordings.
+        article and 60 for other recordings.
 
     Returns:
       The report. A port that raises is reported, with its traceback, and raises nothing here.
@@ -235,11 +235,12 @@ def _with_averages(
     """
     if not found.edits or (averages and is_right(averages)):
         return found
-    more = diagnose(averages, seconds=seconds) if averages else None
+    more = diagnose(averages, 0.5, seconds=seconds) if averages and found.is_whole else None
     if more and more.is_whole:
         return found._replace(edits=(*found.edits, *more.edits))
-    note = "The moving averages of the weights are not explained."
-    return found._replace(note=found.note or note)
+    left = "are not explained" if more else "were not searched"
+    note = f"The moving averages of the weights {left}."
+    return found._replace(note=f"{found.note} {note}".strip())
 
 
 def _notes(runs: Sequence[PortRun], results: Sequence[CaseResult]) -> List[str]:

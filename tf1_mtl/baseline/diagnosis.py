@@ -237,9 +237,9 @@ def _range(low: float, high: float) -> str:
 
 
 def is_right(runs: Sequence[PortRun]) -> bool:
-    """Returns whether a port did what the graph does."""
+    """Returns whether a port did what the graph does in the steps that are searched."""
     with np.errstate(all="ignore"):
-        return _search(runs).is_right()
+        return _search([_cut(run) for run in runs]).is_right()
 
 
 # What is searched
@@ -311,9 +311,9 @@ def _seems_late(runs: Sequence[PortRun], name: str) -> bool:
     """Returns whether a weight that the graph moves rests in each first step, and moves later."""
     longer = [run for run in runs if len(run.after) > 1]
     return (
-        any(name in updates_of(run.case, run.case.steps[0].task) for run in longer)
-        and all(np.array_equal(run.before[0][name], run.after[0][name]) for run in longer)
+        all(np.array_equal(run.before[0][name], run.after[0][name]) for run in longer)
         and any(not np.array_equal(run.after[0][name], run.after[-1][name]) for run in longer)
+        and any(name in updates_of(run.case, run.case.steps[0].task) for run in longer)
     )
 
 

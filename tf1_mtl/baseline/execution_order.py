@@ -143,8 +143,8 @@ class Schedule:
         in_branch = bool(self._paths[name]) or self._is_behind_branch(node)
         operation = self._operation_of(node, in_branch)
         may_be_dead = in_branch and node.op not in _NEVER_DEAD
-        run = self._nodes.keys() | self.may_be_dead
-        controls = tuple(x for x in node.control_inputs if x in run) if may_be_dead else ()
+        given = node.control_inputs if may_be_dead else ()
+        controls = tuple(x for x in given if x in self._nodes or x in self.may_be_dead)
         return Step(node, operation, self._sources(node), may_be_dead, controls)
 
     def _is_behind_branch(self, node: Node) -> bool:

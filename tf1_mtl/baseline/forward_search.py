@@ -36,7 +36,7 @@ class ForwardSearch:
         self.sums = SumFit(losses, self.fit)
         self._mutations: Dict[str, List[Mutation]] = {}
         self._at_nodes: Dict[str, List[Tuple[Mutation, ...]]] = {}
-        self._found: Dict[Tuple[Forward, str], List[Forward]] = {}  #: without pairs
+        self._found: Dict[Tuple[Forward, str], List[Forward]] = {}  #: without sums and pairs
 
     def levels(self) -> Iterator[Iterator[Forward]]:
         """Yields searches for what explains all losses, the quickest first."""
@@ -129,7 +129,7 @@ class ForwardSearch:
             self._found[key] = found
         else:
             yield from self._found[key]
-        if depth >= SUMS:
+        if depth == SUMS:
             singles = [(mutation,) for mutation in self.mutations(task)]
             candidates = [*singles, *self._of_nodes(task)]
             yield from self.sums.explained(forward, task, samples, candidates)

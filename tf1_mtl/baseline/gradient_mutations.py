@@ -8,7 +8,7 @@ import numpy as np
 
 from tf1_mtl.baseline import catalogue, graph_edits, model_edits
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.averages import before_mutations
+from tf1_mtl.baseline.averages import time_mutations
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.edits import Edit
 from tf1_mtl.baseline.error_bounds import value_of
@@ -50,7 +50,7 @@ def backward_mutations(case: Case) -> Iterator[Mutation]:
     yield from clipping_mutations(case)
     yield from row_mutations(case)
     yield from variance_mutations(case)
-    yield from before_mutations(case)
+    yield from time_mutations(case)
     # Where the loss is known to a thousandth, another epsilon may show in the gradients alone.
     yield from epsilon_mutations(case, all_normalizations(case))
     yield from detached_mutations(case)

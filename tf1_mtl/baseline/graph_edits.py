@@ -127,7 +127,8 @@ def edit_output(
     for scope in gradient_scopes(graph, name):
         passed = {name: inner}
         for number, tensor in enumerate(scope.entering):
-            passed[tensor] = below = f"{scope.prefix}{name}/edited gradient {number}"
+            below = free_name(graph, f"{scope.prefix}{name}/edited gradient {number}")
+            passed[tensor] = below
             changed[below] = edited(below, slope, tensor, inner, *node.data_inputs[:1])
         changed.update((x, _taking(graph.nodes[x], passed)) for x in scope.nodes)
     return with_nodes(graph, changed.values())

@@ -239,7 +239,8 @@ class LossFit:
         yield from ((group, group, False) for group in dict.fromkeys(groups) if group)
         # Weights that this task does not train: in no loss of it, or in every loss.
         every = tuple(case.weights)
-        yield from ((every, trained, False), (every, every, True))
+        if trained:
+            yield from ((every, trained, False), (every, every, True))
 
     def _without_squares(self, task: str) -> Tuple[str, ...]:
         """Returns the weights of which the loss contains no squares."""

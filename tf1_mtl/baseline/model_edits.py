@@ -119,10 +119,14 @@ def with_more_gradient(model: Model, variable: str, prefix: str, tensor: str) ->
     """
     names = [name for name, x in model.case.weights.items() if x == variable]
     changed: List[Node] = []
+    others = _updates_of_all(model, set(model.case.weights).difference(names))
+    of_others = {raw_gradient(model.graph, update) for update in others}
     for update in _updates_of_all(model, names):
         raw = raw_gradient(model.graph, update)
         if not raw.startswith(prefix):
             continue
+        if raw in of_others or raw not in model.graph.nodes:
+            raise DoesNotFit
         if update.indices is None:
             changed += wrapped(model.graph, raw, lambda g, more: g + more, tensor)
         else:

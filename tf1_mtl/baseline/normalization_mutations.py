@@ -1,7 +1,7 @@
 """Makes mutations of batch normalization.
 
 It may have another epsilon, average another variance, follow the activation, or stop the gradients
-of the moments of a batch.
+of its moments.
 """
 
 from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple

@@ -11,7 +11,7 @@ import numpy as np
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, users_of
-from tf1_mtl.baseline.graph_edits import edited
+from tf1_mtl.baseline.graph_edits import edited, free_name
 from tf1_mtl.baseline.model import DoesNotFit
 from tf1_mtl.baseline.recorded_graph import (
     VARIABLES,
@@ -32,7 +32,8 @@ def _same(gradient: Any, *_: Any) -> Any:
 
 #: By operation, for each input: from the gradient of the output, and the inputs, to its gradient.
 RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {
-    **dict.fromkeys(["Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient"], (_same,)),
+    **dict.fromkeys(["Identity", "ReadVariableOp", "StopGradient"], (_same,)),
+    **dict.fromkeys(["Reshape", "Squeeze", "ExpandDims"], (_same,)),
     **dict.fromkeys(["Add", "AddV2", "BiasAdd"], (_same, _same)),
     "Sub": (_same, _negated),
     "Neg": (_negated,),
@@ -73,19 +74,20 @@ class PassedGradients:
         self._shares: Dict[str, List[str]] = {}
         self._of_variables: Dict[str, List[str]] = {}
 
-    def nodes(self) -> Dict[str, Node]:
-        """Returns the nodes that are new or changed, by name; none if no gradient was passed.
+    def made(self) -> Tuple[Dict[str, Node], Dict[str, str]]:
+        """Adds the gradients that were passed to those of the graph. It is called once.
+
+        Returns:
+          The nodes that are new or changed, by name, and the gradients that reached variables, to
+          be added to those that updates take. Both are empty if no gradient was passed.
 
         Raises:
           DoesNotFit: TensorFlow has not kept the gradients of an operation apart.
         """
         for name, shares in self._shares.items():
             self._add(name, shares)
-        return self._made if self._shares or self._of_variables else {}
-
-    def of_variables(self) -> Dict[str, str]:
-        """Returns the gradients that reached variables, to be added to those that updates take."""
-        return {name: self._sum(shares) for name, shares in self._of_variables.items()}
+        variables = {name: self._sum(shares) for name, shares in self._of_variables.items()}
+        return (self._made if self._shares or variables else {}), variables
 
     def behind(self, name: str) -> str:
         """Returns the gradient of what an operation gives, from those behind it; "" without one.
@@ -181,7 +183,7 @@ class PassedGradients:
 
     def _new(self, name: str, function: Callable[..., Any], *inputs: str) -> str:
         """Makes a node, and returns its name."""
-        name = f"{self.prefix}passed/{self.label}/{name}/{len(self._made)}"
+        name = free_name(self.graph, f"{self.prefix}passed/{self.label}/{name}/{len(self._made)}")
         self._made[name] = edited(name, function, *inputs)
         return name
 

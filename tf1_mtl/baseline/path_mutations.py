@@ -15,7 +15,6 @@ from tf1_mtl.baseline.graph_edits import edited, free_name, is_of_input, with_no
 from tf1_mtl.baseline.model import DoesNotFit, Model, updates_of
 from tf1_mtl.baseline.model_edits import has_gradient, with_more_gradient
 from tf1_mtl.baseline.mutation import Mutation
-from tf1_mtl.baseline.normalization_mutations import is_normalization
 from tf1_mtl.baseline.passed_gradients import PassedGradients
 from tf1_mtl.baseline.places import groups_of, is_layer, last_parts, near_the_loss, subsets
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
@@ -54,17 +53,18 @@ def _trained(case: Case) -> FrozenSet[str]:
 def _passing(model: Model, places: Sequence[str], trained: AbstractSet[str]) -> Model:
     """Returns a model in which the gradient passes operations that stop it."""
     for place in places:
-        known = model.graph
+        if place not in model.graph.nodes:
+            continue
 
         def way(passed: PassedGradients, place: str = place) -> None:
             gradient = passed.behind(place)
             if gradient:
                 passed.pass_below(place, gradient)
 
-        if place in known.nodes:
-            model = _with_passed(model, place, trained, way)
-            if model.graph is known:
-                raise DoesNotFit
+        known = model.graph
+        model = _with_passed(model, place, trained, way)
+        if model.graph is known:
+            raise DoesNotFit
     return model
 
 
@@ -88,7 +88,7 @@ def _with_passed(
         for prefix in sorted(prefixes):
             passed = PassedGradients(graph, prefix, label, trained)
             way(passed)
-            of_variables, changed = passed.of_variables(), passed.nodes()
+            changed, of_variables = passed.made()
             if changed:
                 model = model.with_graph(with_nodes(model.graph, changed.values()))
             for variable, gradient in of_variables.items():
@@ -110,7 +110,8 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
       shapes: Of what operations give, in a step of the task.
     """
     nodes = case.loss_nodes(task)
-    outputs = [name for name in shapes if name in nodes and _is_output_of_layer(case, nodes, name)]
+    fed = {node_and_output(tensor)[0] for tensor in case.feeds.values()}
+    outputs = [x for x in shapes if x in fed or (x in nodes and _is_output(nodes, nodes[x]))]
     takers = {name: _takers(case, nodes, name) for name in outputs}
     trained = _trained(case)
     for takes in (*_around_layers(nodes, takers), *_whole_tables(case, nodes)):
@@ -122,20 +123,17 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
             if other == taken or shapes[other] != shapes[taken]:
                 continue
             for place, index in takers[taken]:
-                if place not in needs[other] and place != other and count < MOST_OTHERS:
-                    count += 1
-                    yield other_tensor({(place, index): other}, nodes, trained)
+                if place in needs[other]:
+                    continue
+                if count == MOST_OTHERS:
+                    return
+                count += 1
+                yield other_tensor({(place, index): other}, nodes, trained)
 
 
-def _is_output_of_layer(case: Case, nodes: Mapping[str, Node], name: str) -> bool:
-    """Returns whether an operation gives what a layer gives, or is fed."""
-    node = nodes[name]
-    return (
-        name in {node_and_output(tensor)[0] for tensor in case.feeds.values()}
-        or node.op in (*catalogue.ACTIVATION_OPS, "ConcatV2")
-        or is_normalization(node)
-        or is_layer(nodes, node)
-    )
+def _is_output(nodes: Mapping[str, Node], node: Node) -> bool:
+    """Returns whether an operation gives what a layer gives, or joins such tensors."""
+    return node.op in (*catalogue.ACTIVATION_OPS, "ConcatV2") or is_layer(nodes, node)
 
 
 def _takers(case: Case, nodes: Mapping[str, Node], name: str) -> List[Input]:
@@ -217,7 +215,9 @@ def _taking(model: Model, place: str, index: int, tensor: str, trained: Abstract
     gradients: Dict[str, str] = {}
     for scope in scopes:
         for leaving in scope.leaving:
-            if leaving in graph.nodes and is_of_input(leaving, scope, index, node):
+            if leaving not in graph.nodes:  # one of several outputs
+                raise DoesNotFit
+            if is_of_input(leaving, scope, index, node):
                 inner = gradients[scope.prefix] = free_name(graph, f"{leaving}/before the edit")
                 changed[inner] = changed[leaving]._replace(name=inner)
                 changed[leaving] = edited(leaving, lambda x: x * 0.0, known)

@@ -120,7 +120,7 @@ class StagedSearch:
                     yield from self._accepted(forward, search.everywhere())
             fewest_first = sorted(searches.values(), key=lambda found: len(found[1].wrong))
             for forward, search in fewest_first:
-                yield from self._as_reported(forward)
+                yield from _fitting(self._as_reported(forward))
                 yield from _fitting(self._fewest_edits_first(forward, search))
             for forward, search in fewest_first:
                 yield from _fitting(self._accepted(forward, search.deep()))
@@ -242,7 +242,7 @@ class StagedSearch:
     ) -> Tuple[int, Callable[[Forward], int]]:
         """Returns how many updates are wrong in few steps, and what counts them for other models.
 
-        The steps are the first ones of the first runs with wrong updates, if some are wrong there.
+        The steps are the first ones of the first runs with wrong updates, if all are wrong there.
 
         Args:
           forward: What is known.
@@ -257,10 +257,10 @@ class StagedSearch:
             return len(UpdateSearch(compared, search.unknown).wrong)
 
         longest = max((len(self.runs[number].after) for number in numbers), default=0)
-        for steps in (FEW_STEPS, longest):
+        for steps in dict.fromkeys((min(FEW_STEPS, longest), longest)):
             few = [self.runs[number].first(steps) for number in numbers]
             base = wrong(forward, few)
-            if base:
+            if base >= len(search.wrong):
                 break
         return base, functools.partial(wrong, runs=few)
 

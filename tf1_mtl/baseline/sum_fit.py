@@ -16,7 +16,7 @@ from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 MOST_PENALTIES = 3  #: that are followed for each edit, the closest first
 FEW = 12  #: samples that differences are taken of, at most
-MORE = 4  #: samples than addends are needed, since each addend may have a weight
+MORE = 4  #: samples than addends that are weighed, so that weights do not fit by chance
 Addend = Tuple[str, str]  #: the operation that adds, and the one that is added
 
 
@@ -50,14 +50,14 @@ class SumFit:
           samples: Of these losses.
           candidates: The edits that are tried.
         """
-        addends = self._addends(forward, task, len(samples) - MORE)
+        few = list(samples[:FEW])
+        addends = self._addends(forward, task, len(few) - MORE)
         if len(addends) < 2:
             return
-        few = list(samples[:FEW])
         tolerance = np.maximum([s.tolerance for s in few], 1e-300)
         changes = list(self._changes(forward, task, few, candidates, addends))
-        rest = [s.observed for s in few] - self.losses.predicted(forward, task, few)
-        rest = rest / tolerance
+        right = self.losses.predicted(forward, task, few)
+        rest = ([s.observed for s in few] - right) / tolerance
         parts = self.fit.parts(forward, task, few, addends) / tolerance[:, None]
         if np.isfinite(rest).all() and np.isfinite(parts).all():
             for change in _with_weights(changes, rest, parts):
@@ -74,7 +74,7 @@ class SumFit:
         names = {name for _, summed, _ in self.fit.penalties(task) for name in summed}
         squares = {name: np.array([self.fit.squares(name, s) for s in few]) for name in names}
         sums = [sum(squares[x] for x in summed) for _, summed, _ in self.fit.penalties(task)]
-        return np.array(sums).reshape(-1, len(few))
+        return np.array(sums, np.float64).reshape(-1, len(few))
 
     def _addends(self, forward: Forward, task: str, most: int) -> List[Addend]:
         """Returns the addends of a loss, those of sums in sums where they are few enough."""

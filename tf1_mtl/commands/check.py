@@ -52,7 +52,7 @@ def add_to(subparsers: Any) -> None:
         parser,
         "--search-seconds",
         "processor time after which the search for what explains a port gives up (default: 9 for "
-        "the article, 40 for other recordings)",
+        "the article, 60 for other recordings)",
     )
     options.add_flags(parser, "--json")
     parser.set_defaults(command=run)

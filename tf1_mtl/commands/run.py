@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     misplaced = [x for x in script_args if x.split("=")[0] in ("--record", "--record-limit")]
     if misplaced and args.record is None:
         print(
-            f"note: {misplaced[0]} stands behind {script}, so it is an argument of the script, and "
+            f"note: {misplaced[0]} comes after {script}, so it is an argument of the script, and "
             f"nothing is recorded. To record: tf1-mtl run --record FILE.npz {script}",
             file=sys.stderr,
         )
