@@ -559,14 +559,19 @@ def file(tmp_path):
     return tmp_path / "port.py"
 
 
-def test_command_on_a_port_that_conforms(capsys, file):
+@pytest.mark.parametrize(
+    "of_golden, checked", [(OF_JOINT, "1 case, "), slow((), "10 cases, 1086 steps, ")]
+)
+def test_command_on_a_port_that_conforms(capsys, file, of_golden, checked):
     file.write_text("from ports.numpy_port import Conformant\nprint('noise')\nPort = Conformant\n")
-    status, out, err = run(capsys, "check", f"{file}:Port")
-    assert status == 0
-    assert out.startswith("conformant: 10 cases, 1086 steps, all within float32 rounding\n")
-    assert "noise" not in out and "noise" in err
     # "Port" is the default name.
-    assert done(capsys, "check", file, *OF_JOINT).startswith("conformant: 1 case")
+    for port in (file, f"{file}:Port"):
+        status, out, err = run(capsys, "check", port, *of_golden)
+        assert status == 0
+        assert out.startswith(f"conformant: {checked}")
+        assert "all within float32 rounding\n" in out
+        assert "noise" not in out
+    assert "noise" in err
 
 
 def test_command_on_a_port_that_deviates(capsys):

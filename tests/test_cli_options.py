@@ -85,12 +85,20 @@ def test_a_recording_of_a_script_that_fails_is_reported(tmp_path):
     assert load_recording(str(tmp_path / "run.npz")).runs == ()
 
 
-def test_an_option_behind_the_script_is_noted(tmp_path):
-    (tmp_path / "script.py").write_text("import sys\nprint(sys.argv[1:])\n")
-    done = forked.tf1_mtl("run", "script.py", "--record", "run.npz", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, "['--record', 'run.npz']\n")
-    assert "nothing is recorded. To record: tf1-mtl run --record FILE.npz script.py" in done.stderr
-    assert not (tmp_path / "run.npz").exists()
+def test_on_a_terminal_an_option_behind_the_script_is_noted(capsys, monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr("tf1_mtl.legacy_script.run", lambda *given: ran.append(given))
+    monkeypatch.setattr("tf1_mtl.legacy_script.prepare", lambda seed: None)
+    monkeypatch.setattr("tf1_mtl.legacy_script.show_warnings", lambda: None)
+    (tmp_path / "script.py").touch()
+    monkeypatch.chdir(tmp_path)
+    for is_terminal in (False, True):
+        monkeypatch.setattr("sys.stderr.isatty", lambda is_terminal=is_terminal: is_terminal)
+        with pytest.raises(SystemExit):
+            cli.main(["run", "script.py", "--record", "run.npz"])
+        noted = "nothing is recorded. To record: tf1-mtl run --record FILE.npz script.py\n"
+        assert (noted in capsys.readouterr().err) == is_terminal
+    assert ran == [("script.py", ["--record", "run.npz"])] * 2
 
 
 @needs_matplotlib

@@ -58,6 +58,7 @@ def checked(monkeypatch):
     return lambda port: check(port, CASES, seconds=40.0)
 
 
+@pytest.mark.slow
 def test_a_loss_is_unknown_and_the_optimizer_of_the_other_task_is_named(checked):
     report = checked(made(OtherLoss, epsilon={"Y2_op": 1e-7}))
     assert report.ids == ("epsilon", "unknown")

@@ -80,7 +80,7 @@ def test_switching_midway_changes_no_bit(variables, part):
 
 @needs_xla
 @pytest.mark.parametrize(
-    "variables, part", [slow("ref", 200), ("resource", 40), slow("resource", 200)]
+    "variables, part", [slow("ref", 200), slow("resource", 40), slow("resource", 200)]
 )
 def test_compiled_stays_near(variables, part):
     batches = mixed(10 * part)

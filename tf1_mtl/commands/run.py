@@ -3,7 +3,7 @@
 import argparse
 import sys
 import threading
-from typing import Any
+from typing import Any, Sequence
 
 from tf1_mtl.commands import options, recorded
 from tf1_mtl.quiet import quiet
@@ -33,13 +33,9 @@ def run(args: argparse.Namespace) -> int:
     """Runs the script and ends the process as the script does."""
     script, *script_args = args.script[1:] if args.script[0] == "--" else args.script
 
-    misplaced = [x for x in script_args if x.split("=")[0] in ("--record", "--record-limit")]
-    if misplaced and args.record is None:
-        print(
-            f"note: {misplaced[0]} comes after {script}, so it is an argument of the script, and "
-            f"nothing is recorded. To record: tf1-mtl run --record FILE.npz {script}",
-            file=sys.stderr,
-        )
+    # Elsewhere the script has stderr for itself, as under `python`.
+    if args.record is None and sys.stderr.isatty():
+        _note_misplaced(script, script_args)
 
     from tf1_mtl import legacy_script
 
@@ -57,6 +53,18 @@ def run(args: argparse.Namespace) -> int:
                 _wait_for_threads()
     # Not a return: the script may have closed stdout, which only the exit of Python allows.
     sys.exit()
+
+
+def _note_misplaced(script: str, script_args: Sequence[str]) -> None:
+    """Prints a note if the script is given an option that may be meant for this command."""
+    for argument in script_args:
+        if argument.split("=")[0] in ("--record", "--record-limit"):
+            print(
+                f"note: {argument} comes after {script}, so it is an argument of the script, and "
+                f"nothing is recorded. To record: tf1-mtl run --record FILE.npz {script}",
+                file=sys.stderr,
+            )
+            break
 
 
 def _wait_for_threads() -> None:
