@@ -172,6 +172,8 @@ def test_lesson_11(check):
         check(lesson)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_lesson_11_runs_on_both_with_no_global_switch():
     pytest.importorskip("sklearn")
     lessons.it_runs_on_both_with_no_global_switch(lessons.lesson(11))

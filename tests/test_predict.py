@@ -46,7 +46,8 @@ def by_hand(weights, rows):
 
 
 @pytest.mark.parametrize(
-    "stepping", [slow_everywhere("session"), slow_everywhere("prepared"), "in-graph"]
+    "stepping",
+    [slow_everywhere("session"), slow_everywhere("prepared"), slow_everywhere("in-graph")],
 )
 def test_the_saved_weights_are_those_of_the_session(capsys, folder, stepping):
     args = ("alternate", "--seed", 7, "--steps", 12, "--stepping", stepping)

@@ -153,7 +153,7 @@ TWO_CHECKS = "docs/checking.md: from tf1_mtl.baseline import Reference, check"
         slow(e)
         if name_of(e) == TWO_CHECKS or needs_servers(e)
         else slow_everywhere(e)
-        if trains_long(e) or (name_of(e).startswith("docs/") and "checking" not in name_of(e))
+        if trains_long(e) or (name_of(e).startswith("docs/"))
         else e
         for e in EXAMPLES
     ],

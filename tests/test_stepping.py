@@ -66,7 +66,9 @@ def assert_same_bits(got, expected):
         np.testing.assert_array_equal(got[1][name], value, err_msg=name)
 
 
-@pytest.mark.parametrize("variables, part", [("ref", 40), slow("ref", 200), slow("resource", 200)])
+@pytest.mark.parametrize(
+    "variables, part", [slow("ref", 40), slow("ref", 200), slow("resource", 200)]
+)
 def test_switching_midway_changes_no_bit(variables, part):
     batches = mixed(10 * part)
     expected = run(batches, [("session", 10 * part)], variables=variables)
