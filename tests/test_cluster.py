@@ -144,7 +144,7 @@ def trained_by(replicas, variables, batch, steps=200):
         (2, 10, "ref"),
         slow_everywhere(2, 10, "resource"),
         slow_everywhere(3, 10, "ref"),
-        (3, 10, "resource"),
+        slow_everywhere(3, 10, "resource"),
     ],
 )
 def test_replicas_make_the_same_step_up_to_rounding(variables, replicas, batch):

@@ -45,10 +45,9 @@ def by_hand(weights, rows):
     return [np.maximum(shared @ weights[name], 0) for name in ("share_Y1", "share_Y2")]
 
 
-@pytest.mark.parametrize(
-    "stepping",
-    [slow_everywhere("session"), slow_everywhere("prepared"), slow_everywhere("in-graph")],
-)
+@pytest.mark.slow
+@pytest.mark.runtime
+@pytest.mark.parametrize("stepping", ["session", "prepared", "in-graph"])
 def test_the_saved_weights_are_those_of_the_session(capsys, folder, stepping):
     args = ("alternate", "--seed", 7, "--steps", 12, "--stepping", stepping)
     status, out, err = run(capsys, *args)

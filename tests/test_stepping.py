@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from needs import needs_xla
-from sampling import slow, slow_everywhere
+from sampling import slow_everywhere
 
 from tf1_mtl import InputError, build_graph, feeds, open_session, train
 from tf1_mtl.data import make_data
@@ -66,9 +66,8 @@ def assert_same_bits(got, expected):
         np.testing.assert_array_equal(got[1][name], value, err_msg=name)
 
 
-@pytest.mark.parametrize(
-    "variables, part", [slow("ref", 40), slow("ref", 200), slow("resource", 200)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variables, part", [("ref", 40), ("ref", 200), ("resource", 200)])
 def test_switching_midway_changes_no_bit(variables, part):
     batches = mixed(10 * part)
     expected = run(batches, [("session", 10 * part)], variables=variables)
@@ -81,9 +80,8 @@ def test_switching_midway_changes_no_bit(variables, part):
 
 
 @needs_xla
-@pytest.mark.parametrize(
-    "variables, part", [slow("ref", 200), slow("resource", 40), slow("resource", 200)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("variables, part", [("ref", 200), ("resource", 40), ("resource", 200)])
 def test_compiled_stays_near(variables, part):
     batches = mixed(10 * part)
     losses, values = run(batches, [("session", 10 * part)], variables=variables)
@@ -226,7 +224,7 @@ def test_one_chunk_runs_while_the_next_is_drawn(monkeypatch):
         (ValueError, 1),
         slow_everywhere(ValueError, 100),
         slow_everywhere(KeyboardInterrupt, 1),
-        (KeyboardInterrupt, 100),
+        slow_everywhere(KeyboardInterrupt, 100),
     ],
 )
 def test_an_error_of_the_batches_comes_after_the_steps_before_it(monkeypatch, error, fewest):

@@ -34,7 +34,7 @@ VALIDATED = ("--validation", "held.npz", "--every", 4)
         slow_everywhere("prepared", "ref"),
         slow_everywhere("prepared", "resource"),
         slow_everywhere("in-graph", "ref"),
-        ("in-graph", "resource"),
+        slow_everywhere("in-graph", "resource"),
         pytest.param("compiled", "ref", marks=[needs_xla, *RUNTIME]),
     ],
 )
