@@ -4,7 +4,7 @@ A loss is often a sum. What is done to one addend changes the loss by a differen
 depend on what is done to the others. So edits are tried alone, and their differences are combined.
 """
 
-from typing import Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -55,11 +55,17 @@ class SumFit:
         if len(addends) < 2:
             return
         tolerance = np.maximum([s.tolerance for s in few], 1e-300)
-        changes = list(self._changes(forward, task, few, candidates, addends))
         right = self.losses.predicted(forward, task, few)
         rest = ([s.observed for s in few] - right) / tolerance
         parts = self.fit.parts(forward, task, few, addends) / tolerance[:, None]
         if np.isfinite(rest).all() and np.isfinite(parts).all():
+            touched = self._touched(task, addends)
+            changes = []
+            for mutations in candidates:
+                extended = forward.extended(*mutations)
+                difference = (self.losses.predicted(extended, task, few) - right) / tolerance
+                if np.isfinite(difference).all() and np.abs(difference).max() > 1:
+                    changes.append(_Change(extended, mutations, touched(mutations), difference))
             for change in _with_weights(changes, rest, parts):
                 yield from self.fit.with_weights(change.forward, task, samples, addends)
             for both in _pairs(changes, rest):
@@ -71,9 +77,10 @@ class SumFit:
 
     def _squares(self, task: str, few: Sequence[Sample]) -> np.ndarray:
         """Returns half the sums of squares in possible penalties, an array [penalties, samples]."""
-        names = {name for _, summed, _ in self.fit.penalties(task) for name in summed}
+        penalties = [summed for _, summed, _ in self.fit.penalties(task)]
+        names = {name for summed in penalties for name in summed}
         squares = {name: np.array([self.fit.squares(name, s) for s in few]) for name in names}
-        sums = [sum(squares[x] for x in summed) for _, summed, _ in self.fit.penalties(task)]
+        sums = [sum(squares[name] for name in summed) for summed in penalties]
         return np.array(sums, np.float64).reshape(-1, len(few))
 
     def _addends(self, forward: Forward, task: str, most: int) -> List[Addend]:
@@ -82,26 +89,18 @@ class SumFit:
         divisions = [addends_of(graph, total, depth) for depth in DEPTHS]
         return max((x for x in divisions if len(x) <= most), key=len, default=[])
 
-    def _changes(
-        self,
-        forward: Forward,
-        task: str,
-        few: Sequence[Sample],
-        candidates: Iterable[Tuple[Mutation, ...]],
-        addends: Sequence[Addend],
-    ) -> Iterator[_Change]:
-        """Yields what the candidates do that change some of these losses."""
+    def _touched(
+        self, task: str, addends: Sequence[Addend]
+    ) -> Callable[[Tuple[Mutation, ...]], List[int]]:
+        """Returns what gives the addends that some edits touch."""
         nodes = self.losses.case(task).loss_nodes(task)
         needed = [self._names(task, needed_nodes(nodes, [addend])) for _, addend in addends]
-        right = self.losses.predicted(forward, task, few)
-        tolerance = np.maximum([s.tolerance for s in few], 1e-300)
-        for mutations in candidates:
-            extended = forward.extended(*mutations)
-            difference = (self.losses.predicted(extended, task, few) - right) / tolerance
-            if np.isfinite(difference).all() and np.abs(difference).max() > 1:
-                places = {place for mutation in mutations for place in mutation.edit.places}
-                touched = [i for i, names in enumerate(needed) if places & names]
-                yield _Change(extended, mutations, touched, difference)
+
+        def touched(mutations: Tuple[Mutation, ...]) -> List[int]:
+            places = {place for mutation in mutations for place in mutation.edit.places}
+            return [i for i, names in enumerate(needed) if places & names]
+
+        return touched
 
     def _names(self, task: str, nodes: Mapping[str, Node]) -> Set[str]:
         """Returns the names that edits of some operations, their weights and feeds have."""
