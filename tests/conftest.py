@@ -51,8 +51,8 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.fixture
 def patient(monkeypatch):
     """Gives the search for a diagnosis so much time that the machine does not decide."""
-    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS", 24.0)
-    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.SECONDS_OF_SCRIPTS", 60.0)
+    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.diagnose.SECONDS", 24.0)
+    monkeypatch.setattr("tf1_mtl.baseline.diagnosis.diagnose.SECONDS_OF_SCRIPTS", 60.0)
 
 
 @pytest.fixture

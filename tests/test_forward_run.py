@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from tf1_mtl.baseline.case import CaseEvaluator
+from tf1_mtl.baseline.diagnosis.forward_run import ForwardRun
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit
+from tf1_mtl.baseline.diagnosis.mutations import forward_mutations
+from tf1_mtl.baseline.diagnosis.node_mutations import node_mutations
+from tf1_mtl.baseline.diagnosis.structure_mutations import structure_mutations
 from tf1_mtl.baseline.evaluator import GRAPH_ERRORS
-from tf1_mtl.baseline.forward_run import ForwardRun
-from tf1_mtl.baseline.model import DoesNotFit
-from tf1_mtl.baseline.mutations import forward_mutations
-from tf1_mtl.baseline.node_mutations import node_mutations
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_cases import cases_of
-from tf1_mtl.baseline.structure_mutations import structure_mutations
 
 TRUTH = "tests/truth/scripts-1.15.5"
 

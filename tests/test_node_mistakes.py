@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tf1_mtl.baseline import cases_of, check, recording
-from tf1_mtl.baseline.model import DoesNotFit, Model
-from tf1_mtl.baseline.mutation import graph_mutation
-from tf1_mtl.baseline.path_mutations import missing_stops
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model
+from tf1_mtl.baseline.diagnosis.mutation import graph_mutation
+from tf1_mtl.baseline.diagnosis.path_mutations import missing_stops
 
 tf = pytest.importorskip("tensorflow.compat.v1")
 STEPS = 8

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from wrong_ports.base import LINEAR, RELU, Plain
 
-from tf1_mtl.baseline import cases_of, check, diagnosis
-from tf1_mtl.baseline.edits import Edit
-from tf1_mtl.baseline.mutation import Forward, Mutation
+from tf1_mtl.baseline import cases_of, check
+from tf1_mtl.baseline.diagnosis import diagnose
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.mutation import Forward, Mutation
+from tf1_mtl.baseline.diagnosis.staged_search import StagedSearch
+from tf1_mtl.baseline.diagnosis.update_search import Updates
 from tf1_mtl.baseline.port_run import run_port
-from tf1_mtl.baseline.staged_search import StagedSearch
-from tf1_mtl.baseline.update_search import Updates
 
 CASES = ["two-data-sets", "small-gradients", "zero-and-dead-units"]
 
@@ -46,15 +47,15 @@ def made(base, **changes):
 @pytest.fixture
 def checked(monkeypatch):
     """Checks a port as if the search for what explains all of it had found no time."""
-    explained = diagnosis._explained
+    explained = diagnose._explained
 
     def ended(search, is_right):
         if not is_right:
-            raise diagnosis.OutOfTime
+            raise diagnose.OutOfTime
         return explained(search, is_right)
 
-    monkeypatch.setattr(diagnosis, "_explained", ended)
-    monkeypatch.setattr(diagnosis, "SHARE_OF_A_PART", 0.5)
+    monkeypatch.setattr(diagnose, "_explained", ended)
+    monkeypatch.setattr(diagnose, "SHARE_OF_A_PART", 0.5)
     return lambda port: check(port, CASES, seconds=40.0)
 
 
@@ -110,7 +111,7 @@ def test_other_initial_weights_do_not_explain_the_rest(checked):
 
     found = checked(made(OtherGradient, weights=weights))
     assert found.ids == ("initial-weights", "unknown")
-    assert found.diagnosis.explained == diagnosis.STARTS
+    assert found.diagnosis.explained == diagnose.STARTS
 
 
 @pytest.mark.slow
@@ -169,9 +170,9 @@ def test_what_has_no_time_is_measured():
 def test_the_report_measures_little_and_what_says_most_first():
     lines = [f"updates of w{i} in train: 0.5 to 1 of the length in TensorFlow" for i in range(12)]
     lines += ["updates of b in train: always 0 of the length", "loss of train: 1 to 2"]
-    _, *shown = diagnosis.Diagnosis(measured=tuple(lines)).lines
+    _, *shown = diagnose.Diagnosis(measured=tuple(lines)).lines
     assert len(shown) == 8
     assert shown[:2] == [f"  {lines[-1]}", f"  {lines[-2]}"]
     assert shown[-1] == "  and 7 more; --json has all"
-    _, *shown = diagnosis.Diagnosis(measured=tuple(lines[:8])).lines
+    _, *shown = diagnose.Diagnosis(measured=tuple(lines[:8])).lines
     assert shown == [f"  {line}" for line in lines[:8]]

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pathlib
 
 import pytest
 
@@ -29,3 +30,13 @@ def test_type_checkers_see_what_is_loaded(package):
         here = value.__name__ if inspect.ismodule(value) else value.__module__
         assert here == (f"{module}.{name}" if inspect.ismodule(value) else module)
     assert not hasattr(package, "nothing")
+
+
+def test_of_the_package_checking_alone_imports_the_diagnosis():
+    package = pathlib.Path(tf1_mtl.__file__).parent
+    users = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "baseline.diagnosis" in path.read_text(encoding="utf-8")
+    }
+    assert {user for user in users if "diagnosis/" not in user} == {"baseline/checking.py"}

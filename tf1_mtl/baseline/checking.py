@@ -23,11 +23,11 @@ Of a recording, the cases are `cases_of("run.npz")`.
 from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from tf1_mtl.baseline import report
-from tf1_mtl.baseline.averages import of_averages, without_averages
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose, is_right
+from tf1_mtl.baseline.diagnosis.averages import of_averages, without_averages
+from tf1_mtl.baseline.diagnosis.diagnose import Diagnosis, diagnose, is_right
+from tf1_mtl.baseline.diagnosis.hidden_biases import biased_activations, diagnose_with_biases
 from tf1_mtl.baseline.goldens import golden_names
-from tf1_mtl.baseline.hidden_biases import biased_activations, diagnose_with_biases
 from tf1_mtl.baseline.judge import Divergence, Judgement, judge, repeats
 from tf1_mtl.baseline.port_run import Port, PortRun, WrongDtype, run_port
 from tf1_mtl.baseline.recorded_cases import cases_of

@@ -6,12 +6,12 @@ An operation may be missing, scaled, or followed by an activation. An input of i
 import functools
 from typing import Any, Dict, Iterator, List, Tuple
 
-from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
+from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.places import alike, is_constant, near_the_loss, of_floats
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
-from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.places import alike, is_constant, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
 
 #: Operations that a port may forget: the input takes the place of the output.

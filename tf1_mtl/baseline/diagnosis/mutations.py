@@ -6,18 +6,18 @@ from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue, graph_edits, model_edits
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.diagnosis import catalogue, graph_edits, model_edits
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
+from tf1_mtl.baseline.diagnosis.model import Feeds, Model
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.places import groups_of, places_of
+from tf1_mtl.baseline.diagnosis.update_catalogue import Piece, program_of
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import prefixes_of
-from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.model import Feeds, Model
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.places import groups_of, places_of
 from tf1_mtl.baseline.recorded_graph import RecordedGraph, needed_nodes
-from tf1_mtl.baseline.update_catalogue import Piece, program_of
 
 LARGEST_BATCH = 1000  #: elements that a loss is taken to sum, for the bound on its rounding
 

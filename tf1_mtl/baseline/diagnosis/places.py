@@ -6,8 +6,8 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
 from tf1_mtl.baseline.recorded_graph import (
     Node,
     RecordedGraph,

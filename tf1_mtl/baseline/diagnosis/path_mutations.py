@@ -7,16 +7,22 @@ gradient may pass a `StopGradient` of the graph.
 import functools
 from typing import AbstractSet, Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
-from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit, listed
+from tf1_mtl.baseline.diagnosis import catalogue
+from tf1_mtl.baseline.diagnosis.edits import Edit, listed
+from tf1_mtl.baseline.diagnosis.graph_edits import edited, free_name, is_of_input, with_nodes
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model, updates_of
+from tf1_mtl.baseline.diagnosis.model_edits import has_gradient, with_more_gradient
+from tf1_mtl.baseline.diagnosis.mutation import Mutation
+from tf1_mtl.baseline.diagnosis.passed_gradients import PassedGradients
+from tf1_mtl.baseline.diagnosis.places import (
+    groups_of,
+    is_layer,
+    last_parts,
+    near_the_loss,
+    subsets,
+)
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
-from tf1_mtl.baseline.graph_edits import edited, free_name, is_of_input, with_nodes
-from tf1_mtl.baseline.model import DoesNotFit, Model, updates_of
-from tf1_mtl.baseline.model_edits import has_gradient, with_more_gradient
-from tf1_mtl.baseline.mutation import Mutation
-from tf1_mtl.baseline.passed_gradients import PassedGradients
-from tf1_mtl.baseline.places import groups_of, is_layer, last_parts, near_the_loss, subsets
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
 
 Shape = Tuple[int, ...]

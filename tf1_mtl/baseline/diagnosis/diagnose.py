@@ -5,14 +5,14 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tu
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue
-from tf1_mtl.baseline.edits import Edit, Pair, in_words_of_the_report, listed
+from tf1_mtl.baseline.diagnosis import catalogue
+from tf1_mtl.baseline.diagnosis.edits import Edit, Pair, in_words_of_the_report, listed
+from tf1_mtl.baseline.diagnosis.model import Tolerances, updates_of
+from tf1_mtl.baseline.diagnosis.partial_search import Part, parts
+from tf1_mtl.baseline.diagnosis.staged_search import StagedSearch, case_with_most_tasks
 from tf1_mtl.baseline.judge import LOSS
-from tf1_mtl.baseline.model import Tolerances, updates_of
-from tf1_mtl.baseline.partial_search import Part, parts
 from tf1_mtl.baseline.port_run import PortRun, named_feeds
 from tf1_mtl.baseline.recorded_graph import node_and_output
-from tf1_mtl.baseline.staged_search import StagedSearch, case_with_most_tasks
 
 #: CPU time of its thread after which the search gives up: for the article, for other scripts.
 SECONDS, SECONDS_OF_SCRIPTS = 9.0, 60.0

@@ -9,12 +9,17 @@ from typing import Callable, Dict, Iterable, Iterator, List, Optional, Sequence,
 
 import numpy as np
 
-from tf1_mtl.baseline.fitting import is_part, nice, roots, secant, shortened
-from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, common_ratio, ratios_of
-from tf1_mtl.baseline.model import DoesNotFit, updates_of
-from tf1_mtl.baseline.model_edits import has_gradient
-from tf1_mtl.baseline.mutation import Forward, Mutation
-from tf1_mtl.baseline.mutations import (
+from tf1_mtl.baseline.diagnosis.fitting import is_part, nice, roots, secant, shortened
+from tf1_mtl.baseline.diagnosis.loss_comparison import (
+    LossComparison,
+    Sample,
+    common_ratio,
+    ratios_of,
+)
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, updates_of
+from tf1_mtl.baseline.diagnosis.model_edits import has_gradient
+from tf1_mtl.baseline.diagnosis.mutation import Forward, Mutation
+from tf1_mtl.baseline.diagnosis.mutations import (
     DIVISORS,
     addend_mutation,
     constant_mutation,
@@ -24,8 +29,8 @@ from tf1_mtl.baseline.mutations import (
     scaled_feed,
     shifted_feed,
 )
-from tf1_mtl.baseline.node_mutations import divided, divided_by, scalable, scaled
-from tf1_mtl.baseline.places import addends_of, alike, groups_of
+from tf1_mtl.baseline.diagnosis.node_mutations import divided, divided_by, scalable, scaled
+from tf1_mtl.baseline.diagnosis.places import addends_of, alike, groups_of
 from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 
 #: A constant is fitted to one loss, so others must bear it out.

@@ -10,13 +10,11 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline import graph_edits
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.gradient_scopes import gradient_scopes
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.node_mutations import DIVISIONS
-from tf1_mtl.baseline.places import (
+from tf1_mtl.baseline.diagnosis import graph_edits
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.node_mutations import DIVISIONS
+from tf1_mtl.baseline.diagnosis.places import (
     alike,
     has_known_axes,
     is_number,
@@ -24,6 +22,8 @@ from tf1_mtl.baseline.places import (
     near_the_loss,
     of_floats,
 )
+from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.gradient_scopes import gradient_scopes
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
 
 

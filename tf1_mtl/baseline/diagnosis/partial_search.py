@@ -8,18 +8,18 @@ import contextlib
 import itertools
 from typing import AbstractSet, FrozenSet, Iterator, NamedTuple, Sequence, Set, Tuple
 
-from tf1_mtl.baseline.edits import Edit, Pair
-from tf1_mtl.baseline.forward_search import FITTED, ONE
-from tf1_mtl.baseline.gradient_mutations import backward_mutations, rate_mutations
-from tf1_mtl.baseline.model import DoesNotFit
-from tf1_mtl.baseline.mutation import NOTHING, Forward
-from tf1_mtl.baseline.staged_search import (
+from tf1_mtl.baseline.diagnosis.edits import Edit, Pair
+from tf1_mtl.baseline.diagnosis.forward_search import FITTED, ONE
+from tf1_mtl.baseline.diagnosis.gradient_mutations import backward_mutations, rate_mutations
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit
+from tf1_mtl.baseline.diagnosis.mutation import NOTHING, Forward
+from tf1_mtl.baseline.diagnosis.staged_search import (
     ALTERNATIVES,
     StagedSearch,
     case_with_most_tasks,
     returned_only,
 )
-from tf1_mtl.baseline.update_search import Updates, UpdateSearch
+from tf1_mtl.baseline.diagnosis.update_search import Updates, UpdateSearch
 
 
 class Part(NamedTuple):

@@ -10,12 +10,12 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline.case import Case, Step
-from tf1_mtl.baseline.diagnosis import Diagnosis, diagnose
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.diagnosis.diagnose import Diagnosis, diagnose
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.graph_edits import PRODUCTS
+from tf1_mtl.baseline.diagnosis.places import places_of
 from tf1_mtl.baseline.evaluator import Plan
-from tf1_mtl.baseline.graph_edits import PRODUCTS
 from tf1_mtl.baseline.judge import judge
-from tf1_mtl.baseline.places import places_of
 from tf1_mtl.baseline.port_run import Port, run_port
 from tf1_mtl.baseline.recorded_graph import needed_nodes, node_and_output, variable_of
 

@@ -8,10 +8,10 @@ from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Sequ
 
 import numpy as np
 
-from tf1_mtl.baseline.loss_comparison import LossComparison, Sample
-from tf1_mtl.baseline.loss_fit import DEPTHS, LossFit
-from tf1_mtl.baseline.mutation import Forward, Mutation
-from tf1_mtl.baseline.places import addends_of
+from tf1_mtl.baseline.diagnosis.loss_comparison import LossComparison, Sample
+from tf1_mtl.baseline.diagnosis.loss_fit import DEPTHS, LossFit
+from tf1_mtl.baseline.diagnosis.mutation import Forward, Mutation
+from tf1_mtl.baseline.diagnosis.places import addends_of
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 MOST_PENALTIES = 3  #: that are followed for each edit, the closest first

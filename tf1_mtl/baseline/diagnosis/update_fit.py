@@ -5,11 +5,11 @@ from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
-from tf1_mtl.baseline.edits import Pair
-from tf1_mtl.baseline.fitting import least
-from tf1_mtl.baseline.replay import RIGHT, Program, replay
-from tf1_mtl.baseline.step_comparison import StepComparison, are_one
-from tf1_mtl.baseline.update_catalogue import Family, Piece, program_of
+from tf1_mtl.baseline.diagnosis.edits import Pair
+from tf1_mtl.baseline.diagnosis.fitting import least
+from tf1_mtl.baseline.diagnosis.replay import RIGHT, Program, replay
+from tf1_mtl.baseline.diagnosis.step_comparison import StepComparison, are_one
+from tf1_mtl.baseline.diagnosis.update_catalogue import Family, Piece, program_of
 
 RUNS, STEPS = 3, 4  #: to which a number is fitted
 

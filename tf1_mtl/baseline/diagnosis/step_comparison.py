@@ -16,10 +16,10 @@ from typing import (
 
 import numpy as np
 
+from tf1_mtl.baseline.diagnosis.fitting import nice
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, ModelRun, Tolerances
+from tf1_mtl.baseline.diagnosis.replay import Now, Program, replay
 from tf1_mtl.baseline.error_bounds import UNIT, value_of
-from tf1_mtl.baseline.fitting import nice
-from tf1_mtl.baseline.model import DoesNotFit, ModelRun, Tolerances
-from tf1_mtl.baseline.replay import Now, Program, replay
 
 FEW = 4  #: steps of each run that are compared first
 

@@ -3,8 +3,8 @@
 import re
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Tuple
 
-from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.diagnosis import catalogue
 
 Pair = Tuple[str, str]  #: task and weight
 Named = Tuple[Tuple[str, Any], ...]  #: kinds and values of edits

@@ -11,13 +11,19 @@ from typing import Any, Dict, Iterator, List, Sequence, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline import graph_edits, model_edits
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
-from tf1_mtl.baseline.model import Model
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis import graph_edits, model_edits
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.model import Model
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.places import (
+    alike,
+    has_known_axes,
+    last_parts,
+    near_the_loss,
+    of_floats,
+)
 from tf1_mtl.baseline.operations import OPERATIONS
-from tf1_mtl.baseline.places import alike, has_known_axes, last_parts, near_the_loss, of_floats
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, node_and_output
 
 MOST_PAIRS = 24  #: of variables of one shape

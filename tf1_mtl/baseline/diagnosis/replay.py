@@ -20,8 +20,8 @@ from typing import (
 
 import numpy as np
 
+from tf1_mtl.baseline.diagnosis.model import ModelRun, ModelStep, Update
 from tf1_mtl.baseline.error_bounds import ErrorBounded, decimal, structural, value_of
-from tf1_mtl.baseline.model import ModelRun, ModelStep, Update
 from tf1_mtl.baseline.operations import OPERATIONS, Variable
 from tf1_mtl.baseline.operations.indexing import added_rows
 from tf1_mtl.baseline.operations.table import shape_of

@@ -6,26 +6,26 @@ from typing import Any, Callable, Dict, Iterable, Iterator, Mapping, Sequence, T
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue, graph_edits, model_edits
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.averages import time_mutations
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
-from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.gradient_scopes import branch_ends, prefixes_of
-from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.model import Model, updates_of
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.mutations import substitute_mutation
-from tf1_mtl.baseline.node_mutations import forgotten
-from tf1_mtl.baseline.normalization_mutations import (
+from tf1_mtl.baseline.diagnosis import catalogue, graph_edits, model_edits
+from tf1_mtl.baseline.diagnosis.averages import time_mutations
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
+from tf1_mtl.baseline.diagnosis.model import Model, updates_of
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.mutations import substitute_mutation
+from tf1_mtl.baseline.diagnosis.node_mutations import forgotten
+from tf1_mtl.baseline.diagnosis.normalization_mutations import (
     all_normalizations,
     detached_mutations,
     epsilon_mutations,
     variance_mutations,
 )
-from tf1_mtl.baseline.path_mutations import missing_stops
-from tf1_mtl.baseline.places import groups_of, places_of, subsets
+from tf1_mtl.baseline.diagnosis.path_mutations import missing_stops
+from tf1_mtl.baseline.diagnosis.places import groups_of, places_of, subsets
+from tf1_mtl.baseline.error_bounds import value_of
+from tf1_mtl.baseline.gradient_scopes import branch_ends, prefixes_of
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 MOST_BRANCHES = 24  #: of which the gradient is stopped

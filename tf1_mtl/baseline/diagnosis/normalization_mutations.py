@@ -8,16 +8,16 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Set
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue, graph_edits
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
+from tf1_mtl.baseline.diagnosis.model import Model, updates_of
+from tf1_mtl.baseline.diagnosis.model_edits import has_gradient
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.places import alike, groups_of, is_layer, near_the_loss
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
-from tf1_mtl.baseline.graph_edits import elementwise
-from tf1_mtl.baseline.model import Model, updates_of
-from tf1_mtl.baseline.model_edits import has_gradient
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.places import alike, groups_of, is_layer, near_the_loss
 from tf1_mtl.baseline.recorded_graph import Node, RecordedGraph, needed_nodes, node_and_output
 
 EPSILONS = (1e-5, 1e-3, 1e-8, 1e-6, 1e-4, 1e-2, 1e-12)

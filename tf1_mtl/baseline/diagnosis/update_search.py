@@ -22,14 +22,13 @@ from typing import (
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue, update_catalogue
-from tf1_mtl.baseline.edits import FROZEN, Edit, Named, Pair, merged
-from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.fitting import nice
-from tf1_mtl.baseline.model import HYPER, ModelRun
-from tf1_mtl.baseline.model_edits import has_gradient, is_copy
-from tf1_mtl.baseline.replay import RIGHT, Program
-from tf1_mtl.baseline.step_comparison import (
+from tf1_mtl.baseline.diagnosis import catalogue, update_catalogue
+from tf1_mtl.baseline.diagnosis.edits import FROZEN, Edit, Named, Pair, merged
+from tf1_mtl.baseline.diagnosis.fitting import nice
+from tf1_mtl.baseline.diagnosis.model import HYPER, ModelRun
+from tf1_mtl.baseline.diagnosis.model_edits import has_gradient, is_copy
+from tf1_mtl.baseline.diagnosis.replay import RIGHT, Program
+from tf1_mtl.baseline.diagnosis.step_comparison import (
     Step,
     StepComparison,
     are_one,
@@ -37,8 +36,9 @@ from tf1_mtl.baseline.step_comparison import (
     decay_of,
     schedules_of,
 )
-from tf1_mtl.baseline.update_catalogue import Piece, program_of
-from tf1_mtl.baseline.update_fit import UpdateFit
+from tf1_mtl.baseline.diagnosis.update_catalogue import Piece, program_of
+from tf1_mtl.baseline.diagnosis.update_fit import UpdateFit
+from tf1_mtl.baseline.error_bounds import value_of
 
 #: Fields of a program that change nothing where the gradient is an array.
 OF_SPARSE = {"is_dense", "sets_rows"}

@@ -3,9 +3,9 @@
 from typing import Any, Callable, NamedTuple, Sequence, Tuple
 
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model
 from tf1_mtl.baseline.evaluator import GRAPH_ERRORS
-from tf1_mtl.baseline.model import DoesNotFit, Model
 
 
 class Mutation(NamedTuple):

@@ -3,12 +3,12 @@
 import itertools
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
-from tf1_mtl.baseline import update_catalogue
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.diagnosis import update_catalogue
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, ModelRun
+from tf1_mtl.baseline.diagnosis.replay import Program, Replay
+from tf1_mtl.baseline.diagnosis.step_comparison import StepComparison
 from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.model import DoesNotFit, ModelRun
-from tf1_mtl.baseline.replay import Program, Replay
-from tf1_mtl.baseline.step_comparison import StepComparison
 
 #: Updates that a step makes one after the other: (task of the gradients, task whose slots are
 #: used, weights or None for all)

@@ -9,10 +9,10 @@ from typing import AbstractSet, Any, Callable, Dict, List, Sequence, Set, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.diagnosis.graph_edits import edited, free_name
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, users_of
-from tf1_mtl.baseline.graph_edits import edited, free_name
-from tf1_mtl.baseline.model import DoesNotFit
 from tf1_mtl.baseline.recorded_graph import (
     VARIABLES,
     Node,

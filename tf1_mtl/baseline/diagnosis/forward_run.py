@@ -20,10 +20,10 @@ from typing import (
 import numpy as np
 
 from tf1_mtl.baseline.case import Case, CaseEvaluator, Step
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.evaluator import GRAPH_ERRORS, Outputs, Plan, State
 from tf1_mtl.baseline.execution_order import Loop, Steps
-from tf1_mtl.baseline.model import DoesNotFit, Model
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import (
     VARIABLES,

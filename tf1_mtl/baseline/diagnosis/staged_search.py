@@ -24,20 +24,20 @@ from typing import (
 import numpy as np
 
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit, Pair
+from tf1_mtl.baseline.diagnosis.edits import Edit, Pair
+from tf1_mtl.baseline.diagnosis.forward_search import FACTOR, ForwardSearch
+from tf1_mtl.baseline.diagnosis.gradient_mutations import backward_mutations, rate_mutations
+from tf1_mtl.baseline.diagnosis.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, ModelRun, Tolerances, tolerances_of
+from tf1_mtl.baseline.diagnosis.model_edits import clipping_numbers
+from tf1_mtl.baseline.diagnosis.mutation import NOTHING, Forward, Mutation
+from tf1_mtl.baseline.diagnosis.mutations import DIVISORS
+from tf1_mtl.baseline.diagnosis.replay import replay
+from tf1_mtl.baseline.diagnosis.several_updates import several_updates
+from tf1_mtl.baseline.diagnosis.step_comparison import StepComparison
+from tf1_mtl.baseline.diagnosis.update_search import Updates, UpdateSearch
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
-from tf1_mtl.baseline.forward_search import FACTOR, ForwardSearch
-from tf1_mtl.baseline.gradient_mutations import backward_mutations, rate_mutations
-from tf1_mtl.baseline.loss_comparison import EQUAL_FORMULA_ULPS, LossComparison
-from tf1_mtl.baseline.model import DoesNotFit, ModelRun, Tolerances, tolerances_of
-from tf1_mtl.baseline.model_edits import clipping_numbers
-from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
-from tf1_mtl.baseline.mutations import DIVISORS
 from tf1_mtl.baseline.port_run import PortRun
-from tf1_mtl.baseline.replay import replay
-from tf1_mtl.baseline.several_updates import several_updates
-from tf1_mtl.baseline.step_comparison import StepComparison
-from tf1_mtl.baseline.update_search import Updates, UpdateSearch
 
 Edits = Tuple[Edit, ...]
 ALTERNATIVES = 4  #: explanations of the losses that are followed

@@ -5,13 +5,13 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Se
 
 import numpy as np
 
-from tf1_mtl.baseline import catalogue
 from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.diagnosis import catalogue
+from tf1_mtl.baseline.diagnosis.forward_run import ForwardRun
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model, ModelRun, Tolerances
+from tf1_mtl.baseline.diagnosis.mutation import NOTHING, Forward, Mutation, in_order
+from tf1_mtl.baseline.diagnosis.places import Places, places_of
 from tf1_mtl.baseline.error_bounds import UNIT, error_of, value_of
-from tf1_mtl.baseline.forward_run import ForwardRun
-from tf1_mtl.baseline.model import DoesNotFit, Model, ModelRun, Tolerances
-from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation, in_order
-from tf1_mtl.baseline.places import Places, places_of
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import node_and_output
 

@@ -11,17 +11,18 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline import graph_edits
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.count_mutations import size_of
-from tf1_mtl.baseline.error_bounds import value_of
-from tf1_mtl.baseline.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.normalization_mutations import (
+from tf1_mtl.baseline.diagnosis import graph_edits
+from tf1_mtl.baseline.diagnosis.count_mutations import size_of
+from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
+from tf1_mtl.baseline.diagnosis.normalization_mutations import (
     epsilon_mutations,
     is_normalization,
     order_mutations,
 )
-from tf1_mtl.baseline.places import alike, groups_of, near_the_loss, of_floats
+from tf1_mtl.baseline.diagnosis.places import alike, groups_of, near_the_loss, of_floats
+from tf1_mtl.baseline.diagnosis.structure_mutations import other_variables
+from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.recorded_graph import (
     Node,
     RecordedGraph,
@@ -29,7 +30,6 @@ from tf1_mtl.baseline.recorded_graph import (
     node_and_output,
     variable_of,
 )
-from tf1_mtl.baseline.structure_mutations import other_variables
 
 
 def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:

@@ -7,21 +7,21 @@ one is given to the next. So mistakes at several places are found in the sum of 
 import itertools
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-from tf1_mtl.baseline import catalogue, update_catalogue
-from tf1_mtl.baseline.count_mutations import count_mutations
-from tf1_mtl.baseline.edits import Edit
-from tf1_mtl.baseline.graph_edits import PRODUCTS
-from tf1_mtl.baseline.layer_mutations import layer_mutations
-from tf1_mtl.baseline.loss_comparison import LossComparison, Sample, rounding_of
-from tf1_mtl.baseline.loss_fit import LossFit
-from tf1_mtl.baseline.mutation import NOTHING, Forward, Mutation
-from tf1_mtl.baseline.mutations import bias_mutation, forward_mutations
-from tf1_mtl.baseline.node_mutations import node_mutations
-from tf1_mtl.baseline.path_mutations import other_tensors
-from tf1_mtl.baseline.places import subsets
+from tf1_mtl.baseline.diagnosis import catalogue, update_catalogue
+from tf1_mtl.baseline.diagnosis.count_mutations import count_mutations
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.graph_edits import PRODUCTS
+from tf1_mtl.baseline.diagnosis.layer_mutations import layer_mutations
+from tf1_mtl.baseline.diagnosis.loss_comparison import LossComparison, Sample, rounding_of
+from tf1_mtl.baseline.diagnosis.loss_fit import LossFit
+from tf1_mtl.baseline.diagnosis.mutation import NOTHING, Forward, Mutation
+from tf1_mtl.baseline.diagnosis.mutations import bias_mutation, forward_mutations
+from tf1_mtl.baseline.diagnosis.node_mutations import node_mutations
+from tf1_mtl.baseline.diagnosis.path_mutations import other_tensors
+from tf1_mtl.baseline.diagnosis.places import subsets
+from tf1_mtl.baseline.diagnosis.structure_mutations import structure_mutations
+from tf1_mtl.baseline.diagnosis.sum_fit import SumFit
 from tf1_mtl.baseline.recorded_graph import node_and_output
-from tf1_mtl.baseline.structure_mutations import structure_mutations
-from tf1_mtl.baseline.sum_fit import SumFit
 
 #: How far a search goes: a factor of the loss alone, one known edit in a task, with a factor of the
 #: loss, with a fitted number, one with what is done to other addends, two edits at once.

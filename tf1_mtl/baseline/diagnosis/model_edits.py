@@ -6,10 +6,17 @@ import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
+from tf1_mtl.baseline.diagnosis.graph_edits import (
+    BACKWARD_PRODUCTS,
+    PRODUCTS,
+    edited,
+    with_nodes,
+    wrapped,
+)
+from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model, Update, updates_of
+from tf1_mtl.baseline.diagnosis.replay import Program, apply_rule
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, prefixes_of
-from tf1_mtl.baseline.graph_edits import BACKWARD_PRODUCTS, PRODUCTS, edited, with_nodes, wrapped
-from tf1_mtl.baseline.model import DoesNotFit, Model, Update, updates_of
 from tf1_mtl.baseline.operations import OPERATIONS
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,
@@ -20,7 +27,6 @@ from tf1_mtl.baseline.recorded_graph import (
     node_and_output,
     variable_of,
 )
-from tf1_mtl.baseline.replay import Program, apply_rule
 
 
 def with_moved_weights(model: Model, names: Iterable[str]) -> Model:

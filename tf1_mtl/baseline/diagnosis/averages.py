@@ -8,11 +8,11 @@ import functools
 from typing import Dict, Iterator, Mapping, Optional
 
 from tf1_mtl.baseline.case import Case
-from tf1_mtl.baseline.edits import Edit
+from tf1_mtl.baseline.diagnosis.edits import Edit
+from tf1_mtl.baseline.diagnosis.graph_edits import with_nodes
+from tf1_mtl.baseline.diagnosis.model import Model, Update, updates_of
+from tf1_mtl.baseline.diagnosis.mutation import Mutation
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS
-from tf1_mtl.baseline.graph_edits import with_nodes
-from tf1_mtl.baseline.model import Model, Update, updates_of
-from tf1_mtl.baseline.mutation import Mutation
 from tf1_mtl.baseline.port_run import PortRun
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
 

@@ -17,10 +17,10 @@ from typing import (
     Tuple,
 )
 
-from tf1_mtl.baseline import update_rules as rules
-from tf1_mtl.baseline.catalogue import STORED
-from tf1_mtl.baseline.model import HYPER
-from tf1_mtl.baseline.replay import Change, Now, Program, Rule
+from tf1_mtl.baseline.diagnosis import update_rules as rules
+from tf1_mtl.baseline.diagnosis.catalogue import STORED
+from tf1_mtl.baseline.diagnosis.model import HYPER
+from tf1_mtl.baseline.diagnosis.replay import Change, Now, Program, Rule
 
 
 class Piece(NamedTuple):

@@ -9,12 +9,12 @@ from typing import Any, Callable, Dict, List
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
+from tf1_mtl.baseline.diagnosis.model import HYPER, Update
+from tf1_mtl.baseline.diagnosis.replay import Change, Now, Rule
 from tf1_mtl.baseline.error_bounds import ErrorBounded, precision_of, value_of
-from tf1_mtl.baseline.model import HYPER, Update
 from tf1_mtl.baseline.operations import OPERATIONS
 from tf1_mtl.baseline.operations.optimizers import SIGNATURES
 from tf1_mtl.baseline.recorded_graph import Node
-from tf1_mtl.baseline.replay import Change, Now, Rule
 
 # Changes of gradients
 
