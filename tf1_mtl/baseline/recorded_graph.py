@@ -33,6 +33,8 @@ ASSIGNMENTS = re.compile(
     r"Assign(Add|Sub)?(VariableOp)?|(Resource)?StridedSliceAssign"
     r"|(Resource)?Scatter(Nd)?(Add|Sub|Mul|Div|Min|Max|Update)"
 )
+#: Operations that add tensors, or subtract one.
+SUMS = ("Add", "AddV2", "AddN", "Sub")
 _PASS_ON = ("Identity", "ReadVariableOp", "Enter", "RefEnter", "Switch", "RefSwitch")
 
 

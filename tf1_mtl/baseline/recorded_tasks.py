@@ -10,6 +10,7 @@ from tf1_mtl.baseline.operations.optimizers import SIGNATURES
 from tf1_mtl.baseline.recorded_graph import (
     ASSIGNMENTS,
     RULES,
+    SUMS,
     VARIABLES,
     Node,
     RecordedGraph,
@@ -22,7 +23,7 @@ from tf1_mtl.baseline.recordings import Run, Session
 from tf1_mtl.baseline.sparse_updates import as_one
 
 _OF_CONSTANTS = ("Const", "Cast", "Identity")
-_PASS_GRADIENTS = ("Add", "AddV2", "AddN", "Sub", "Identity")
+_PASS_GRADIENTS = (*SUMS, "Identity")
 
 
 def tasks_of(graph: RecordedGraph, runs: Sequence[Run], is_article: bool) -> Dict[str, Task]:

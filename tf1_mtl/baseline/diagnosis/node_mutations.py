@@ -10,16 +10,15 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
 from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.diagnosis.places import alike, is_constant, near_the_loss, of_floats
+from tf1_mtl.baseline.diagnosis.places import alike, is_constant, is_layer, near_the_loss, of_floats
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
-from tf1_mtl.baseline.recorded_graph import Node, node_and_output, variable_of
+from tf1_mtl.baseline.recorded_graph import SUMS, Node, node_and_output
 
 #: Operations that a port may forget: the input takes the place of the output.
 FORGETTABLE = (
     *("Square", "Sqrt", "Rsqrt", "Pow", "Exp", "Log", "Log1p", "Abs", "Neg", "Softmax"),
     *("Maximum", "Minimum", "LRN", "ReverseV2", "ReverseSequence", "Transpose"),
 )
-SUMS = ("Add", "AddV2", "AddN", "BiasAdd", "Sub")
 DIVISIONS = ("RealDiv", "Div", "DivNoNan")
 FACTORS = ("Mul", *DIVISIONS)
 ADDED = ("relu", "tanh", "sigmoid")  #: activations that a port may add
@@ -45,7 +44,9 @@ def _forgotten_operations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutati
 def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator[Mutation]:
     inputs = {
         name: nodes[name].data_inputs[index]
-        for name in near_the_loss(nodes, lambda node: node.op in SUMS + FACTORS and of_floats(node))
+        for name in near_the_loss(
+            nodes, lambda node: node.op in (*SUMS, "BiasAdd", *FACTORS) and of_floats(node)
+        )
         if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
     }
     for places in alike(list(inputs), inputs.__getitem__):
@@ -65,7 +66,8 @@ def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]
         if "logistic_loss" not in x
     }
     found = near_the_loss(
-        nodes, lambda x: x.name in logits or (_is_layer(case, x) and x.name not in followed)
+        nodes,
+        lambda x: x.name in logits or (is_layer(case.graph.nodes, x) and x.name not in followed),
     )
     for places in alike(found, lambda name: (nodes[name].data_inputs or (name,))[-1]):
         yield from (added(places, activation) for activation in activations)
@@ -95,14 +97,6 @@ def _inputs(case: Case, node: Node) -> List[int]:
 
 def _is_activation(node: Node) -> bool:
     return node.op in catalogue.ACTIVATION_OPS
-
-
-def _is_layer(case: Case, node: Node) -> bool:
-    """Returns whether an operation is a product, or adds a variable to one."""
-    if node.op in graph_edits.PRODUCTS:
-        return True
-    is_sum = node.op in ("Add", "AddV2", "BiasAdd") and len(node.data_inputs) > 1
-    return is_sum and bool(variable_of(case.graph.nodes, node.data_inputs[1]))
 
 
 def _same(x: Any, *_: Any) -> Any:

@@ -122,7 +122,8 @@ def _stages(
     if depth > ONE and found.search.wrong:
         case = case_with_most_tasks(search.runs)
         mutations = [*rate_mutations(case), *backward_mutations(case)]
-        found = _Found(*search.better(found.forward, found.search, mutations))
+        for better in search.better(found.forward, found.search, mutations):
+            found = _Found(*better)
         yield found
     if found.search.wrong:
         yield found._replace(updates=_of_updates(search, found, depth > ONE))

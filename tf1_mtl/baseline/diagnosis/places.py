@@ -9,10 +9,12 @@ import numpy as np
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
 from tf1_mtl.baseline.recorded_graph import (
+    SUMS,
     Node,
     RecordedGraph,
     needed_nodes,
     node_and_output,
+    variable_of,
 )
 
 MOST_PLACES = 120  #: of one kind
@@ -94,9 +96,8 @@ def addends_of(graph: RecordedGraph, loss: str, depth: int) -> List[Tuple[str, s
     return found
 
 
-_SUMS = ("Add", "AddV2", "AddN", "Sub")
 _OF_ONE = ("Mean", "Sum", "Neg", "Identity", "Reshape", "Squeeze", "ExpandDims")
-_ADDING = (*_SUMS, *_OF_ONE)
+_ADDING = (*SUMS, *_OF_ONE)
 _MULTIPLYING = ("Mul", "RealDiv")
 
 
@@ -129,10 +130,11 @@ def of_floats(node: Node) -> bool:
 
 
 def is_layer(nodes: Mapping[str, Node], node: Node) -> bool:
-    """Returns whether an operation is a product, or adds to one."""
+    """Returns whether an operation is a product, adds to one, or adds a variable."""
     if node.op not in ("Add", "AddV2", "BiasAdd"):
         return node.op in graph_edits.PRODUCTS
-    return any(nodes[node_and_output(x)[0]].op in graph_edits.PRODUCTS for x in node.data_inputs)
+    added = [nodes[node_and_output(x)[0]] for x in node.data_inputs]
+    return any(x.op in graph_edits.PRODUCTS or variable_of(nodes, x.name) for x in added)
 
 
 def has_known_axes(nodes: Mapping[str, Node], node: Node, index: int) -> bool:

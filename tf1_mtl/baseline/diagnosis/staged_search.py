@@ -200,7 +200,7 @@ class StagedSearch:
             return
         wrong = len(search.wrong)
         base, wrong_in_few = self._wrong_in_few(forward, search)
-        helpful: Dict[Mutation, int] = {}
+        helpful = []
         # The largest edits of these kinds are followed even if they alone make no update right.
         most = {
             kind: max([len(m.edit.places) for m in mutations if m.edit.kind == kind], default=0)
@@ -225,17 +225,9 @@ class StagedSearch:
             if is_clipping:
                 yield from self._accepted(extended, found.fitted(), returned)
             if len(found.wrong) < wrong:
-                helpful[mutation] = len(found.wrong)
-        # Several such edits: one after the other, as long as each makes more updates right.
-        for mutation in sorted(helpful, key=lambda mutation: helpful[mutation]):
-            extended = forward.extended(_beside(forward, mutation))
-            try:
-                found = self.updates(extended)
-            except DoesNotFit:
-                continue
-            if len(found.wrong) < wrong:
-                forward, wrong = extended, len(found.wrong)
-                yield from self._accepted(extended, found.quick(), returned)
+                helpful.append(mutation)
+        for extended, found in self.better(forward, search, helpful):
+            yield from self._accepted(extended, found.quick(), returned)
 
     def _wrong_in_few(
         self, forward: Forward, search: UpdateSearch
@@ -266,11 +258,11 @@ class StagedSearch:
 
     def better(
         self, forward: Forward, search: UpdateSearch, mutations: Sequence[Mutation]
-    ) -> Tuple[Forward, UpdateSearch]:
-        """Returns what is known with edits of gradients, the most helpful one first.
+    ) -> Iterator[Tuple[Forward, UpdateSearch]]:
+        """Yields what is known with one edit of gradients, with one more, and so on.
 
-        Each makes more updates right and none wrong. Of two that help alike, the one at fewer
-        places is taken.
+        Each makes more updates right and none wrong. The most helpful one is taken first; of two
+        that help alike, the one at fewer places.
         """
         while search.wrong:
             helpful = []
@@ -288,7 +280,7 @@ class StagedSearch:
             _, forward, search = min(
                 helpful, key=lambda each: (len(each[2].wrong), len(each[0].edit.places))
             )
-        return forward, search
+            yield forward, search
 
     def _accepted(
         self,
