@@ -3,11 +3,22 @@
 No TensorFlow is imported here: the caller has one, and the messages are only read.
 """
 
+import os
+import sysconfig
 from typing import Any, Dict, List
 
 import numpy as np
 
-from tf1_mtl.baseline.recorded_graph import Function, Node, RecordedGraph, canonical
+import tf1_mtl
+from tf1_mtl.baseline.recorded_graph import LINES, Function, Node, RecordedGraph, canonical
+
+MOST_LINES = 2  #: of a script that are kept of an operation: its own, and that of the caller
+#: Folders of what is no script: Python, installed packages, and this one.
+_LIBRARIES = (
+    "<frozen ",
+    *(os.path.join(sysconfig.get_path(x), "") for x in ("stdlib", "purelib", "platlib")),
+    os.path.join(os.path.dirname(os.path.abspath(tf1_mtl.__file__)), ""),
+)
 
 
 def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph:
@@ -20,7 +31,7 @@ def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph
     """
     graph_def = graph.as_graph_def(from_version=since) if since else graph.as_graph_def()
     converter = _Converter(graph, tensorflow)
-    nodes = {node.name: converter.node(node) for node in graph_def.node}
+    nodes = {node.name: converter.with_lines(converter.node(node)) for node in graph_def.node}
     library = graph_def.library
     functions = {x.signature.name: converter.function(x) for x in library.function}
     return RecordedGraph(nodes, functions)
@@ -36,6 +47,13 @@ class _Converter:
     def node(self, node: Any) -> Node:
         attributes = {key: self._attribute(node.attr[key]) for key in sorted(node.attr)}
         return Node(node.name, node.op, tuple(map(canonical, node.input)), attributes)
+
+    def with_lines(self, node: Node) -> Node:
+        """Returns a node of the graph with the lines of the script that make it; see `Node`."""
+        frames = getattr(self._graph.get_operation_by_name(node.name), "traceback", None) or ()
+        files = [(str(x[0]), x[1]) for x in frames if not str(x[0]).startswith(_LIBRARIES)]
+        lines = [f"{os.path.basename(name)}:{number}" for name, number in files[-MOST_LINES:]]
+        return node._replace(attributes={**node.attributes, LINES: lines}) if lines else node
 
     def function(self, function: Any) -> Function:
         """Returns a function; its tensors are named as in a graph."""

@@ -35,6 +35,7 @@ ASSIGNMENTS = re.compile(
 )
 #: Operations that add tensors, or subtract one.
 SUMS = ("Add", "AddV2", "AddN", "Sub")
+LINES = "_lines"  #: attribute: lines of the script that made a node, such as "model.py:7"
 _PASS_ON = ("Identity", "ReadVariableOp", "Enter", "RefEnter", "Switch", "RefSwitch")
 
 
@@ -58,6 +59,12 @@ class Node(NamedTuple):
     def control_inputs(self) -> Tuple[str, ...]:
         """Returns the names of the nodes that must run before this one."""
         return tuple(name[1:] for name in self.inputs if name.startswith("^"))
+
+    @property
+    def lines(self) -> Tuple[str, ...]:
+        """Returns the lines of the script that made the node, where known: a caller first."""
+        lines = self.attributes.get(LINES)
+        return tuple(map(str, lines)) if isinstance(lines, list) else ()
 
 
 class Function(NamedTuple):

@@ -39,6 +39,9 @@ WORDS: Dict[str, str] = {
     "dropout not scaled": (
         "what the dropout at {places} keeps is not divided by the probability to keep it"
     ),
+    "dropout probability": "the dropout at {places} keeps with the probability to drop",
+    "dropout mask": "the dropout at {places} keeps where the random number is small, not large",
+    "complement": "1 minus {places} is taken for {places}",
     "mask missing": "the mask at {places} is 1 everywhere",
     "smoothing missing": "{places} is left out: the labels are not smoothed",
     "channels first": "{places} flattens images with the channels first",
@@ -249,7 +252,7 @@ TRUTHS: List[FeedEdit] = [
     FeedEdit("feed negated", None, lambda x: 1 - x),
 ]
 #: Changes of a feed by a number, with the numbers that are tried first.
-FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0, 0.0)
+FEED_FACTORS = (1 / 255, 2.0, 0.5, 0.1, 10.0, -1.0, 0.01, 100.0, 255.0)
 FEED_SHIFTS = (1.0, -1.0, 0.5, -0.5)
 EARLIER = ("first batch of the task", "run before of the task", "run before")
 

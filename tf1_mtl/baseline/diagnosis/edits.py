@@ -18,15 +18,17 @@ class Edit(NamedTuple):
     kind: str  #: an identifier of `catalogue.WORDS`
     places: Tuple[str, ...]  #: nodes, variables, feeds, tasks, or "task/variable"
     value: Any = None  #: a number or a name; None where the kind says it all
+    lines: Tuple[str, ...] = ()  #: of the script, which made the nodes among the places
 
     def __str__(self) -> str:
         """Returns the sentence of the report."""
+        lines = f" ({listed(self.lines)})" if self.lines else ""
         value = f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
         places = listed(self.places)
         words = catalogue.WORDS[self.kind]
         if len(self.places) > 1:
             words = re.sub(r"(?<=^\{places\} )\w+s\b", lambda verb: _plural(verb[0]), words)
-        return words.format(places=places, value=value)
+        return words.format(places=places, value=value) + lines
 
 
 def listed(names: Sequence[str]) -> str:
@@ -101,11 +103,21 @@ def in_words_of_the_report(case: Case, found: Sequence[Edit]) -> Tuple[Edit, ...
         found = [edit for edit in found if edit.kind != "clipping missing"]
     places: Dict[Tuple[str, Any], Dict[str, None]] = {}
     for edit in found:
-        kind, names, value = _reported(case, edit, found)
+        kind, names, value, _ = _reported(case, edit, found)
         if edit.kind not in catalogue.OF_FEEDS and case.is_article:
             names = tuple(map(_article, names))
         places.setdefault((kind, value), {}).update(dict.fromkeys(names))
-    return tuple(Edit(kind, tuple(sorted(p)), value) for (kind, value), p in places.items())
+    return tuple(
+        Edit(kind, tuple(sorted(p)), value, _lines(case, sorted(p)))
+        for (kind, value), p in places.items()
+    )
+
+
+def _lines(case: Case, places: Iterable[str]) -> Tuple[str, ...]:
+    """Returns the lines of the script that made the operations among some places."""
+    nodes, named = case.graph.nodes, {*case.weights, *case.feeds, *case.tasks}
+    found = [nodes[place].lines for place in places if place in nodes and place not in named]
+    return tuple(dict.fromkeys(" -> ".join(lines) for lines in found if lines))
 
 
 def _reported(case: Case, edit: Edit, found: Sequence[Edit]) -> Edit:

@@ -6,7 +6,7 @@ channels first, a mean may be taken over all axes, and one network may stand for
 
 import functools
 import itertools
-from typing import Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, Mapping, NamedTuple, Optional, Tuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from tf1_mtl.baseline import error_bounds as eb
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.diagnosis import graph_edits
 from tf1_mtl.baseline.diagnosis.count_mutations import size_of
+from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.diagnosis.normalization_mutations import (
     epsilon_mutations,
@@ -35,9 +36,11 @@ from tf1_mtl.baseline.recorded_graph import (
 def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     """Yields edits of the layers that a loss needs, those next to the loss first."""
     nodes = case.loss_nodes(task)
-    for places in groups_of([name for name in nodes if _kept_input(nodes, name) is not None]):
+    for places in groups_of([name for name in nodes if _dropout(nodes, name)]):
         yield dropout_mutation(places, is_masked=False)
         yield dropout_mutation(places, is_masked=True)
+        yield other_dropout(places, is_swapped=True)
+        yield other_dropout(places, is_swapped=False)
     means = near_the_loss(nodes, lambda node: node.op == "Mean" and _keeps_axes(node))
     for places in groups_of(means)[::-1]:
         yield over_all_axes(places)
@@ -51,8 +54,17 @@ def layer_mutations(case: Case, task: str) -> Iterator[Mutation]:
     yield from order_mutations(nodes)
 
 
-def _kept_input(nodes: Mapping[str, Node], name: str) -> Optional[int]:
-    """Returns which input of an operation is kept in part by a random mask; None for none."""
+class _Dropout(NamedTuple):
+    """Holds the parts of a dropout."""
+
+    scaled: str  #: divides by the probability to keep
+    kept: int  #: which input of the operation that masks comes from it
+    mask: str  #: compares random numbers with a probability
+    compared: Tuple[str, int]  #: the operation and the input of it that is this probability
+
+
+def _dropout(nodes: Mapping[str, Node], name: str) -> Optional[_Dropout]:
+    """Returns the parts of the dropout whose mask an operation applies; None for no dropout."""
     masked = {"Mul": ((0, 1), (1, 0)), "Select": ((1, 0),), "SelectV2": ((1, 0),)}
     for kept, mask in masked.get(nodes[name].op, ()):
         inputs = nodes[name].data_inputs
@@ -60,11 +72,18 @@ def _kept_input(nodes: Mapping[str, Node], name: str) -> Optional[int]:
         scaled = nodes[node_and_output(inputs[kept])[0]]
         if before.op == "Cast":
             before = nodes[node_and_output(before.data_inputs[0])[0]]
-        is_mask = before.op in ("Floor", "GreaterEqual") and scaled.op in ("Mul", "RealDiv")
-        needed = needed_nodes(nodes, [before.name]).values() if is_mask else ()
-        if any(x.op == "RandomUniform" for x in needed):
-            return kept
+        if before.op not in ("Floor", "GreaterEqual") or scaled.op not in ("Mul", "RealDiv"):
+            continue
+        # Either floor(probability + random) or random >= probability.
+        added = before if before.op != "Floor" else nodes[node_and_output(before.data_inputs[0])[0]]
+        is_drawn = [_is_drawn(nodes, x) for x in added.data_inputs]
+        if sum(is_drawn) == 1 and len(is_drawn) == 2:
+            return _Dropout(scaled.name, kept, before.name, (added.name, is_drawn.index(False)))
     return None
+
+
+def _is_drawn(nodes: Mapping[str, Node], tensor: str) -> bool:
+    return any(x.op == "RandomUniform" for x in needed_nodes(nodes, [tensor]).values())
 
 
 def dropout_mutation(places: Tuple[str, ...], is_masked: bool) -> Mutation:
@@ -81,14 +100,47 @@ def dropout_mutation(places: Tuple[str, ...], is_masked: bool) -> Mutation:
         )
 
     def change(graph: RecordedGraph, name: str) -> RecordedGraph:
-        kept = _kept_input(graph.nodes, name)
-        if kept is None:
+        dropout = _dropout(graph.nodes, name)
+        if dropout is None:
             return graph
-        scaled = node_and_output(graph.nodes[name].data_inputs[kept])[0]
-        return passed(graph if is_masked else passed(graph, name, kept), scaled, 0)
+        return passed(graph if is_masked else passed(graph, name, dropout.kept), dropout.scaled, 0)
 
     kind = "dropout not scaled" if is_masked else "dropout missing"
     return graph_mutation(kind, places, None, change)
+
+
+def other_dropout(places: Tuple[str, ...], is_swapped: bool) -> Mutation:
+    """Returns a mutation by which dropouts keep other elements.
+
+    Args:
+      places: The operations that apply the masks.
+      is_swapped: Whether the probability to keep is taken for that to drop. Otherwise the elements
+        are kept whose random numbers are below it.
+    """
+    # A port may compute this from another decimal than the float32 of the graph.
+    complement = elementwise(lambda p: np.round(1 - p, 6))
+    inverse = elementwise(lambda scale: 1 / np.round(1 - 1 / scale, 6))
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        dropout = _dropout(graph.nodes, name)
+        if dropout is None:
+            return graph
+        graph = graph_edits.edit_input(graph, *dropout.compared, complement, _none)
+        mask, scaled = graph.nodes[dropout.mask], graph.nodes[dropout.scaled]
+        if is_swapped:
+            other = inverse if scaled.op == "Mul" else complement
+            return graph_edits.edit_input(graph, scaled.name, 1, other, _none)
+        if mask.op == "Floor":
+            return graph_edits.edit_output(graph, mask.name, lambda y, x: 1.0 - y, _none)
+        return graph_edits.with_nodes(graph, [mask._replace(op="Less")])
+
+    return graph_mutation(
+        "dropout probability" if is_swapped else "dropout mask", places, None, change
+    )
+
+
+def _none(gradient: Any, *_: Any) -> Any:
+    return gradient * 0.0
 
 
 def _keeps_axes(node: Node) -> bool:

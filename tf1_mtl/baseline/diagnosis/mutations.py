@@ -164,18 +164,21 @@ def leaky_mutation(places: Tuple[str, ...], slope: float) -> Mutation:
     return activation_mutation(places, catalogue.leaky(slope))
 
 
-def swap_mutation(one: str, other: str) -> Mutation:
-    """Returns a mutation that swaps two feeds."""
+def swap_mutation(*names: str) -> Mutation:
+    """Returns a mutation that swaps feeds: the first with the second, and so on."""
 
     def apply(model: Model) -> Model:
-        a, b = (model.case.feeds.get(name, "") for name in (one, other))
+        tensors = [model.case.feeds.get(name, "") for name in names]
+        pairs = list(zip(tensors[::2], tensors[1::2]))
 
         def fed(index: int, feeds: Feeds) -> Feeds:
-            return {**feeds, a: feeds[b], b: feeds[a]} if a in feeds and b in feeds else feeds
+            known = [(a, b) for a, b in pairs if a in feeds and b in feeds]
+            swapped = ({a: feeds[b], b: feeds[a]} for a, b in known)
+            return functools.reduce(lambda x, y: {**x, **y}, swapped, feeds)
 
         return model.with_feeds(fed)
 
-    return Mutation(Edit("feeds swapped", (one, other)), apply)
+    return Mutation(Edit("feeds swapped", names), apply)
 
 
 def replaced_feed(name: str, other: str) -> Mutation:
@@ -247,6 +250,10 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
     for one, other in _interchangeable(case):
         found.append(swap_mutation(one, other))
         found += [replaced_feed(one, other), replaced_feed(other, one)]
+    for group in _of_one_shape(case, places.feeds):
+        found.append(feed_mutation("feed always", group, 0, np.zeros_like))
+        if len(group) > 2 and len(group) % 2 == 0:  # such as the two parts of each LSTM state
+            found.append(swap_mutation(*group))
     for name in places.feeds:
         found += [scaled_feed((name,), v) for v in catalogue.FEED_FACTORS]
         found += [shifted_feed((name,), v) for v in catalogue.FEED_SHIFTS]
@@ -287,3 +294,12 @@ def _interchangeable(case: Case) -> Iterator[Tuple[str, str]]:
         ]
         if fed and all(x.shape == y.shape and x.dtype == y.dtype for x, y in fed):
             yield one, other
+
+
+def _of_one_shape(case: Case, names: Sequence[str]) -> Iterator[Tuple[str, ...]]:
+    """Yields the feeds among some that can be interchanged, together; those of no other alone."""
+    pairs, left = set(_interchangeable(case)), list(names)
+    while left:
+        group = tuple(x for x in left if x == left[0] or (left[0], x) in pairs)
+        left = [name for name in left if name not in group]
+        yield group

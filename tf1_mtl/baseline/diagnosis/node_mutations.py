@@ -6,13 +6,17 @@ An operation may be missing, scaled, or followed by an activation. An input of i
 import functools
 from typing import Any, Dict, Iterator, List, Tuple
 
+import numpy as np
+
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
+from tf1_mtl.baseline.diagnosis.edits import Edit
 from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
+from tf1_mtl.baseline.diagnosis.model import Model
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.diagnosis.places import alike, is_constant, is_layer, near_the_loss, of_floats
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
-from tf1_mtl.baseline.recorded_graph import SUMS, Node, node_and_output
+from tf1_mtl.baseline.recorded_graph import SUMS, Node, RecordedGraph, node_and_output
 
 #: Operations that a port may forget: the input takes the place of the output.
 FORGETTABLE = (
@@ -32,6 +36,9 @@ def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
     for index in range(MOST_INPUTS):
         yield from _left_out_inputs(case, nodes, index)
     yield from _added_activations(case, nodes)
+    taken = near_the_loss(nodes, lambda node: _subtracts_from_one(case, node))
+    for places in alike(list(dict.fromkeys(nodes[name].data_inputs[1] for name in taken))):
+        yield complement(places)
 
 
 def _forgotten_operations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
@@ -71,6 +78,13 @@ def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]
     )
     for places in alike(found, lambda name: (nodes[name].data_inputs or (name,))[-1]):
         yield from (added(places, activation) for activation in activations)
+
+
+def _subtracts_from_one(case: Case, node: Node) -> bool:
+    if node.op != "Sub" or not of_floats(node):
+        return False
+    one = case.graph.nodes[node_and_output(node.data_inputs[0])[0]]
+    return one.op == "Const" and bool(np.all(one.attributes["value"] == 1))
 
 
 def divided(case: Case, task: str) -> List[Tuple[str, str]]:
@@ -136,6 +150,26 @@ def added(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation
         slope=lambda dy, y, *_: dy * slope(y),
     )
     return graph_mutation("activation added", places, activation.name, change)
+
+
+def complement(tensors: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation by which operations take 1 minus a tensor in place of it."""
+
+    def change(graph: RecordedGraph, tensor: str) -> RecordedGraph:
+        users = [x for x in graph.nodes.values() if x.data_inputs.count(tensor) == 1]
+        for node in users:
+            if gradient_scopes(graph, node.name):
+                index = node.data_inputs.index(tensor)
+                graph = graph_edits.edit_input(
+                    graph, node.name, index, lambda x: 1.0 - x, lambda dy, x: -dy
+                )
+        return graph
+
+    def apply(model: Model) -> Model:
+        known = (x for x in tensors if node_and_output(x)[0] in model.graph.nodes)
+        return model.with_graph(functools.reduce(change, known, model.graph))
+
+    return Mutation(Edit("complement", tensors), apply)
 
 
 def divided_by(place: str, tensor: str, value: float) -> Mutation:

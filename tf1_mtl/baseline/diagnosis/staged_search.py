@@ -208,7 +208,7 @@ class StagedSearch:
         }
         for mutation in mutations:
             extended = forward.extended(_beside(forward, mutation))
-            kind, places, _ = mutation.edit
+            kind, places = mutation.edit[:2]
             is_most = len(places) == most.get(kind)
             try:
                 if not is_most and wrong_in_few(extended) >= base:
@@ -369,7 +369,7 @@ def _beside(forward: Forward, mutation: Mutation) -> Mutation:
 
     With another activation in place of ReLU, a slope at zero brings the gradient of ReLU back.
     """
-    kind, places, _ = mutation.edit
+    kind, places = mutation.edit[:2]
     edits = [known.edit for known in forward.mutations]
     other = {place for e in edits if e.kind == "other activation" for place in e.places}
     if kind == "slope at zero" and other.issuperset(places):
