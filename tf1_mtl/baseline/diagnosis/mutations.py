@@ -238,7 +238,7 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
         if other != task and case.tasks[other].loss:
             found.append(substitute_mutation(task, other, True, True))
             found.append(substitute_mutation(task, other, False, True))
-    groups = groups_of(places.activations)
+    groups = groups_of(places.activations, case.graph.nodes)
     for activation in catalogue.ACTIVATIONS:
         for group in groups:
             ops = {catalogue.ACTIVATION_OPS.get(case.graph.nodes[n].op, "") for n in group}

@@ -1,8 +1,9 @@
 """Finds the places of a recorded graph where an edit can be made, and groups of them."""
 
+import functools
 import itertools
 import re
-from typing import Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -172,6 +173,12 @@ def alike(
     return [*groups, *((name,) for name in names if name not in many)]
 
 
+def _followed(nodes: Mapping[str, Node], name: str) -> str:
+    """Returns the kind of an operation and of those whose outputs it takes."""
+    before = (node_and_output(tensor) for tensor in nodes[name].data_inputs)
+    return " ".join((nodes[name].op, *(f"{nodes[x].op}:{output}" for x, output in before)))
+
+
 def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
     """Returns subsets of the names, the largest first, and at most 16."""
     sizes = range(len(names), 0, -1)
@@ -179,14 +186,24 @@ def subsets(names: Sequence[str]) -> List[Tuple[str, ...]]:
     return list(itertools.islice(found, 16))
 
 
-def groups_of(places: Sequence[str]) -> List[Tuple[str, ...]]:
+def groups_of(
+    places: Sequence[str], nodes: Optional[Mapping[str, Node]] = None
+) -> List[Tuple[str, ...]]:
     """Returns each place alone, the pairs of three or four places, and all places together.
 
     Of many places, such as those of an unrolled RNN, copies are together.
+
+    Args:
+      places: Their names.
+      nodes: Of the graph, if those that follow the same kind of operation are to be together too.
     """
     found: List[Tuple[str, ...]] = [(place,) for place in places]
     if len(places) > MOST_ALONE:
         found = alike(places, copies=3)
+        if nodes is not None:
+            followed = functools.partial(_followed, nodes)
+            found += alike(places, followed, lambda name: last_parts(name) + followed(name))
+            found = list(dict.fromkeys(found))
     if 2 < len(places) <= 4:
         found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]
     if len(places) > 1 and tuple(places) not in found:
