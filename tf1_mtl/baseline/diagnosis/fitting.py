@@ -64,9 +64,16 @@ def roots(function: Callable[[float], float], grid: np.ndarray) -> Iterator[floa
         yield (low + high) / 2
 
 
-def secant(function: Callable[[float], float], start: float, tolerance: float) -> Optional[float]:
-    """Returns where a function is zero, by the secant method; None where that does not settle."""
-    a, b = start, start * 1.1 + 0.01 * (start == 0)
+def secant(
+    function: Callable[[float], float], a: float, b: float, tolerance: float
+) -> Optional[float]:
+    """Returns where a function is zero, by the secant method; None where that does not settle.
+
+    Args:
+      function: Of a number.
+      a, b: Two numbers to start with.
+      tolerance: Of the function; a quarter of it counts as zero.
+    """
     at_a, at_b = function(a), function(b)
     for _ in range(12):
         if not np.isfinite(at_b) or at_a == at_b:

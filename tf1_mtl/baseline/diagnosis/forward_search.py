@@ -20,7 +20,7 @@ from tf1_mtl.baseline.diagnosis.node_mutations import node_mutations
 from tf1_mtl.baseline.diagnosis.path_mutations import other_tensors
 from tf1_mtl.baseline.diagnosis.places import subsets
 from tf1_mtl.baseline.diagnosis.structure_mutations import structure_mutations
-from tf1_mtl.baseline.diagnosis.sum_fit import SumFit
+from tf1_mtl.baseline.diagnosis.two_edits import TwoEdits
 from tf1_mtl.baseline.recorded_graph import node_and_output
 
 #: How far a search goes: a factor of the loss alone, one known edit in a task, with a factor of the
@@ -33,7 +33,7 @@ class ForwardSearch:
 
     def __init__(self, losses: LossComparison) -> None:
         self.losses, self.fit = losses, LossFit(losses)
-        self.sums = SumFit(losses, self.fit)
+        self.two = TwoEdits(losses, self.fit)
         self._mutations: Dict[str, List[Mutation]] = {}
         self._at_nodes: Dict[str, List[Tuple[Mutation, ...]]] = {}
         self._found: Dict[Tuple[Forward, str], List[Forward]] = {}  #: without sums and pairs
@@ -130,9 +130,7 @@ class ForwardSearch:
         else:
             yield from self._found[key]
         if depth == SUMS:
-            singles = [(mutation,) for mutation in self.mutations(task)]
-            candidates = [*singles, *self._of_nodes(task)]
-            yield from self.sums.explained(forward, task, samples, candidates)
+            yield from self.two.in_sum(forward, task, samples, self._singles(task))
         if depth >= PAIRS:
             yield from self._by_two(forward, task, samples)
 
@@ -174,13 +172,18 @@ class ForwardSearch:
 
     def _by_two(self, forward: Forward, task: str, samples: List[Sample]) -> Iterator[Forward]:
         """Yields how a task is explained by two known edits."""
-        mutations = self.mutations(task)
         for kind, value, changed in itertools.islice(self._variants(task, samples), 1):
             report = self._reporting(forward, kind, task, value)
-            singles = [(mutation,) for mutation in mutations]
+            singles = [(mutation,) for mutation in self.mutations(task)]
             yield from self._with_mutations(report, task, changed, singles, True)
-        pairs = (pair for pair in itertools.combinations(mutations, 2) if _compatible(*pair))
-        yield from self._with_mutations(forward, task, samples, pairs, True)
+        pairs = self.two.nearest(forward, task, samples, self._singles(task))
+        compatible = (pair for pair in pairs if _compatible(*pair))
+        yield from self._with_mutations(forward, task, samples, compatible, True)
+
+    def _singles(self, task: str) -> Iterator[Tuple[Mutation, ...]]:
+        """Yields all known edits of what a task computes, each alone."""
+        yield from ((mutation,) for mutation in self.mutations(task))
+        yield from self._of_nodes(task)
 
     def _of_nodes(self, task: str) -> List[Tuple[Mutation, ...]]:
         """Returns the edits that the graph of any script allows."""
@@ -312,6 +315,6 @@ def _compatible(a: Mutation, b: Mutation) -> bool:
     if a.edit.kind == b.edit.kind and set(a.edit.places) & set(b.edit.places):
         return False
     rare = {"precision of products", "penalty in the loss", "feed of an earlier step"}
-    if a.edit.kind in rare or b.edit.kind in rare or len(a.edit.places) + len(b.edit.places) > 3:
+    if a.edit.kind in rare or b.edit.kind in rare:
         return False
     return not (a.is_hidden and b.is_hidden)

@@ -294,10 +294,13 @@ class LossFit:
             def off(value: float, edited: Callable[[float], Forward] = edited) -> float:
                 return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
 
-            root = secant(off, start, sample.tolerance)
-            for value in () if root is None else shortened(root, 1e-3 * abs(start)):
-                found = edited(value)
-                if self.losses.fits(found, task, samples):
+            # A loss may come out right at several numbers; one may lie on the other side of 0.
+            for other in dict.fromkeys((start * 1.1 or 0.01, 0.0 if start else -0.01)):
+                root = secant(off, start, other, sample.tolerance)
+                tried = () if root is None else shortened(root, 1e-3 * abs(start))
+                fitting = (x for x in map(edited, tried) if self.losses.fits(x, task, samples))
+                found = next(fitting, None)
+                if found:
                     yield found
                     break
 

@@ -1,10 +1,12 @@
-"""Finds a known edit beside others that add to the loss: weights of addends, a penalty, an edit.
+"""Finds a known edit beside something else that changes the loss: another edit, weights, a penalty.
 
-A loss is often a sum. What is done to one addend changes the loss by a difference that does not
-depend on what is done to the others. So edits are tried alone, and their differences are combined.
+Edits are tried alone, and their differences are combined. Where a loss is a sum, what is done to
+one addend changes the loss by a difference that does not depend on what is done to the others.
+Elsewhere the differences nearly add up, and the pairs whose sum is nearest are tried first.
 """
 
-from typing import Callable, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
+import itertools
+from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output
 
 MOST_PENALTIES = 3  #: that are followed for each edit, the closest first
 FEW = 12  #: samples that differences are taken of, at most
+MOST_PAIRS = 4000  #: whose differences do not add up, the nearest first
 MORE = 4  #: samples than addends that are weighed, so that weights do not fit by chance
 Addend = Tuple[str, str]  #: the operation that adds, and the one that is added
 
@@ -25,17 +28,17 @@ class _Change(NamedTuple):
 
     forward: Forward  #: with the edit
     mutations: Tuple[Mutation, ...]
-    touched: List[int]  #: addends
     difference: np.ndarray  #: of some losses, in their tolerances
 
 
-class SumFit:
-    """Combines edits of a loss that is a sum."""
+class TwoEdits:
+    """Combines edits of a loss, each of which is tried alone."""
 
     def __init__(self, losses: LossComparison, fit: LossFit) -> None:
         self.losses, self.fit = losses, fit
+        self._changes: Dict[Tuple[Forward, str], List[_Change]] = {}
 
-    def explained(
+    def in_sum(
         self,
         forward: Forward,
         task: str,
@@ -54,19 +57,12 @@ class SumFit:
         addends = self._addends(forward, task, len(few) - MORE)
         if len(addends) < 2:
             return
-        tolerance = np.maximum([s.tolerance for s in few], 1e-300)
-        right = self.losses.predicted(forward, task, few)
-        rest = ([s.observed for s in few] - right) / tolerance
+        tolerance, rest = self._rest(forward, task, few)
         parts = self.fit.parts(forward, task, few, addends) / tolerance[:, None]
         if np.isfinite(rest).all() and np.isfinite(parts).all():
-            touched = self._touched(task, addends)
-            changes = []
-            for mutations in candidates:
-                extended = forward.extended(*mutations)
-                difference = (self.losses.predicted(extended, task, few) - right) / tolerance
-                if np.isfinite(difference).all() and np.abs(difference).max() > 1:
-                    changes.append(_Change(extended, mutations, touched(mutations), difference))
-            for change in _with_weights(changes, rest, parts):
+            changes = self.changes(forward, task, samples, candidates)
+            needed = self._needed(task, addends)
+            for change in _with_weights(changes, needed, rest, parts):
                 yield from self.fit.with_weights(change.forward, task, samples, addends)
             for both in _pairs(changes, rest):
                 if self.losses.fits(both, task, samples):
@@ -74,6 +70,67 @@ class SumFit:
             squares = self._squares(task, few) / tolerance
             for change in _with_multiple(changes, rest, squares):
                 yield from self.fit.penalized(change.forward, task, samples)[:MOST_PENALTIES]
+
+    def nearest(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        candidates: Iterable[Tuple[Mutation, ...]],
+    ) -> List[Tuple[Mutation, ...]]:
+        """Returns pairs of the candidates, those first whose differences nearly explain the losses.
+
+        Args:
+          forward: What is known to be otherwise.
+          task: Whose losses are explained.
+          samples: Of these losses.
+          candidates: The edits that are combined.
+        """
+        _, rest = self._rest(forward, task, samples[:FEW])
+        if not np.isfinite(rest).all():
+            return []
+        changes = self.changes(forward, task, samples, candidates)
+        differences = np.array([change.difference for change in changes]).reshape(-1, len(rest))
+        found: List[Tuple[float, int, int]] = []
+        for number, difference in enumerate(differences):
+            off = np.linalg.norm(rest - difference - differences[number + 1 :], axis=1)
+            nearest = np.argsort(off, kind="stable")[:MOST_PAIRS]
+            found += [(off[i], number, number + 1 + int(i)) for i in nearest]
+            if len(found) > 20 * MOST_PAIRS:
+                found = sorted(found)[:MOST_PAIRS]
+        pairs = ((changes[a].mutations, changes[b].mutations) for _, a, b in sorted(found))
+        return [(*one, *other) for one, other in itertools.islice(pairs, MOST_PAIRS)]
+
+    def changes(
+        self,
+        forward: Forward,
+        task: str,
+        samples: Sequence[Sample],
+        candidates: Iterable[Tuple[Mutation, ...]],
+    ) -> List[_Change]:
+        """Returns what each of the candidates alone does to the losses; kept for the next time."""
+        if (forward, task) not in self._changes:
+            few, found = samples[:FEW], []
+            tolerance = self._tolerance(few)
+            right = self.losses.predicted(forward, task, few)
+            for mutations in candidates:
+                extended = forward.extended(*mutations)
+                difference = (self.losses.predicted(extended, task, few) - right) / tolerance
+                if np.isfinite(difference).all() and np.abs(difference).max() > 1:
+                    found.append(_Change(extended, mutations, difference))
+            self._changes[forward, task] = found
+        return self._changes[forward, task]
+
+    def _rest(
+        self, forward: Forward, task: str, few: Sequence[Sample]
+    ) -> Tuple[np.ndarray, np.ndarray]:
+        """Returns the tolerances of samples, and in these units what is left to explain."""
+        tolerance = self._tolerance(few)
+        observed = np.array([s.observed for s in few])
+        return tolerance, (observed - self.losses.predicted(forward, task, few)) / tolerance
+
+    def _tolerance(self, few: Sequence[Sample]) -> np.ndarray:
+        return np.maximum([s.tolerance for s in few], 1e-300)
 
     def _squares(self, task: str, few: Sequence[Sample]) -> np.ndarray:
         """Returns half the sums of squares in possible penalties, an array [penalties, samples]."""
@@ -89,18 +146,10 @@ class SumFit:
         divisions = [addends_of(graph, total, depth) for depth in DEPTHS]
         return max((x for x in divisions if len(x) <= most), key=len, default=[])
 
-    def _touched(
-        self, task: str, addends: Sequence[Addend]
-    ) -> Callable[[Tuple[Mutation, ...]], List[int]]:
-        """Returns what gives the addends that some edits touch."""
+    def _needed(self, task: str, addends: Sequence[Addend]) -> List[Set[str]]:
+        """Returns the names of what each addend needs."""
         nodes = self.losses.case(task).loss_nodes(task)
-        needed = [self._names(task, needed_nodes(nodes, [addend])) for _, addend in addends]
-
-        def touched(mutations: Tuple[Mutation, ...]) -> List[int]:
-            places = {place for mutation in mutations for place in mutation.edit.places}
-            return [i for i, names in enumerate(needed) if places & names]
-
-        return touched
+        return [self._names(task, needed_nodes(nodes, [addend])) for _, addend in addends]
 
     def _names(self, task: str, nodes: Mapping[str, Node]) -> Set[str]:
         """Returns the names that edits of some operations, their weights and feeds have."""
@@ -114,13 +163,15 @@ LARGEST_OFF = 3.0  #: that a sum of differences may be off, in tolerances; a rig
 
 
 def _with_weights(
-    changes: Sequence[_Change], rest: np.ndarray, parts: np.ndarray
+    changes: Sequence[_Change], needed: Sequence[Set[str]], rest: np.ndarray, parts: np.ndarray
 ) -> Iterator[_Change]:
     """Yields the edits of one addend that explain the losses if the addends have other weights."""
     for change in changes:
-        if len(change.touched) == 1:
+        places = {place for mutation in change.mutations for place in mutation.edit.places}
+        touched = [i for i, names in enumerate(needed) if places & names]
+        if len(touched) == 1:
             edited = parts.copy()
-            edited[:, change.touched[0]] += change.difference
+            edited[:, touched[0]] += change.difference
             left = rest - change.difference
             weights = np.linalg.lstsq(edited, left, rcond=None)[0]
             if np.abs(edited @ weights - left).max() <= LARGEST_OFF:
