@@ -5,6 +5,7 @@ weighted terms may be divided by another count, and rows of one tensor may meet 
 one.
 """
 
+import functools
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Tuple
 
 import numpy as np
@@ -115,6 +116,7 @@ def smoothing_missing(place: str, nodes: Dict[str, Node]) -> Mutation:
 #: what they are divided by, to a factor of each term.
 COUNTS: Dict[str, Callable[[Any, Any], Any]] = {
     "the number of terms": lambda weights, divisor: divisor * (1.0 / size_of(weights)),
+    "the number of rows": lambda weights, divisor: divisor * (1.0 / _rows(weights)),
     "the sum of weights": lambda weights, divisor: divisor / eb.total(weights),
     "the weights of each row, and the rows": lambda weights, divisor: (
         divisor / (_of_rows(weights) * _rows(weights))
@@ -148,6 +150,14 @@ def _other_counts(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
         for weights in _weights_of(case, total) if total.op == "Sum" else ():
             for count in COUNTS:
                 yield other_count((name,), total.name, weights, divisor, count)
+        yield root_of_divisor(name, divisor)
+    for name in near_the_loss(
+        nodes, lambda node: node.op == "Sum" and has_known_axes(nodes, node, 1)
+    ):
+        for weights in _weights_of(case, nodes[name]):
+            yield weighted_mean(name, weights, nodes)
+    for places in alike(near_the_loss(nodes, lambda node: node.op in SEGMENTS)):
+        yield from (other_segments(places, nodes, op) for op in SEGMENTS)
 
 
 def _weights_of(case: Case, node: Node) -> List[str]:
@@ -183,6 +193,56 @@ def other_count(
         return graph_edits.edit_input(graph, total, 0, factor, factor, is_linear=True, more=more)
 
     return graph_mutation("divided by", places, (count, divisor or "their number"), change)
+
+
+def root_of_divisor(place: str, divisor: str) -> Mutation:
+    """Returns a mutation that divides by the square root of a tensor."""
+
+    def slope(gradient: Any, x: Any) -> Any:
+        return gradient / (eb.sqrt(x) * 2.0)
+
+    change = functools.partial(graph_edits.edit_input, index=1, function=eb.sqrt, slope=slope)
+    return graph_mutation("divided by", (place,), ("the square root", divisor), change)
+
+
+def weighted_mean(place: str, weights: str, nodes: Mapping[str, Node]) -> Mutation:
+    """Returns a mutation by which a sum of weighted terms is divided by the sum of weights."""
+    axes = np.ravel(nodes[node_and_output(nodes[place].data_inputs[1])[0]].attributes["value"])
+
+    def divided(x: Any, weights: Any) -> Any:
+        shape = np.shape(value_of(x))
+        wide = eb.structural(lambda a: np.broadcast_to(a, shape), weights)
+        over = tuple(int(axis) % len(shape) for axis in axes)
+        return x / eb.total(wide, axis=over, keepdims=True)
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        more = (weights,)
+        return graph_edits.edit_input(graph, name, 0, divided, divided, is_linear=True, more=more)
+
+    return graph_mutation("other reduction", (place,), f"mean weighted by {weights}", change)
+
+
+#: How the rows of a lookup are put together, with the power of their number that they are divided
+#: by.
+SEGMENTS = {"SparseSegmentSum": 0.0, "SparseSegmentSqrtN": 0.5, "SparseSegmentMean": 1.0}
+
+
+def other_segments(places: Tuple[str, ...], nodes: Mapping[str, Node], op: str) -> Mutation:
+    """Returns a mutation by which the rows of lookups are put together in another way."""
+    power = SEGMENTS[op] - SEGMENTS[nodes[places[0]].op]
+
+    def divided(y: Any, segments: Any) -> Any:
+        shape = np.shape(value_of(y))
+        numbers = np.bincount(np.asarray(value_of(segments), np.int64), minlength=shape[0])
+        factors = np.maximum(numbers, 1) ** -power
+        return y * factors.reshape(-1, *(1 for _ in shape[1:]))
+
+    def slope(gradient: Any, y: Any, segments: Any) -> Any:
+        return divided(gradient, segments)
+
+    change = functools.partial(graph_edits.edit_output, function=divided, slope=slope, index=2)
+    words = {"SparseSegmentSum": "sum", "SparseSegmentSqrtN": "sum over the root of the number"}
+    return graph_mutation("other reduction", places, words.get(op, "mean"), change)
 
 
 def rows_broadcast(place: str, index: int, nodes: Mapping[str, Node]) -> Mutation:

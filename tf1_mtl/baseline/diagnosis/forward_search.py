@@ -7,6 +7,8 @@ one is given to the next. So mistakes at several places are found in the sum of 
 import itertools
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
+import numpy as np
+
 from tf1_mtl.baseline.diagnosis import catalogue, update_catalogue
 from tf1_mtl.baseline.diagnosis.count_mutations import count_mutations
 from tf1_mtl.baseline.diagnosis.edits import Edit
@@ -232,12 +234,17 @@ class ForwardSearch:
     ) -> Iterator[Forward]:
         """Yields the candidates that explain the samples, with a factor if that is allowed."""
         few, with_factor = self._few(samples), []
+        tolerance = np.array([sample.tolerance for sample in few])
+        known = self.losses.predicted(forward, task, few)
         for mutations in candidates:
             extended = forward.extended(*mutations)
             if self.losses.fits_but_for_a_factor(extended, task, few):
                 if self.losses.fits(extended, task, samples):
                     yield extended
-                elif factors:
+                # What shows in no loss explains no more with a factor than without it.
+                elif factors and np.any(
+                    abs(self.losses.predicted(extended, task, few) - known) > tolerance
+                ):
                     with_factor.append(extended)
         for extended in with_factor:
             yield from self.fit.factors(extended, task, samples)

@@ -112,24 +112,27 @@ def edit_output(
     name: str,
     function: Callable[..., Any],
     slope: Callable[..., Any],
+    index: int = 0,
 ) -> RecordedGraph:
     """Passes what an operation gives through a function, and the gradient through its slope.
 
     Args:
       graph: The graph.
       name: The operation.
-      function: From the output and the first input to what takes the place of the output.
-      slope: From the gradient from above, the output and the first input to the gradient below.
+      function: From the output and an input, if any, to what takes the place of the output.
+      slope: From the gradient from above, the output and the input to the gradient below.
+      index: Of the input.
     """
     node = graph.nodes[name]
-    changed = {x.name: x for x in wrapped(graph, name, function, *node.data_inputs[:1])}
+    taken = node.data_inputs[index : index + 1]
+    changed = {x.name: x for x in wrapped(graph, name, function, *taken)}
     inner = next(iter(changed))
     for scope in gradient_scopes(graph, name):
         passed = {name: inner}
         for number, tensor in enumerate(scope.entering):
             below = free_name(graph, f"{scope.prefix}{name}/edited gradient {number}")
             passed[tensor] = below
-            changed[below] = edited(below, slope, tensor, inner, *node.data_inputs[:1])
+            changed[below] = edited(below, slope, tensor, inner, *taken)
         changed.update((x, _taking(graph.nodes[x], passed)) for x in scope.nodes)
     return with_nodes(graph, changed.values())
 
@@ -259,8 +262,10 @@ def times(name: str, factor: float, tensor: str) -> Node:
 
 
 def with_constant(graph: RecordedGraph, name: str, value: float) -> RecordedGraph:
-    """Gives a constant another value; the operations of gradients take the same constant."""
+    """Gives a constant another value, or what is of zeros or ones; gradients take the same."""
     node = graph.nodes[name]
+    if node.op != "Const":
+        return with_nodes(graph, wrapped(graph, name, lambda y: y * 0.0 + value))
     array = np.full_like(node.attributes["value"], value)
     return with_nodes(graph, [node._replace(attributes={**node.attributes, "value": array})])
 

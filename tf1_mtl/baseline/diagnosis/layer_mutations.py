@@ -191,13 +191,16 @@ def channels_first(place: str) -> Mutation:
     return graph_mutation("channels first", (place,), None, change)
 
 
+_TRANSPOSED = "Conv2DBackpropInput"
+
+
 def _pads(node: Node) -> bool:
-    return node.op in ("Conv2D", "MaxPool", "AvgPool")
+    return node.op in ("Conv2D", _TRANSPOSED, "MaxPool", "AvgPool")
 
 
 def _pads_one_side(node: Node) -> bool:
     """Returns whether a convolution may pad an image more at its end than at its start."""
-    return node.op == "Conv2D" and max(node.attributes["strides"]) > 1
+    return node.op in ("Conv2D", _TRANSPOSED) and max(node.attributes["strides"]) > 1
 
 
 def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
@@ -210,7 +213,8 @@ def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
         strided = tuple(x for x in places if same and _pads_one_side(nodes[x]))
         if strided:
             yield symmetric_padding(strided, case)
-        yield other_padding(places, "VALID" if same else "SAME")
+        if nodes[places[0]].op != _TRANSPOSED:  # which would give another shape
+            yield other_padding(places, "VALID" if same else "SAME")
 
 
 def other_padding(places: Tuple[str, ...], padding: str) -> Mutation:
@@ -224,13 +228,20 @@ def other_padding(places: Tuple[str, ...], padding: str) -> Mutation:
 
 
 def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:
-    """Returns a mutation by which convolutions pad both sides by half the size of the kernel."""
+    """Returns a mutation by which convolutions pad both sides by half the size of the kernel.
+
+    PyTorch crops what a transposed convolution gives in this way: more at the start.
+    """
 
     def change(graph: RecordedGraph, name: str) -> RecordedGraph:
         node = graph.nodes[name]
         kernel = case.initial[variable_of(graph.nodes, node.data_inputs[1]) or ""]
-        sides = [(k // 2, k // 2) for k in kernel.shape[:2]]
         is_first = node.attributes.get("data_format") == "NCHW"
+        sides = [(k // 2, k // 2) for k in kernel.shape[:2]]
+        if node.op == _TRANSPOSED:
+            strides = node.attributes["strides"][2:] if is_first else node.attributes["strides"][1:]
+            more = [max(k - s, 0) for k, s in zip(kernel.shape[:2], strides)]
+            sides = [(n - n // 2, n // 2) for n in more]
         pairs = [(0, 0), (0, 0), *sides] if is_first else [(0, 0), *sides, (0, 0)]
         padding = {"padding": "EXPLICIT", "explicit_paddings": [n for pair in pairs for n in pair]}
         return graph_edits.with_attributes(graph, name, "padding", padding)

@@ -30,7 +30,7 @@ from tf1_mtl.baseline.diagnosis.mutations import (
     shifted_feed,
 )
 from tf1_mtl.baseline.diagnosis.node_mutations import divided, divided_by, scalable, scaled
-from tf1_mtl.baseline.diagnosis.places import addends_of, alike, groups_of
+from tf1_mtl.baseline.diagnosis.places import addends_of, alike, groups_of, value_of_constant
 from tf1_mtl.baseline.recorded_graph import node_and_output, variable_of
 
 #: A constant is fitted to one loss, so others must bear it out.
@@ -167,7 +167,7 @@ class LossFit:
         nodes = self.losses.case(task).graph.nodes
         equal: Dict[float, List[str]] = {}
         for name in self.losses.places(task).constants:
-            equal.setdefault(float(nodes[name].attributes["value"].ravel()[0]), []).append(name)
+            equal.setdefault(value_of_constant(nodes[name]), []).append(name)
         groups = [(tuple(names), value) for value, names in equal.items()]
         # Copies of a layer have constants of their own, such as the bias of a forget gate.
         groups += [(x, value) for value, names in equal.items() for x in alike(names, copies=3)]

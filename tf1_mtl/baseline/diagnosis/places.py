@@ -50,7 +50,9 @@ def places_of(case: Case, task: str) -> Places:
     weights = tuple(n for n, v in case.weights.items() if v in nodes)
     compared = {x for node in nodes.values() if node.op in _EQUALITIES for x in node.data_inputs}
     constants = tuple(
-        n for n, x in nodes.items() if x.op == "Const" and _is_number(x) and n not in compared
+        n
+        for n, x in nodes.items()
+        if (x.op == "Const" and _is_number(x) and n not in compared) or x.op in _LIKE
     )
     return Places(activations, losses, products, feeds, labels, numbers, truths, weights, constants)
 
@@ -62,6 +64,12 @@ def _is_fed(case: Case, name: str, kind: str, are_arrays: bool) -> bool:
 
 
 _EQUALITIES = ("Equal", "NotEqual")  # with which a mask is made
+_LIKE = {"ZerosLike": 0.0, "OnesLike": 1.0}
+
+
+def value_of_constant(node: Node) -> float:
+    """Returns the number of which a constant consists."""
+    return _LIKE[node.op] if node.op in _LIKE else float(node.attributes["value"].ravel()[0])
 
 
 def _is_number(node: Node) -> bool:
