@@ -44,6 +44,7 @@ WORDS: Dict[str, str] = {
     "complement": "1 minus {places} is taken for {places}",
     "mask missing": "the mask at {places} is 1 everywhere",
     "smoothing missing": "{places} is left out: the labels are not smoothed",
+    "smoothing of others": "{places} gives the smoothed part to the wrong classes alone",
     "channels first": "{places} flattens images with the channels first",
     "padding": "{places} pads {value}",
     "rows broadcast": "{places} broadcasts operands: each row against all rows",
@@ -71,6 +72,9 @@ WORDS: Dict[str, str] = {
     "clipped by value": "the gradients of {places} are clipped to [-{value}, {value}]",
     "clipped by norm": "each gradient of {places} is clipped to the norm {value}",
     "clipped by global norm": "the gradients of {places} are clipped to the global norm {value}",
+    "scaled to global norm": (
+        "the gradients of {places} are scaled to the global norm {value}, also where it is less"
+    ),
     "clipped by norm of sums": (
         "the gradients of {places} are clipped to the global norm {value}, in which the rows of a "
         "lookup are summed"

@@ -35,6 +35,7 @@ def count_mutations(case: Case, task: str) -> Iterator[Mutation]:
         yield mask_missing(places)
     for name in dict.fromkeys(_smoothed(case, nodes)):
         yield smoothing_missing(name, nodes)
+        yield smoothing_of_others(name, nodes)
     yield from _other_counts(case, nodes)
     for name in near_the_loss(nodes, lambda node: node.op in ("Sub", "SquaredDifference")):
         yield from (rows_broadcast(name, index, nodes) for index in range(2))
@@ -110,6 +111,23 @@ def smoothing_missing(place: str, nodes: Dict[str, Node]) -> Mutation:
         return graph_edits.with_nodes(graph, [labels])
 
     return graph_mutation("smoothing missing", (place,), None, change)
+
+
+def smoothing_of_others(place: str, nodes: Dict[str, Node]) -> Mutation:
+    """Returns a mutation by which labels are smoothed without a part for the right class."""
+    product = nodes[node_and_output(nodes[place].data_inputs[0])[0]]
+
+    def smoothed(labels: Any, kept: Any) -> Any:
+        part = np.round(1 - float(np.ravel(value_of(kept))[0]), 6)
+        classes = np.shape(value_of(labels))[-1]
+        return labels * (1 - part - part / (classes - 1)) + part / (classes - 1)
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        return graph_edits.with_nodes(
+            graph, [graph_edits.edited(name, smoothed, *product.data_inputs)]
+        )
+
+    return graph_mutation("smoothing of others", (place,), None, change)
 
 
 #: What a loss of weighted terms may be divided by: from the weights, in the shape of the terms, and

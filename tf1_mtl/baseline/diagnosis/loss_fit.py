@@ -195,8 +195,8 @@ class LossFit:
             if extended and self.losses.fits(extended, task, samples):
                 yield extended
         if len(samples) >= LEAST_FOR_CONSTANTS:
-            places = scalable(self.losses.case(task), task)
-            families = [(functools.partial(scaled, place), 1.0) for place in places]
+            places = alike(scalable(self.losses.case(task), task))
+            families = [(functools.partial(scaled, group), 1.0) for group in places]
             yield from self._by_secant(forward, task, samples, families)
 
     def _families(self, task: str) -> Iterator[Tuple[Callable[[float], Mutation], float]]:

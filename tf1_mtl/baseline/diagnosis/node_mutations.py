@@ -14,7 +14,14 @@ from tf1_mtl.baseline.diagnosis.edits import Edit
 from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
 from tf1_mtl.baseline.diagnosis.model import Model
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.diagnosis.places import alike, is_constant, is_layer, near_the_loss, of_floats
+from tf1_mtl.baseline.diagnosis.places import (
+    alike,
+    is_constant,
+    is_layer,
+    is_number,
+    near_the_loss,
+    of_floats,
+)
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
 from tf1_mtl.baseline.recorded_graph import SUMS, Node, RecordedGraph, node_and_output
 
@@ -35,6 +42,7 @@ def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
     yield from _forgotten_operations(case, nodes)
     for index in range(MOST_INPUTS):
         yield from _left_out_inputs(case, nodes, index)
+    yield from _left_out_offsets(case, nodes)
     yield from _added_activations(case, nodes)
     taken = near_the_loss(nodes, lambda node: _subtracts_from_one(case, node))
     for places in alike(list(dict.fromkeys(nodes[name].data_inputs[1] for name in taken))):
@@ -58,6 +66,14 @@ def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator
     }
     for places in alike(list(inputs), inputs.__getitem__):
         yield left_out(places, index, nodes)
+
+
+def _left_out_offsets(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
+    """Yields edits by which whole numbers, such as rows of a table, are not shifted."""
+    for name in near_the_loss(nodes, lambda node: node.op in SUMS and not of_floats(node)):
+        is_shift = [is_number(case.graph, tensor) for tensor in nodes[name].data_inputs]
+        if sum(is_shift) == 1 and len(is_shift) == 2:
+            yield left_out((name,), is_shift.index(True), nodes)
 
 
 def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
@@ -118,7 +134,7 @@ def _same(x: Any, *_: Any) -> Any:
 
 
 def _zero(x: Any, *_: Any) -> Any:
-    return x * 0.0
+    return x * 0  # also of whole numbers
 
 
 def _one(x: Any) -> Any:
@@ -180,11 +196,11 @@ def divided_by(place: str, tensor: str, value: float) -> Mutation:
     return graph_mutation("divided by", (place,), (value, tensor), change)
 
 
-def scaled(place: str, value: float) -> Mutation:
-    """Returns a mutation that multiplies what an operation gives."""
+def scaled(places: Tuple[str, ...], value: float) -> Mutation:
+    """Returns a mutation that multiplies what operations give."""
 
     def times(y: Any, *_: Any) -> Any:
         return y * value
 
     change = functools.partial(graph_edits.edit_output, function=times, slope=times)
-    return graph_mutation("output scaled", (place,), value, change)
+    return graph_mutation("output scaled", places, value, change)

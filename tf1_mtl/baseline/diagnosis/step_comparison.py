@@ -264,6 +264,9 @@ def schedules_of(
         if np.ptp(effective):
             are_consecutive = bool(np.all(np.diff([*factors]) == 1))
             found = _like_that_of_the_graph(rates_found, effective, are_consecutive) or found
+            relative = _schedules(np.array([*factors], float), rates_found / effective)
+            if not found and [name for name, _ in relative] == ["warm-up"]:
+                found = [("that of the graph after a warm-up", rates_found)]
         if found:
             return [(name, _by_number(by, dict(zip(factors, x / effective)))) for name, x in found]
     return []

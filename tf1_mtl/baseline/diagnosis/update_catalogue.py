@@ -388,6 +388,7 @@ def clippings(numbers: Sequence[float]) -> List[Piece]:
         )
         for x in numbers
     )
+    found += [_change("scaled to global norm", rules.scaled_to_global_norm)(x) for x in numbers]
     return found + [piece._replace(state={"is_dense": True}) for piece in of_sums]
 
 

@@ -55,6 +55,10 @@ def clipped_by_global_norm(limit: float) -> Change:
     return lambda now, g: _shortened(g, limit, norm(*now.gradients.values()))
 
 
+def scaled_to_global_norm(limit: float) -> Change:
+    return lambda now, g: g * (limit / norm(*now.gradients.values()))
+
+
 def accumulated(now: Now, g: Any) -> Any:
     """Adds the gradients of a variable over all runs."""
     return _summed(now, "sum", g)
