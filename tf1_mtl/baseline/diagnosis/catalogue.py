@@ -28,6 +28,7 @@ WORDS: Dict[str, str] = {
     "activation added": "{value} is applied to {places}",
     "activation first": "{places} comes before the normalization",
     "operation missing": "{places} is left out; the input is passed on",
+    "other function": "{places} gives {value}",
     "input left out": "{places} is computed without {value}",
     "other tensor": "{places} takes {value}",
     "output scaled": "{places} is multiplied by {value}",
@@ -318,6 +319,16 @@ ACTIVATIONS: List[Activation] = [
     leaky(0.3),
     Activation("tanh", np.tanh, _tanh_slope),
     Activation("sigmoid", _sigmoid, lambda x: _sigmoid(x) * (1 - _sigmoid(x))),
+    Activation(
+        "hard sigmoid",
+        lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+        lambda x: 0.2 * (np.abs(x) < 2.5),
+    ),
+    Activation(
+        "hard sigmoid of pytorch",
+        lambda x: np.clip(x / 6 + 0.5, 0, 1),
+        lambda x: (np.abs(x) < 3) / 6,
+    ),
     Activation("relu6", lambda x: np.clip(x, 0, 6), lambda x: ((x > 0) & (x < 6)) * 1.0),
     Activation(
         "elu",

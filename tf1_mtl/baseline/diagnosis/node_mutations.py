@@ -21,6 +21,7 @@ from tf1_mtl.baseline.diagnosis.places import (
     is_number,
     near_the_loss,
     of_floats,
+    without_numbers,
 )
 from tf1_mtl.baseline.gradient_scopes import gradient_scopes
 from tf1_mtl.baseline.recorded_graph import SUMS, Node, RecordedGraph, node_and_output
@@ -33,6 +34,9 @@ FORGETTABLE = (
 DIVISIONS = ("RealDiv", "Div", "DivNoNan")
 FACTORS = ("Mul", *DIVISIONS)
 ADDED = ("relu", "tanh", "sigmoid")  #: activations that a port may add
+_ROOT = catalogue.Activation(
+    "the square root", np.sqrt, lambda x: 0.5 / np.sqrt(np.maximum(x, 1e-30))
+)
 MOST_INPUTS = 4  #: of a sum, of which one is left out
 
 
@@ -64,7 +68,9 @@ def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator
         )
         if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
     }
-    for places in alike(list(inputs), inputs.__getitem__):
+    copies: Dict[str, str] = {name: without_numbers(inputs[name]) for name in inputs}
+    keys = (inputs.__getitem__, lambda name: f"{copies[name]} in {without_numbers(name)}")
+    for places in alike(list(inputs), *keys):
         yield left_out(places, index, nodes)
 
 
@@ -94,6 +100,11 @@ def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]
     )
     for places in alike(found, lambda name: (nodes[name].data_inputs or (name,))[-1]):
         yield from (added(places, activation) for activation in activations)
+    reduced = near_the_loss(nodes, lambda node: node.op in ("Sum", "Mean") and of_floats(node))
+    for places in alike(reduced):
+        yield added(places, _ROOT)
+    for places in alike(near_the_loss(nodes, lambda node: node.op in ("Square", "Pow"))):
+        yield absolute(places)
 
 
 def _subtracts_from_one(case: Case, node: Node) -> bool:
@@ -186,6 +197,15 @@ def complement(tensors: Tuple[str, ...]) -> Mutation:
         return model.with_graph(functools.reduce(change, known, model.graph))
 
     return Mutation(Edit("complement", tensors), apply)
+
+
+def absolute(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation by which operations give the absolute value in place of the square."""
+    sign = elementwise(np.sign)
+    change = functools.partial(
+        graph_edits.replace_pointwise, function=elementwise(np.abs), slope=lambda g, x: g * sign(x)
+    )
+    return graph_mutation("other function", places, "the absolute value", change)
 
 
 def divided_by(place: str, tensor: str, value: float) -> Mutation:

@@ -4,6 +4,7 @@ An operation may take another tensor, such as the one before an activation that 
 gradient may pass a `StopGradient` of the graph.
 """
 
+import collections
 import functools
 from typing import AbstractSet, Callable, Dict, FrozenSet, Iterator, List, Mapping, Sequence, Tuple
 
@@ -14,6 +15,7 @@ from tf1_mtl.baseline.diagnosis.graph_edits import edited, free_name, is_of_inpu
 from tf1_mtl.baseline.diagnosis.model import DoesNotFit, Model, updates_of
 from tf1_mtl.baseline.diagnosis.model_edits import has_gradient, with_more_gradient
 from tf1_mtl.baseline.diagnosis.mutation import Mutation
+from tf1_mtl.baseline.diagnosis.node_mutations import FACTORS
 from tf1_mtl.baseline.diagnosis.passed_gradients import PassedGradients
 from tf1_mtl.baseline.diagnosis.places import (
     groups_of,
@@ -21,12 +23,14 @@ from tf1_mtl.baseline.diagnosis.places import (
     last_parts,
     near_the_loss,
     subsets,
+    without_numbers,
 )
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
 from tf1_mtl.baseline.recorded_graph import Node, needed_nodes, node_and_output, variable_of
 
 Shape = Tuple[int, ...]
 Input = Tuple[str, int]  #: an operation, and the index of one of its inputs
+MOST_COPIES = 4  #: of an operation, of which one may be taken in place of another one
 MOST_OTHERS = 300  #: tensors that are tried in place of others
 
 
@@ -117,7 +121,13 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
     """
     nodes = case.loss_nodes(task)
     fed = {node_and_output(tensor)[0] for tensor in case.feeds.values()}
-    outputs = [x for x in shapes if x in fed or (x in nodes and _is_output(nodes, nodes[x]))]
+    copies = collections.Counter(map(without_numbers, nodes))
+    outputs = [
+        name
+        for name in shapes
+        if name in fed
+        or (name in nodes and (_is_output(nodes, nodes[name]) or _has_copies(copies, nodes[name])))
+    ]
     takers = {name: _takers(case, nodes, name) for name in outputs}
     trained = _trained(case)
     for takes in (*_around_layers(nodes, takers), *_whole_tables(case, nodes)):
@@ -127,6 +137,9 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
     for taken in outputs[::-1]:
         for other in outputs[::-1]:
             if other == taken or shapes[other] != shapes[taken]:
+                continue
+            are_outputs = all(x in fed or _is_output(nodes, nodes[x]) for x in (taken, other))
+            if not are_outputs and without_numbers(taken) != without_numbers(other):
                 continue
             for place, index in takers[taken]:
                 if place in needs[other]:
@@ -138,8 +151,14 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
 
 
 def _is_output(nodes: Mapping[str, Node], node: Node) -> bool:
-    """Returns whether an operation gives what a layer gives, or joins such tensors."""
-    return node.op in (*catalogue.ACTIVATION_OPS, "ConcatV2") or is_layer(nodes, node)
+    """Returns whether an operation gives what a layer gives, or joins or adds such tensors."""
+    joins = ("ConcatV2", "Add", "AddV2")
+    return node.op in (*catalogue.ACTIVATION_OPS, *joins) or is_layer(nodes, node)
+
+
+def _has_copies(copies: Mapping[str, int], node: Node) -> bool:
+    """Returns whether an operation has a few copies, such as one for each of two inputs."""
+    return node.op in FACTORS and 1 < copies[without_numbers(node.name)] <= MOST_COPIES
 
 
 def _takers(case: Case, nodes: Mapping[str, Node], name: str) -> List[Input]:
