@@ -300,8 +300,9 @@ def _views(runs: Sequence[PortRun]) -> Iterator[Tuple[Tuple[Edit, ...], Sequence
         late = [_late(run, group) for run in runs if len(run.after) > 1]
         yield (Edit("weights late", group),), late
     for group in (names[1:], *((name,) for name in names)):
-        square = [run for run in runs if _is_square(run, group)]
-        if square and _search([_transposed(run, group) for run in square]).is_right():
+        square = [_transposed(run, group) for run in runs if _is_square(run, group)]
+        # The first step refutes nearly all.
+        if square and all(_search(x).is_right() for x in ([r.first(1) for r in square], square)):
             transposed = [_transposed(run, group) for run in runs]
             yield (Edit("weights transposed", group),), transposed
     yield (), runs

@@ -161,10 +161,11 @@ class ForwardSearch:
                 yield report
         mutations = self.mutations(task)
         singles = [(mutation,) for mutation in mutations]
+        if depth == FACTOR:
+            yield from self.fit.penalized(forward, task, samples)
+            yield from self.fit.constants(forward, task, samples)
         yield from self._with_mutations(forward, task, samples, singles, depth >= FACTOR)
         yield from self._with_part(forward, task, samples, of_tasks=True)
-        if depth == FACTOR:
-            yield from self.fit.constants(forward, task, samples)
         if depth >= FITTED:
             yield from self._with_mutations(forward, task, samples, self._of_nodes(task), False)
             yield from self.fit.numbers(forward, task, samples)

@@ -186,7 +186,6 @@ class LossFit:
 
     def numbers(self, forward: Forward, task: str, samples: Sequence[Sample]) -> Iterator[Forward]:
         """Yields models with a number that no list names, fitted to the losses."""
-        yield from self.penalized(forward, task, samples)
         if len(samples) >= LEAST_FOR_CONSTANTS:
             divisors = self._divisors(task, samples[0])
             yield from self._by_secant(forward, task, samples, divisors)

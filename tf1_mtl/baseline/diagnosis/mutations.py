@@ -13,7 +13,7 @@ from tf1_mtl.baseline.diagnosis.edits import Edit
 from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
 from tf1_mtl.baseline.diagnosis.model import Feeds, Model
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
-from tf1_mtl.baseline.diagnosis.places import groups_of, places_of
+from tf1_mtl.baseline.diagnosis.places import alike, groups_of, places_of
 from tf1_mtl.baseline.diagnosis.update_catalogue import Piece, program_of
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import prefixes_of
@@ -251,7 +251,8 @@ def forward_mutations(case: Case, task: str) -> List[Mutation]:
         found.append(swap_mutation(one, other))
         found += [replaced_feed(one, other), replaced_feed(other, one)]
     for group in _of_one_shape(case, places.feeds):
-        found.append(feed_mutation("feed always", group, 0, np.zeros_like))
+        for some in dict.fromkeys((*groups_of(group), *alike(group))):
+            found.append(feed_mutation("feed always", some, 0, np.zeros_like))
         if len(group) > 2 and len(group) % 2 == 0:  # such as the two parts of each LSTM state
             found.append(swap_mutation(*group))
     for name in places.feeds:

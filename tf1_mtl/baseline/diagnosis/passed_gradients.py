@@ -9,10 +9,14 @@ from typing import AbstractSet, Any, Callable, Dict, List, Sequence, Set, Tuple
 import numpy as np
 
 from tf1_mtl.baseline import error_bounds as eb
-from tf1_mtl.baseline.diagnosis.graph_edits import edited, free_name
+from tf1_mtl.baseline.diagnosis import catalogue
+from tf1_mtl.baseline.diagnosis.graph_edits import edited, elementwise, free_name
 from tf1_mtl.baseline.diagnosis.model import DoesNotFit
 from tf1_mtl.baseline.error_bounds import value_of
 from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes, users_of
+from tf1_mtl.baseline.operations import OPERATIONS
+from tf1_mtl.baseline.operations.arithmetic import turned
+from tf1_mtl.baseline.operations.functions import exponential
 from tf1_mtl.baseline.recorded_graph import (
     VARIABLES,
     Node,
@@ -20,6 +24,19 @@ from tf1_mtl.baseline.recorded_graph import (
     canonical,
     node_and_output,
 )
+
+Rule = Callable[..., Any]  #: of a node, the index of an input, the gradient, and the inputs
+
+
+def _each(*functions: Callable[..., Any]) -> Rule:
+    """Returns a rule with a function for each input, of the gradient and the inputs."""
+
+    def rule(node: Node, index: int, gradient: Any, *inputs: Any) -> Any:
+        if index >= len(functions):
+            raise DoesNotFit
+        return functions[index](gradient, *inputs)
+
+    return rule
 
 
 def _negated(gradient: Any, *_: Any) -> Any:
@@ -30,20 +47,70 @@ def _same(gradient: Any, *_: Any) -> Any:
     return gradient
 
 
-#: By operation, for each input: from the gradient of the output, and the inputs, to its gradient.
-RULES: Dict[str, Tuple[Callable[..., Any], ...]] = {
-    **dict.fromkeys(["Identity", "ReadVariableOp", "StopGradient"], (_same,)),
-    **dict.fromkeys(["Reshape", "Squeeze", "ExpandDims"], (_same,)),
-    **dict.fromkeys(["Add", "AddV2", "BiasAdd"], (_same, _same)),
-    "Sub": (_same, _negated),
-    "Neg": (_negated,),
-    "Mul": (lambda g, x, y: g * y, lambda g, x, y: g * x),
-    **dict.fromkeys(["RealDiv", "Div"], (lambda g, x, y: g / y,)),
-    "Square": (lambda g, x: g * x * 2.0,),
-    "SquaredDifference": (
+def _activation(node: Node, index: int, gradient: Any, x: Any) -> Any:
+    slope = catalogue.activation_of(node.op, node.attributes).slope
+    return gradient * elementwise(slope)(x)
+
+
+def _softmax(node: Node, index: int, gradient: Any, x: Any) -> Any:
+    y = OPERATIONS["Softmax"].function(node, x)
+    return y * (gradient - eb.total(gradient * y, -1, True))
+
+
+def _product(node: Node, index: int, gradient: Any, a: Any, b: Any) -> Any:
+    a, b = turned(node, a, "transpose_a", "adj_x"), turned(node, b, "transpose_b", "adj_y")
+    if index:
+        return turned(node, eb.matmul(_transposed(a), gradient), "transpose_b", "adj_y")
+    return turned(node, eb.matmul(gradient, _transposed(b)), "transpose_a", "adj_x")
+
+
+def _transposed(x: Any) -> Any:
+    return eb.structural(lambda a: np.swapaxes(a, -1, -2), x)
+
+
+def _part(node: Node, index: int, gradient: Any, *inputs: Any) -> Any:
+    """Gives the gradient of one of the tensors that are joined."""
+    *parts, axis = inputs
+    sizes = [np.shape(value_of(x))[int(value_of(axis))] for x in parts]
+    start = sum(sizes[:index])
+    places = range(start, start + sizes[index])
+    return eb.structural(lambda a: np.take(a, places, int(value_of(axis))), gradient)
+
+
+def _reduced(node: Node, index: int, gradient: Any, x: Any, axes: Any) -> Any:
+    """Gives the gradient of what is summed or averaged."""
+    shape = np.shape(value_of(x))
+    over = {int(axis) % len(shape) for axis in np.ravel(value_of(axes))}
+    kept = tuple(1 if i in over else n for i, n in enumerate(shape))
+    count = float(np.prod([shape[i] for i in over])) if node.op == "Mean" else 1.0
+    spread = eb.structural(lambda a: np.broadcast_to(a.reshape(kept), shape), gradient)
+    return spread * (1.0 / count)
+
+
+#: By operation, the gradient of an input from that of the output.
+RULES: Dict[str, Rule] = {
+    **dict.fromkeys(["Identity", "ReadVariableOp", "StopGradient"], _each(_same)),
+    **dict.fromkeys(["Reshape", "Squeeze", "ExpandDims"], _each(_same)),
+    **dict.fromkeys(["Add", "AddV2", "BiasAdd"], _each(_same, _same)),
+    "Sub": _each(_same, _negated),
+    "Neg": _each(_negated),
+    "Mul": _each(lambda g, x, y: g * y, lambda g, x, y: g * x),
+    **dict.fromkeys(
+        ["RealDiv", "Div"], _each(lambda g, x, y: g / y, lambda g, x, y: g * x / (y * y) * -1.0)
+    ),
+    "Square": _each(lambda g, x: g * x * 2.0),
+    "Sqrt": _each(lambda g, x: g / (eb.sqrt(x) * 2.0)),
+    "Log": _each(lambda g, x: g / x),
+    "Exp": _each(lambda g, x: g * exponential(x)),
+    "SquaredDifference": _each(
         lambda g, x, y: g * (x - y) * 2.0,
         lambda g, x, y: g * (x - y) * -2.0,
     ),
+    **dict.fromkeys(catalogue.ACTIVATION_OPS, _activation),
+    "Softmax": _softmax,
+    **dict.fromkeys(["MatMul", "BatchMatMul", "BatchMatMulV2"], _product),
+    "ConcatV2": _part,
+    **dict.fromkeys(["Sum", "Mean"], _reduced),
 }
 
 
@@ -172,12 +239,12 @@ class PassedGradients:
     def _of_input(self, name: str, index: int, gradient: str) -> str:
         """Returns the gradient of an input of an operation from that of its output."""
         node = self.graph.nodes[name]
-        rules = RULES.get(node.op, ())
-        if index >= len(rules):
+        if node.op not in RULES:
             raise DoesNotFit
 
         def of_input(gradient: Any, *inputs: Any) -> Any:
-            return _in_shape(rules[index](gradient, *inputs), np.shape(value_of(inputs[index])))
+            found = RULES[node.op](node, index, gradient, *inputs)
+            return _in_shape(found, np.shape(value_of(inputs[index])))
 
         return self._new(f"{name}/input {index}", of_input, gradient, *node.data_inputs)
 
