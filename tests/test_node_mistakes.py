@@ -436,7 +436,7 @@ LOOKED_UP = Script(
         ),
         "found against itself": (
             "other tensor",
-            {"mul_3"},
+            {"mul_2"},
             "l2_normalize in place of l2_normalize_1",
         ),
     },

@@ -23,7 +23,7 @@ from tf1_mtl.baseline.diagnosis.places import (
     of_floats,
     without_numbers,
 )
-from tf1_mtl.baseline.gradient_scopes import gradient_scopes
+from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
 from tf1_mtl.baseline.recorded_graph import SUMS, Node, RecordedGraph, node_and_output
 
 #: Operations that a port may forget: the input takes the place of the output.
@@ -185,10 +185,10 @@ def complement(tensors: Tuple[str, ...]) -> Mutation:
     def change(graph: RecordedGraph, tensor: str) -> RecordedGraph:
         users = [x for x in graph.nodes.values() if x.data_inputs.count(tensor) == 1]
         for node in users:
-            if gradient_scopes(graph, node.name):
+            if not GRADIENTS.match(node.name):
                 index = node.data_inputs.index(tensor)
                 graph = graph_edits.edit_input(
-                    graph, node.name, index, lambda x: 1.0 - x, lambda dy, x: -dy
+                    graph, node.name, index, lambda x: 1.0 - x, lambda dy, x: dy * -1.0
                 )
         return graph
 
