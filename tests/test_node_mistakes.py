@@ -463,11 +463,15 @@ INFORMED = Script(
 
 
 def enlarged(x, K, wrong):
-    """Returns the loss of a transposed convolution."""
+    """Returns the loss of a transposed convolution, and means of its windows."""
     if wrong == "cropped as PyTorch does":
         y = tf.nn.conv2d_transpose(x, K, [6, 9, 9, 3], [1, 2, 2, 1], "VALID")[:, 2:8, 2:8]
     else:
         y = tf.nn.conv2d_transpose(x, K, [6, 6, 6, 3], [1, 2, 2, 1], "SAME")
+    if wrong == "zeros count":
+        y = tf.nn.avg_pool(tf.pad(y, [[0, 0], [0, 1], [0, 1], [0, 0]]), 3, 2, "VALID")
+    else:
+        y = tf.nn.avg_pool(y, 3, 2, "SAME")
     return tf.reduce_mean(tf.square(y[:, 1:, 1:] - y[:, :-1, :-1] + y[:, :1, :1]))
 
 
@@ -475,7 +479,10 @@ ENLARGED = Script(
     enlarged,
     {"x": (6, 3, 3, 2)},
     {"K": (5, 5, 3, 2)},
-    {"cropped as PyTorch does": ("padding", {"conv2d_transpose"}, "both sides alike")},
+    {
+        "cropped as PyTorch does": ("padding", {"conv2d_transpose"}, "both sides alike"),
+        "zeros count": ("padding", {"AvgPool"}, "zeros that count in the mean"),
+    },
 )
 
 

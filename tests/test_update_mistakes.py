@@ -71,19 +71,22 @@ def adagrad(start):
     return lambda counter: tf.train.AdagradOptimizer(0.2, start)
 
 
-def ftrl(start=0.1, l1=0.01, l2=0.02):
+def ftrl(start=0.1, l1=0.01, l2=0.02, rate=0.2):
     return lambda counter: tf.train.FtrlOptimizer(
-        0.2,
+        rate,
         initial_accumulator_value=start,
         l1_regularization_strength=l1,
         l2_regularization_strength=l2,
     )
 
 
-def momentum(staircase=True):
-    return lambda counter: tf.train.MomentumOptimizer(
-        tf.train.exponential_decay(0.05, counter, 4, 0.5, staircase, name="rate"), 0.9
-    )
+def momentum(staircase=True, warm=1.0):
+    def optimizer(counter):
+        rate = tf.train.exponential_decay(0.05, counter, 4, 0.5, staircase, name="rate")
+        part = tf.minimum(1.0, (tf.cast(counter, tf.float32) + 1) / warm)
+        return tf.train.MomentumOptimizer(rate * part, 0.9)
+
+    return optimizer
 
 
 def rms_prop(**options):
@@ -91,6 +94,7 @@ def rms_prop(**options):
 
 
 BOTH = {"train"}
+WARM = "that of the graph after a warm-up"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +105,8 @@ BOTH = {"train"}
         slow(adagrad(0.1), {"optimizer": adagrad(0.5)}, ("first slot", BOTH, 0.5)),
         slow(ftrl(), {"optimizer": ftrl(start=0.3)}, ("first slot", BOTH, 0.3)),
         slow(ftrl(), {"optimizer": ftrl(l1=0.03)}, ("l1 of ftrl", BOTH, 0.03)),
+        slow(ftrl(), {"optimizer": ftrl(rate=0.05)}, ("learning rate", BOTH, 0.05)),
+        slow(momentum(), {"optimizer": momentum(warm=4.0)}, ("schedule", BOTH, WARM)),
         slow(ftrl(), {"optimizer": ftrl(l2=0.01)}, ("l2 of ftrl", BOTH, 0.01)),
         slow(
             momentum(), {"optimizer": momentum(), "is_dense": True}, ("all rows", {"table"}, None)

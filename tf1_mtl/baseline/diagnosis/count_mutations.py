@@ -179,14 +179,17 @@ def _other_counts(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
 
 
 def _weights_of(case: Case, node: Node) -> List[str]:
-    """Returns the factor without a gradient of the products that an operation sums."""
-    product = case.graph.nodes[node_and_output(node.data_inputs[0])[0]]
+    """Returns the factor of the products that an operation sums that depends on no weight."""
+    nodes, weights = case.graph.nodes, case.weights.values()
+    product = nodes[node_and_output(node.data_inputs[0])[0]]
     if product.op != "Mul":
         return []
-    has_gradient = [
-        bool(gradient_scopes(case.graph, node_and_output(x)[0])) for x in product.data_inputs
+    is_learned = [
+        not needed_nodes(nodes, [x]).keys().isdisjoint(weights) for x in product.data_inputs
     ]
-    return [x for x, has in zip(product.data_inputs, has_gradient) if not has][: sum(has_gradient)]
+    return [x for x, learned in zip(product.data_inputs, is_learned) if not learned][
+        : sum(is_learned)
+    ]
 
 
 def other_count(

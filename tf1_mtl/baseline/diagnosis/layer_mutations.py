@@ -213,6 +213,8 @@ def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
         strided = tuple(x for x in places if same and _pads_one_side(nodes[x]))
         if strided:
             yield symmetric_padding(strided, case)
+        if same and nodes[places[0]].op == "AvgPool":
+            yield counted_padding(places)
         if nodes[places[0]].op != _TRANSPOSED:  # which would give another shape
             yield other_padding(places, "VALID" if same else "SAME")
 
@@ -225,6 +227,33 @@ def other_padding(places: Tuple[str, ...], padding: str) -> Mutation:
 
     words = "nothing (VALID)" if padding == "VALID" else "as SAME does"
     return graph_mutation("padding", places, words, change)
+
+
+def counted_padding(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation by which means of windows count the zeros outside of the image."""
+
+    def change(graph: RecordedGraph, name: str) -> RecordedGraph:
+        node = graph.nodes[name]
+
+        def counted(y: Any, x: Any) -> Any:
+            sides = zip(np.shape(value_of(x)), node.attributes["ksize"], node.attributes["strides"])
+            parts = np.ix_(*(_inside(*side) for side in sides))
+            return y * functools.reduce(np.multiply, parts)
+
+        def slope(gradient: Any, y: Any, x: Any) -> Any:
+            return counted(gradient, x)
+
+        return graph_edits.edit_output(graph, name, counted, slope)
+
+    return graph_mutation("padding", places, "zeros that count in the mean", change)
+
+
+def _inside(length: int, window: int, stride: int) -> np.ndarray:
+    """Returns for each window of one axis, padded as SAME does, which part lies in the image."""
+    steps = -(-length // stride)
+    before = max((steps - 1) * stride + window - length, 0) // 2
+    starts = np.arange(steps) * stride - before
+    return (np.minimum(starts + window, length) - np.maximum(starts, 0)) / window
 
 
 def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:

@@ -152,6 +152,11 @@ FAMILIES: List[Family] = [
         Family(_hyper(f"{name} of ftrl", name, ("Ftrl", "FtrlV2")), (0.0, 0.001, 0.01, 0.1))
         for name in ("l1", "l2")
     ),
+    # The step of Ftrl is no multiple of its rate, which would be fitted.
+    Family(
+        _hyper("learning rate", "rate", ("Ftrl", "FtrlV2")),
+        (0.1, 0.01, 0.05, 0.001, 0.5, 0.2, 1.0),
+    ),
     Family(
         _change("gradient scaled", rules.scaled),
         # 9: a moving average whose decay of 0.9 is taken for the part of the new value
