@@ -3,6 +3,7 @@
 The same function builds the recorded graph and the ports, so that a mistake is one line of it.
 """
 
+import re
 from typing import Any, Callable, Dict, NamedTuple, Tuple
 
 import numpy as np
@@ -640,6 +641,16 @@ def test_a_mistake_is_named_at_its_place(golden, script, wrong):
     (edit,) = report.diagnosis.edits
     assert (edit.kind, set(edit.places)) == (kind, places)
     assert value in ([], [edit.value])
+
+
+@pytest.mark.slow
+def test_the_lines_of_the_script_stand_behind_its_nodes(golden):
+    report = check(port(PAIRS, "no maximum"), goldens=[golden(PAIRS)])
+    (edit,) = report.diagnosis.edits
+    assert re.fullmatch(r"test_node_mistakes.py:\d+ -> test_node_mistakes.py:\d+", *edit.lines)
+    assert str(edit).endswith(f" ({edit.lines[0]})")
+    report = check(port(PAIRS, "all the same"), goldens=[golden(PAIRS)])
+    assert [edit.lines for edit in report.diagnosis.edits] == [()], "a feed has its own name"
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The recorder sees every run, keeps its values, and changes nothing."""
 
 import os
+import pathlib
 import subprocess
 import sys
 import textwrap
@@ -173,6 +174,26 @@ def test_runs_that_are_no_article_step_are_not_taken_for_one(path):
     assert fetches == [("Adam_1", "Adam_2"), ("Adam_1",), ("Adam_1", "add")]
     assert not np.array_equal(runs[1].variables["share_W"], runs[2].variables["share_W"])
     assert np.array_equal(runs[0].variables["share_W"], runs[1].variables["share_W"])
+
+
+def test_the_lines_of_the_script_are_recorded(path):
+    def layer(x):
+        return tf.nn.relu(x, name="layer")
+
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        W = tf.Variable([1.0, 2.0], name="W")
+        loss = tf.reduce_sum(layer(W))
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+        session.run(tf.global_variables_initializer())
+        session.run([loss, train])
+    nodes = load_recording(path).sessions[0].graph.nodes
+    source = pathlib.Path(__file__).read_text(encoding="utf-8").splitlines()
+    texts = []
+    for line in nodes["layer"].lines:
+        name, _, number = line.partition(":")
+        assert name == "test_recorder.py"
+        texts.append(source[int(number) - 1].strip())
+    assert texts == ["loss = tf.reduce_sum(layer(W))", 'return tf.nn.relu(x, name="layer")']
 
 
 def test_any_script_of_several_sessions_and_other_optimizers(path):
