@@ -304,7 +304,7 @@ def test_settings_that_are_fed_are_named(fed_settings, settings, found):
     report = check(type("Port", (Settings,), {"settings": settings}), goldens=[fed_settings])
     assert report.passed == (not found), report
     edits = report.diagnosis.edits if found else ()
-    assert [tuple(edit) for edit in edits] == found, report
+    assert [edit[:3] for edit in edits] == found, report
 
 
 class Averaged:
@@ -352,7 +352,7 @@ def test_a_moving_average_is_judged_where_a_port_returns_it(averaged):
     assert report.passed and not report.notes, report
     report = check(type("Port", (Averaged,), {"decay": 0.1}), goldens=[averaged])
     (edit,) = report.diagnosis.edits
-    assert edit == ("moved by a factor", (AVERAGE,), pytest.approx(9)), report
+    assert edit[:3] == ("moved by a factor", (AVERAGE,), pytest.approx(9)), report
 
 
 def averages_first(self, task, feeds):
@@ -381,7 +381,7 @@ def averages_first(self, task, feeds):
 )
 def test_an_average_is_that_of_the_own_weights(averaged, mistakes, found):
     report = check(type("Port", (Averaged,), mistakes), goldens=[averaged])
-    assert [*map(tuple, report.diagnosis.edits)] == found, report
+    assert [edit[:3] for edit in report.diagnosis.edits] == found, report
     assert not report.diagnosis.note
 
 
@@ -464,7 +464,7 @@ def test_an_average_that_two_tasks_move(path):
 
     report = check(Port, goldens=[path])
     (edit,) = report.diagnosis.edits
-    assert edit == ("learning rate", ("all", "all_1"), pytest.approx(0.01)), report
+    assert edit[:3] == ("learning rate", ("all", "all_1"), pytest.approx(0.01)), report
 
 
 @pytest.mark.slow
@@ -563,7 +563,7 @@ def test_a_lookup_that_plain_descent_trains(lookup, mistakes, found):
     report = check(type("Port", (Lookup,), mistakes), goldens=[lookup])
     assert report.passed == (not mistakes), report
     edits = report.diagnosis.edits if mistakes else ()
-    assert sorted(map(tuple, edits), key=str) == found, report
+    assert sorted((edit[:3] for edit in edits), key=str) == found, report
 
 
 class Dropped:
@@ -701,7 +701,7 @@ def test_a_penalty_is_named(path, resource):
 
     report = check(Port, goldens=[path])
     (edit,) = report.diagnosis.edits
-    assert edit == ("penalty in the loss", ("w",), pytest.approx(0.3)), report
+    assert edit[:3] == ("penalty in the loss", ("w",), pytest.approx(0.3)), report
 
 
 @pytest.mark.slow
