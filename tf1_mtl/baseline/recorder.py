@@ -110,6 +110,7 @@ class Recorder:
         self._numbers = itertools.count()
         #: The number of the first run that is recorded without its state, or None.
         self.first_run_without_state: Optional[int] = None
+        self.has_trained = False  #: whether a recorded run trained
 
     def wrapped(self, original: Any) -> Any:
         """Returns a `Session.run` that records."""
@@ -159,6 +160,7 @@ class Recorder:
 
     def _write(self, number: int, ended: Ended) -> None:
         writer = self._writer
+        self.has_trained = self.has_trained or bool(ended.run.task)
         if self.first_run_without_state is None and writer.size + _size(ended) > self._limit:
             self.first_run_without_state = writer.runs
             writer.describe({"first_run_without_state": writer.runs})

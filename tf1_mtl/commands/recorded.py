@@ -58,3 +58,9 @@ def recorded(args: argparse.Namespace, **manifest: Any) -> Iterator[None]:
                     "raise --record-limit.",
                     file=sys.stderr,
                 )
+            if not recorder.has_trained:
+                print(
+                    f"tf1-mtl: {args.record}: no recorded run trains, so no port can be checked "
+                    "against it.",
+                    file=sys.stderr,
+                )
