@@ -184,7 +184,7 @@ WORDS = Script(
         "rows against rows": ("rows broadcast", {"sub"}, None),
         "sum of weights": ("divided by", {"Mean"}, "the sum of weights in place of their number"),
         "rows": ("divided by", {"truediv"}, "the number of rows in place of Sum"),
-        "root of the count": ("divided by", {"truediv"}, "the square root in place of Sum"),
+        "root of the count": ("divided by", {"truediv"}, "its square root in place of Sum"),
     },
 )
 

@@ -49,7 +49,10 @@ State = Dict[str, Any]
 Noise = Callable[[ErrorBounded], ErrorBounded]
 Outputs = Dict[str, Tuple[Any, ...]]
 #: What a plan or a run may raise where a graph contradicts itself or its values.
-GRAPH_ERRORS = (InputError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+GRAPH_ERRORS = (
+    *(InputError, LookupError, ValueError, TypeError, AttributeError, AssertionError),
+    ArithmeticError,
+)
 
 
 class UnknownOperation(InputError):

@@ -3,7 +3,9 @@
 No TensorFlow is imported here: the caller has one, and the messages are only read.
 """
 
+import inspect
 import os
+import re
 import sysconfig
 from typing import Any, Dict, List
 
@@ -13,12 +15,7 @@ import tf1_mtl
 from tf1_mtl.baseline.recorded_graph import LINES, Function, Node, RecordedGraph, canonical
 
 MOST_LINES = 2  #: of a script that are kept of an operation: its own, and that of the caller
-#: Folders of what is no script: Python, installed packages, and this one.
-_LIBRARIES = (
-    "<frozen ",
-    *(os.path.join(sysconfig.get_path(x), "") for x in ("stdlib", "purelib", "platlib")),
-    os.path.join(os.path.dirname(os.path.abspath(tf1_mtl.__file__)), ""),
-)
+_PACKAGES = re.compile(r"[\\/](site|dist)-packages[\\/]")
 
 
 def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph:
@@ -43,6 +40,9 @@ class _Converter:
     def __init__(self, graph: Any, tensorflow: Any) -> None:
         self._tf = tensorflow
         self._graph = graph
+        here, of_graphs = (os.path.dirname(inspect.getfile(x)) for x in (tf1_mtl, type(graph)))
+        libraries = (sysconfig.get_path("stdlib"), here, os.path.dirname(of_graphs))
+        self._libraries = ("<frozen ", *(os.path.join(folder, "") for folder in libraries))
 
     def node(self, node: Any) -> Node:
         attributes = {key: self._attribute(node.attr[key]) for key in sorted(node.attr)}
@@ -51,9 +51,13 @@ class _Converter:
     def with_lines(self, node: Node) -> Node:
         """Returns a node of the graph with the lines of the script that make it; see `Node`."""
         frames = getattr(self._graph.get_operation_by_name(node.name), "traceback", None) or ()
-        files = [(str(x[0]), x[1]) for x in frames if not str(x[0]).startswith(_LIBRARIES)]
+        files = [(str(frame[0]), frame[1]) for frame in frames if self._is_of_script(frame[0])]
         lines = [f"{os.path.basename(name)}:{number}" for name, number in files[-MOST_LINES:]]
         return node._replace(attributes={**node.attributes, LINES: lines}) if lines else node
+
+    def _is_of_script(self, file: str) -> bool:
+        """Returns whether a file is neither of Python, nor of an installed package, nor of this."""
+        return not (str(file).startswith(self._libraries) or _PACKAGES.search(str(file)))
 
     def function(self, function: Any) -> Function:
         """Returns a function; its tensors are named as in a graph."""

@@ -250,6 +250,7 @@ FEEDS: List[FeedEdit] = [
 NUMBERS: List[FeedEdit] = [
     FeedEdit("feed flipped", None, lambda x: 1 - x),
     FeedEdit("feed always", 1, np.ones_like),
+    FeedEdit("feed always", 0, np.zeros_like),
 ]
 TRUTHS: List[FeedEdit] = [
     FeedEdit("feed always", True, np.ones_like),

@@ -15,6 +15,7 @@ from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.diagnosis import graph_edits
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.diagnosis.node_mutations import DIVISIONS
+from tf1_mtl.baseline.diagnosis.passed_gradients import WITHOUT_GRADIENT
 from tf1_mtl.baseline.diagnosis.places import (
     alike,
     has_known_axes,
@@ -148,7 +149,7 @@ def size_of(x: Any) -> float:
 
 
 def _rows(x: Any) -> float:
-    return float(np.shape(value_of(x))[0])
+    return float(max(np.shape(value_of(x))[0], 1))
 
 
 def _of_rows(x: Any) -> Any:
@@ -168,24 +169,29 @@ def _other_counts(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
         for weights in _weights_of(case, total) if total.op == "Sum" else ():
             for count in COUNTS:
                 yield other_count((name,), total.name, weights, divisor, count)
-        yield root_of_divisor(name, divisor)
+        if inner != divisor:
+            yield root_of_divisor(name, divisor)
     for name in near_the_loss(
         nodes, lambda node: node.op == "Sum" and has_known_axes(nodes, node, 1)
     ):
         for weights in _weights_of(case, nodes[name]):
             yield weighted_mean(name, weights, nodes)
-    for places in alike(near_the_loss(nodes, lambda node: node.op in SEGMENTS)):
-        yield from (other_segments(places, nodes, op) for op in SEGMENTS)
+    segments = near_the_loss(nodes, lambda node: node.op in SEGMENTS)
+    for places in alike(segments, lambda name: nodes[name].op + last_parts(name)):
+        others = (op for op in SEGMENTS if op != nodes[places[0]].op)
+        yield from (other_segments(places, nodes, op) for op in others)
 
 
 def _weights_of(case: Case, node: Node) -> List[str]:
-    """Returns the factor of the products that an operation sums that depends on no weight."""
+    """Returns the factor of the products that an operation sums that has no gradient."""
     nodes, weights = case.graph.nodes, case.weights.values()
+    stops = {name for name, x in nodes.items() if x.op in WITHOUT_GRADIENT}
     product = nodes[node_and_output(node.data_inputs[0])[0]]
     if product.op != "Mul":
         return []
     is_learned = [
-        not needed_nodes(nodes, [x]).keys().isdisjoint(weights) for x in product.data_inputs
+        not needed_nodes(nodes, [x], known=stops).keys().isdisjoint(weights)
+        for x in product.data_inputs
     ]
     return [x for x, learned in zip(product.data_inputs, is_learned) if not learned][
         : sum(is_learned)
@@ -223,7 +229,7 @@ def root_of_divisor(place: str, divisor: str) -> Mutation:
         return gradient / (eb.sqrt(x) * 2.0)
 
     change = functools.partial(graph_edits.edit_input, index=1, function=eb.sqrt, slope=slope)
-    return graph_mutation("divided by", (place,), ("the square root", divisor), change)
+    return graph_mutation("divided by", (place,), ("its square root", divisor), change)
 
 
 def weighted_mean(place: str, weights: str, nodes: Mapping[str, Node]) -> Mutation:

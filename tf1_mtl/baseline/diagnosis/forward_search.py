@@ -35,7 +35,7 @@ class ForwardSearch:
 
     def __init__(self, losses: LossComparison) -> None:
         self.losses, self.fit = losses, LossFit(losses)
-        self.two = TwoEdits(losses, self.fit)
+        self.two = TwoEdits(losses, self.fit, self._singles)
         self._mutations: Dict[str, List[Mutation]] = {}
         self._at_nodes: Dict[str, List[Tuple[Mutation, ...]]] = {}
         self._found: Dict[Tuple[Forward, str], List[Forward]] = {}  #: without sums and pairs
@@ -132,7 +132,7 @@ class ForwardSearch:
         else:
             yield from self._found[key]
         if depth == SUMS:
-            yield from self.two.in_sum(forward, task, samples, self._singles(task))
+            yield from self.two.in_sum(forward, task, samples)
         if depth >= PAIRS:
             yield from self._by_two(forward, task, samples)
 
@@ -161,7 +161,7 @@ class ForwardSearch:
                 yield report
         mutations = self.mutations(task)
         singles = [(mutation,) for mutation in mutations]
-        if depth == FACTOR:
+        if depth >= FACTOR:
             yield from self.fit.penalized(forward, task, samples)
             yield from self.fit.constants(forward, task, samples)
         yield from self._with_mutations(forward, task, samples, singles, depth >= FACTOR)
@@ -179,7 +179,7 @@ class ForwardSearch:
             report = self._reporting(forward, kind, task, value)
             singles = [(mutation,) for mutation in self.mutations(task)]
             yield from self._with_mutations(report, task, changed, singles, True)
-        pairs = self.two.nearest(forward, task, samples, self._singles(task))
+        pairs = self.two.nearest(forward, task, samples)
         compatible = (pair for pair in pairs if _compatible(*pair))
         yield from self._with_mutations(forward, task, samples, compatible, True)
 

@@ -77,7 +77,8 @@ def _dropout(nodes: Mapping[str, Node], name: str) -> Optional[_Dropout]:
         # Either floor(probability + random) or random >= probability.
         added = before if before.op != "Floor" else nodes[node_and_output(before.data_inputs[0])[0]]
         is_drawn = [_is_drawn(nodes, x) for x in added.data_inputs]
-        if sum(is_drawn) == 1 and len(is_drawn) == 2:
+        is_known = before.op == "Floor" or is_drawn[0]
+        if sum(is_drawn) == 1 and len(is_drawn) == 2 and is_known:
             return _Dropout(scaled.name, kept, before.name, (added.name, is_drawn.index(False)))
     return None
 

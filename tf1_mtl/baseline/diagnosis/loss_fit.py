@@ -160,6 +160,7 @@ class LossFit:
             task,
             samples,
             [(functools.partial(constant_mutation, group), start) for group, start in constants],
+            is_constant=True,
         )
 
     def _constants(self, task: str) -> List[Tuple[Tuple[str, ...], float]]:
@@ -275,6 +276,7 @@ class LossFit:
         task: str,
         samples: Sequence[Sample],
         families: Iterable[Tuple[Callable[[float], Mutation], float]],
+        is_constant: bool = False,
     ) -> Iterator[Forward]:
         """Yields models with a number for which one loss comes out right, where others do too.
 
@@ -283,6 +285,7 @@ class LossFit:
           task: Whose losses are explained.
           samples: Of these losses.
           families: Mutations with a number, and the number that stands in the graph.
+          is_constant: Whether the number may be a small one as well.
         """
         sample = self._telling(forward, task, samples)
         for family, start in families:
@@ -293,8 +296,8 @@ class LossFit:
             def off(value: float, edited: Callable[[float], Forward] = edited) -> float:
                 return self.losses.predicted(edited(value), task, [sample])[0] - sample.observed
 
-            # A loss may come out right at several numbers; one may lie on the other side of 0.
-            for other in dict.fromkeys((start * 1.1 or 0.01, 0.0 if start else -0.01)):
+            # A loss may come out right at several numbers.
+            for other in (start * 1.1 or 0.01, *([0.0] if start and is_constant else [])):
                 root = secant(off, start, other, sample.tolerance)
                 tried = () if root is None else shortened(root, 1e-3 * abs(start))
                 fitting = (x for x in map(edited, tried) if self.losses.fits(x, task, samples))

@@ -10,9 +10,7 @@ import numpy as np
 
 from tf1_mtl.baseline.case import Case
 from tf1_mtl.baseline.diagnosis import catalogue, graph_edits
-from tf1_mtl.baseline.diagnosis.edits import Edit
 from tf1_mtl.baseline.diagnosis.graph_edits import elementwise
-from tf1_mtl.baseline.diagnosis.model import Model
 from tf1_mtl.baseline.diagnosis.mutation import Mutation, graph_mutation
 from tf1_mtl.baseline.diagnosis.places import (
     alike,
@@ -23,8 +21,8 @@ from tf1_mtl.baseline.diagnosis.places import (
     of_floats,
     without_numbers,
 )
-from tf1_mtl.baseline.gradient_scopes import GRADIENTS, gradient_scopes
-from tf1_mtl.baseline.recorded_graph import SUMS, Node, RecordedGraph, node_and_output
+from tf1_mtl.baseline.gradient_scopes import gradient_scopes
+from tf1_mtl.baseline.recorded_graph import SUMS, Node, node_and_output
 
 #: Operations that a port may forget: the input takes the place of the output.
 FORGETTABLE = (
@@ -35,7 +33,9 @@ DIVISIONS = ("RealDiv", "Div", "DivNoNan")
 FACTORS = ("Mul", *DIVISIONS)
 ADDED = ("relu", "tanh", "sigmoid")  #: activations that a port may add
 _ROOT = catalogue.Activation(
-    "the square root", np.sqrt, lambda x: 0.5 / np.sqrt(np.maximum(x, 1e-30))
+    "the square root",
+    lambda x: np.sqrt(np.maximum(x, 0)),
+    lambda x: 0.5 / np.sqrt(np.maximum(x, 1e-30)),
 )
 MOST_INPUTS = 4  #: of a sum, of which one is left out
 
@@ -49,7 +49,8 @@ def node_mutations(case: Case, task: str) -> Iterator[Mutation]:
     yield from _left_out_offsets(case, nodes)
     yield from _added_activations(case, nodes)
     taken = near_the_loss(nodes, lambda node: _subtracts_from_one(case, node))
-    for places in alike(list(dict.fromkeys(nodes[name].data_inputs[1] for name in taken))):
+    gates = dict.fromkeys(nodes[name].data_inputs[1] for name in taken)
+    for places in alike([x for x in gates if x in nodes and gradient_scopes(case.graph, x)]):
         yield complement(places)
 
 
@@ -68,9 +69,11 @@ def _left_out_inputs(case: Case, nodes: Dict[str, Node], index: int) -> Iterator
         )
         if index in _inputs(case, nodes[name]) and len(nodes[name].data_inputs) > 1
     }
-    copies: Dict[str, str] = {name: without_numbers(inputs[name]) for name in inputs}
-    keys = (inputs.__getitem__, lambda name: f"{copies[name]} in {without_numbers(name)}")
-    for places in alike(list(inputs), *keys):
+    for places in alike(
+        list(inputs),
+        inputs.__getitem__,
+        lambda name: f"{without_numbers(inputs[name])} in {without_numbers(name)}",
+    ):
         yield left_out(places, index, nodes)
 
 
@@ -103,7 +106,9 @@ def _added_activations(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]
     reduced = near_the_loss(nodes, lambda node: node.op in ("Sum", "Mean") and of_floats(node))
     for places in alike(reduced):
         yield added(places, _ROOT)
-    for places in alike(near_the_loss(nodes, lambda node: node.op in ("Square", "Pow"))):
+    for places in alike(
+        near_the_loss(nodes, lambda node: node.op in ("Square", "Pow") and of_floats(node))
+    ):
         yield absolute(places)
 
 
@@ -179,24 +184,12 @@ def added(places: Tuple[str, ...], activation: catalogue.Activation) -> Mutation
     return graph_mutation("activation added", places, activation.name, change)
 
 
-def complement(tensors: Tuple[str, ...]) -> Mutation:
-    """Returns a mutation by which operations take 1 minus a tensor in place of it."""
-
-    def change(graph: RecordedGraph, tensor: str) -> RecordedGraph:
-        users = [x for x in graph.nodes.values() if x.data_inputs.count(tensor) == 1]
-        for node in users:
-            if not GRADIENTS.match(node.name):
-                index = node.data_inputs.index(tensor)
-                graph = graph_edits.edit_input(
-                    graph, node.name, index, lambda x: 1.0 - x, lambda dy, x: dy * -1.0
-                )
-        return graph
-
-    def apply(model: Model) -> Model:
-        known = (x for x in tensors if node_and_output(x)[0] in model.graph.nodes)
-        return model.with_graph(functools.reduce(change, known, model.graph))
-
-    return Mutation(Edit("complement", tensors), apply)
+def complement(places: Tuple[str, ...]) -> Mutation:
+    """Returns a mutation by which operations give 1 minus what they gave."""
+    change = functools.partial(
+        graph_edits.edit_output, function=lambda y, *_: 1.0 - y, slope=lambda dy, *_: dy * -1.0
+    )
+    return graph_mutation("complement", places, None, change)
 
 
 def absolute(places: Tuple[str, ...]) -> Mutation:

@@ -195,13 +195,13 @@ class PassedGradients:
                 self.pass_below(before, self._of_input(name, index, gradient))
 
     def _leads_to_gradients(self, name: str) -> bool:
-        """Returns whether an operation, or one before it and no other stop, has a gradient."""
+        """Returns whether an operation, or one before it without a stop between, has a gradient."""
         seen, left = {name}, [name]
         while left:
             node = self.graph.nodes[left.pop()]
             if self._entering(node.name) or node.name in self.trained:
                 return True
-            if node.op != "StopGradient":
+            if node.op not in WITHOUT_GRADIENT:
                 before = {node_and_output(x)[0] for x in node.data_inputs} - seen
                 seen |= before
                 left += before

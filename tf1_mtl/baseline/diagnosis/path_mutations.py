@@ -124,9 +124,10 @@ def other_tensors(case: Case, task: str, shapes: Mapping[str, Shape]) -> Iterato
     copies = collections.Counter(map(without_numbers, nodes))
     outputs = [
         name
-        for name in shapes
+        for name, shape in shapes.items()
         if name in fed
-        or (name in nodes and (_is_output(nodes, nodes[name]) or _has_copies(copies, nodes[name])))
+        or (name in nodes and shape and _is_output(nodes, nodes[name]))
+        or (name in nodes and shape and _has_copies(copies, nodes[name]))
     ]
     takers = {name: _takers(case, nodes, name) for name in outputs}
     trained = _trained(case)

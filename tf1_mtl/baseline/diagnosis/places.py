@@ -52,7 +52,8 @@ def places_of(case: Case, task: str) -> Places:
     constants = tuple(
         n
         for n, x in nodes.items()
-        if (x.op == "Const" and _is_number(x) and n not in compared) or x.op in _LIKE
+        if (x.op == "Const" and _is_number(x) and n not in compared)
+        or (x.op in _LIKE and of_floats(x))
     )
     return Places(activations, losses, products, feeds, labels, numbers, truths, weights, constants)
 
@@ -210,7 +211,8 @@ def groups_of(
         found = alike(places, copies=3)
         if nodes is not None:
             followed = functools.partial(_followed, nodes)
-            found += alike(places, followed, lambda name: last_parts(name) + followed(name))
+            keys = (followed, lambda name: last_parts(name) + followed(name))
+            found += alike(places, *keys, copies=3)
             found = list(dict.fromkeys(found))
     if 2 < len(places) <= 4:
         found += [(a, b) for i, a in enumerate(places) for b in places[i + 1 :]]

@@ -226,7 +226,8 @@ class StagedSearch:
                 yield from self._accepted(extended, found.fitted(), returned)
             if len(found.wrong) < wrong:
                 helpful.append(mutation)
-        for extended, found in self.better(forward, search, helpful):
+        # The first edit alone was tried above.
+        for extended, found in itertools.islice(self.better(forward, search, helpful), 1, None):
             yield from self._accepted(extended, found.quick(), returned)
 
     def _wrong_in_few(

@@ -264,8 +264,7 @@ def schedules_of(
         if np.ptp(effective):
             are_consecutive = bool(np.all(np.diff([*factors]) == 1))
             found = _like_that_of_the_graph(rates_found, effective, are_consecutive) or found
-            relative = _schedules(np.array([*factors], float), rates_found / effective)
-            if not found and [name for name, _ in relative] == ["warm-up"]:
+            if not found and _warms_up(np.array([*factors], float), rates_found / effective):
                 found = [("that of the graph after a warm-up", rates_found)]
         if found:
             return [(name, _by_number(by, dict(zip(factors, x / effective)))) for name, x in found]
@@ -352,6 +351,12 @@ def _schedules(numbers: np.ndarray, factors: np.ndarray) -> List[Tuple[str, np.n
     if 1 < len(levels) <= len(factors) / 2 and falls:
         return [(_steps_of(numbers, factors), factors)]
     return []
+
+
+def _warms_up(numbers: np.ndarray, factors: np.ndarray) -> bool:
+    """Returns whether factors rise to 1 and stay there."""
+    names = [name for name, _ in _schedules(numbers, factors)]
+    return names == ["warm-up"] and abs(factors.max() - 1) <= 2e-3
 
 
 def _steps_of(numbers: np.ndarray, factors: np.ndarray) -> str:

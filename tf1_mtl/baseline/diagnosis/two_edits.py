@@ -5,8 +5,18 @@ one addend changes the loss by a difference that does not depend on what is done
 Elsewhere the differences nearly add up, and the pairs whose sum is nearest are tried first.
 """
 
-import itertools
-from typing import Dict, Iterable, Iterator, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import (
+    Callable,
+    Dict,
+    Iterable,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import numpy as np
 
@@ -34,8 +44,14 @@ class _Change(NamedTuple):
 class TwoEdits:
     """Combines edits of a loss, each of which is tried alone."""
 
-    def __init__(self, losses: LossComparison, fit: LossFit) -> None:
-        self.losses, self.fit = losses, fit
+    def __init__(
+        self,
+        losses: LossComparison,
+        fit: LossFit,
+        candidates: Callable[[str], Iterable[Tuple[Mutation, ...]]],
+    ) -> None:
+        """Takes the losses, what fits numbers to them, and what gives the edits of a task."""
+        self.losses, self.fit, self.candidates = losses, fit, candidates
         self._changes: Dict[Tuple[Forward, str], List[_Change]] = {}
 
     def in_sum(
@@ -43,7 +59,6 @@ class TwoEdits:
         forward: Forward,
         task: str,
         samples: Sequence[Sample],
-        candidates: Iterable[Tuple[Mutation, ...]],
     ) -> Iterator[Forward]:
         """Yields models with one of the candidates and what is added, that explain the samples.
 
@@ -51,7 +66,6 @@ class TwoEdits:
           forward: What is known to be otherwise.
           task: Whose losses are explained.
           samples: Of these losses.
-          candidates: The edits that are tried.
         """
         few = list(samples[:FEW])
         addends = self._addends(forward, task, len(few) - MORE)
@@ -60,7 +74,7 @@ class TwoEdits:
         tolerance, rest = self._rest(forward, task, few)
         parts = self.fit.parts(forward, task, few, addends) / tolerance[:, None]
         if np.isfinite(rest).all() and np.isfinite(parts).all():
-            changes = self.changes(forward, task, samples, candidates)
+            changes = self._of_candidates(forward, task, few)
             needed = self._needed(task, addends)
             for change in _with_weights(changes, needed, rest, parts):
                 yield from self.fit.with_weights(change.forward, task, samples, addends)
@@ -76,7 +90,6 @@ class TwoEdits:
         forward: Forward,
         task: str,
         samples: Sequence[Sample],
-        candidates: Iterable[Tuple[Mutation, ...]],
     ) -> List[Tuple[Mutation, ...]]:
         """Returns pairs of the candidates, those first whose differences nearly explain the losses.
 
@@ -84,36 +97,31 @@ class TwoEdits:
           forward: What is known to be otherwise.
           task: Whose losses are explained.
           samples: Of these losses.
-          candidates: The edits that are combined.
         """
-        _, rest = self._rest(forward, task, samples[:FEW])
+        few = samples[:FEW]
+        _, rest = self._rest(forward, task, few)
         if not np.isfinite(rest).all():
             return []
-        changes = self.changes(forward, task, samples, candidates)
+        changes = self._of_candidates(forward, task, few)
         differences = np.array([change.difference for change in changes]).reshape(-1, len(rest))
-        found: List[Tuple[float, int, int]] = []
+        pairs = np.empty((0, 3))  # how far off the sum of two differences is, and their numbers
         for number, difference in enumerate(differences):
+            self.losses.check_time()
             off = np.linalg.norm(rest - difference - differences[number + 1 :], axis=1)
-            nearest = np.argsort(off, kind="stable")[:MOST_PAIRS]
-            found += [(off[i], number, number + 1 + int(i)) for i in nearest]
-            if len(found) > 20 * MOST_PAIRS:
-                found = sorted(found)[:MOST_PAIRS]
-        pairs = ((changes[a].mutations, changes[b].mutations) for _, a, b in sorted(found))
-        return [(*one, *other) for one, other in itertools.islice(pairs, MOST_PAIRS)]
+            others = np.arange(number + 1, len(changes))
+            pairs = np.vstack([pairs, np.stack([off, np.full(len(off), number), others], 1)])
+            if len(pairs) > 20 * MOST_PAIRS or number == len(changes) - 1:
+                pairs = pairs[np.argsort(pairs[:, 0], kind="stable")[:MOST_PAIRS]]
+        numbers = pairs[:, 1:].astype(int)
+        return [(*changes[a].mutations, *changes[b].mutations) for a, b in numbers]
 
-    def changes(
-        self,
-        forward: Forward,
-        task: str,
-        samples: Sequence[Sample],
-        candidates: Iterable[Tuple[Mutation, ...]],
-    ) -> List[_Change]:
+    def _of_candidates(self, forward: Forward, task: str, few: Sequence[Sample]) -> List[_Change]:
         """Returns what each of the candidates alone does to the losses; kept for the next time."""
         if (forward, task) not in self._changes:
-            few, found = samples[:FEW], []
+            found = []
             tolerance = self._tolerance(few)
             right = self.losses.predicted(forward, task, few)
-            for mutations in candidates:
+            for mutations in self.candidates(task):
                 extended = forward.extended(*mutations)
                 difference = (self.losses.predicted(extended, task, few) - right) / tolerance
                 if np.isfinite(difference).all() and np.abs(difference).max() > 1:
