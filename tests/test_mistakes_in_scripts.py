@@ -731,3 +731,36 @@ def test_gradients_under_another_name_end_no_check(path):
 
     report = check(Port, goldens=[path])
     assert not report.diagnosis.edits, report
+
+
+@pytest.mark.slow
+def test_steps_without_a_row_end_no_check(path):
+    """In some steps no term is weighted at all."""
+    rng = np.random.RandomState(6)
+    with tf.Graph().as_default(), recording(path), tf.Session() as session:
+        x, weight = (
+            tf.placeholder(tf.float32, [None, n], name) for n, name in ((3, "x"), (1, "part"))
+        )
+        W = tf.Variable([[0.1], [0.5], [0.9]], name="W", use_resource=False)
+        total = tf.reduce_sum(tf.square(tf.matmul(x, W)) * weight)
+        loss = total / tf.maximum(tf.reduce_sum(weight), 1.0) + tf.nn.l2_loss(W)
+        train = tf.train.GradientDescentOptimizer(0.05).minimize(loss, name="train")
+        session.run(tf.global_variables_initializer())
+        for rows in (0, 3, 2, 4, 0, 3):
+            given = {x: rng.randn(rows, 3), weight: rng.randint(2, size=(rows, 1))}
+            session.run([loss, train], given)
+
+    class Port:
+        def __init__(self, weights):
+            self.W = weights["W"]
+
+        def step(self, task, feeds):
+            self.W = self.W - np.float32(0.01)
+            return float(np.abs(self.W).sum() + len(feeds["x"]))
+
+        def weights(self):
+            return {"W": self.W}
+
+    report = check(Port, goldens=[path])
+    assert report.diagnosis, report
+    assert not report.diagnosis.edits, report
