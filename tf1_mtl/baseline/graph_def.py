@@ -50,7 +50,11 @@ class _Converter:
 
     def with_lines(self, node: Node) -> Node:
         """Returns a node of the graph with the lines of the script that make it; see `Node`."""
-        frames = getattr(self._graph.get_operation_by_name(node.name), "traceback", None) or ()
+        try:
+            operation = self._graph.get_operation_by_name(node.name)
+        except KeyError:  # another thread is adding it
+            return node
+        frames = getattr(operation, "traceback", None) or ()
         files = [(str(frame[0]), frame[1]) for frame in frames if self._is_of_script(frame[0])]
         lines = [f"{os.path.basename(name)}:{number}" for name, number in files[-MOST_LINES:]]
         return node._replace(attributes={**node.attributes, LINES: lines}) if lines else node
