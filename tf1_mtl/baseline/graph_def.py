@@ -4,6 +4,7 @@ No TensorFlow is imported here: the caller has one, and the messages are only re
 """
 
 import inspect
+import itertools
 import os
 import re
 import sysconfig
@@ -42,6 +43,7 @@ class _Converter:
         self._graph = graph
         here, of_graphs = (os.path.dirname(inspect.getfile(x)) for x in (tf1_mtl, type(graph)))
         libraries = (sysconfig.get_path("stdlib"), here, os.path.dirname(of_graphs))
+        self._names: Dict[str, str] = {}
         self._libraries = ("<frozen ", *(os.path.join(folder, "") for folder in libraries))
 
     def node(self, node: Any) -> Node:
@@ -54,14 +56,18 @@ class _Converter:
             operation = self._graph.get_operation_by_name(node.name)
         except KeyError:  # another thread is adding it
             return node
-        frames = getattr(operation, "traceback", None) or ()
-        files = [(str(frame[0]), frame[1]) for frame in frames if self._is_of_script(frame[0])]
-        lines = [f"{os.path.basename(name)}:{number}" for name, number in files[-MOST_LINES:]]
+        frames = reversed(tuple(getattr(operation, "traceback", None) or ()))
+        of_script = (frame for frame in frames if self._name(str(frame[0])))
+        inner = itertools.islice(of_script, MOST_LINES)
+        lines = [f"{self._name(str(frame[0]))}:{frame[1]}" for frame in inner][::-1]
         return node._replace(attributes={**node.attributes, LINES: lines}) if lines else node
 
-    def _is_of_script(self, file: str) -> bool:
-        """Returns whether a file is neither of Python, nor of an installed package, nor of this."""
-        return not (str(file).startswith(self._libraries) or _PACKAGES.search(str(file)))
+    def _name(self, file: str) -> str:
+        """Returns the name of a file of a script; "" for Python, installed packages, and this."""
+        if file not in self._names:
+            is_library = file.startswith(self._libraries) or _PACKAGES.search(file)
+            self._names[file] = "" if is_library else os.path.basename(file)
+        return self._names[file]
 
     def function(self, function: Any) -> Function:
         """Returns a function; its tensors are named as in a graph."""
