@@ -13,23 +13,30 @@ from typing import Any, Dict, List
 import numpy as np
 
 import tf1_mtl
+from tf1_mtl.baseline.gradient_scopes import GRADIENTS
 from tf1_mtl.baseline.recorded_graph import LINES, Function, Node, RecordedGraph, canonical
 
 MOST_LINES = 2  #: of a script that are kept of an operation: its own, and that of the caller
 _PACKAGES = re.compile(r"[\\/](site|dist)-packages[\\/]")
 
 
-def recorded_graph(graph: Any, tensorflow: Any, since: int = 0) -> RecordedGraph:
+def recorded_graph(
+    graph: Any, tensorflow: Any, since: int = 0, has_lines: bool = False
+) -> RecordedGraph:
     """Returns the nodes and functions of a graph.
 
     Args:
       graph: A `tf.Graph`.
       tensorflow: The module with the TensorFlow 1 API.
       since: Gives only the nodes that were added after the graph had this version.
+      has_lines: Also gives the lines of the script, but not those of gradients. This takes time.
     """
     graph_def = graph.as_graph_def(from_version=since) if since else graph.as_graph_def()
     converter = _Converter(graph, tensorflow)
-    nodes = {node.name: converter.with_lines(converter.node(node)) for node in graph_def.node}
+    nodes = {node.name: converter.node(node) for node in graph_def.node}
+    for name in nodes if has_lines else ():
+        if not GRADIENTS.match(name):
+            nodes[name] = converter.with_lines(nodes[name])
     library = graph_def.library
     functions = {x.signature.name: converter.function(x) for x in library.function}
     return RecordedGraph(nodes, functions)

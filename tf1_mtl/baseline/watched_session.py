@@ -128,7 +128,7 @@ class WatchedSession:
         version = self._graph.version
         if self._version == version:
             return
-        added = recorded_graph(self._graph, tf, since=max(self._version, 0))
+        added = recorded_graph(self._graph, tf, since=max(self._version, 0), has_lines=True)
         self._recorded = self._recorded.joined(added)
         self._unwritten = self._unwritten.joined(added)
         self._article = find_article(self._recorded)
