@@ -302,6 +302,8 @@ def test_the_headline_decides_nothing_from_too_few_seeds_or_without_learning():
     assert headline([0.01] * 6, [0.01] * 6, guess=0.05)["answer"] == "alternate"
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_rows_with_one_label_are_not_told_to_train_jointly(of_two_sets):
     settings, outcomes = of_two_sets
     found = comparison_report.report(settings, outcomes, 4)["headline"]

@@ -305,6 +305,8 @@ def test_every_recording_is_drawn(name, path, capsys):
     assert any(text.startswith("WRITTEN") for text in texts)
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_script_is_drawn(path):
     script = os.path.join(ROOT, "tests", "training_scripts", "several_losses.py")
     ran = forked.tf1_mtl("draw", "--script", script, "-o", path)

@@ -294,6 +294,8 @@ with tf.Graph().as_default(), tf.Session() as session:
     assert_holds(err, "Near: first", without=["Traceback"])
 
 
+@pytest.mark.slow
+@pytest.mark.runtime
 def test_a_script_that_does_not_train(script):
     assert explained("--script", script(SMALL), "loss:0")[0].startswith("session.run([loss])")
     _, err = explained("--script", script("print('hello')"), "x", status=2)
