@@ -481,7 +481,11 @@ ENLARGED = Script(
     {"x": (6, 3, 3, 2)},
     {"K": (5, 5, 3, 2)},
     {
-        "cropped as PyTorch does": ("padding", {"conv2d_transpose"}, "both sides alike"),
+        "cropped as PyTorch does": (
+            "padding",
+            {"conv2d_transpose"},
+            "the start more than the end",
+        ),
         "zeros count": ("padding", {"AvgPool"}, "zeros that count in the mean"),
     },
 )

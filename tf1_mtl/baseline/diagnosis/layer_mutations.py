@@ -213,7 +213,7 @@ def _paddings(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
         same = paddings == {"SAME"}
         strided = tuple(x for x in places if same and _pads_one_side(nodes[x]))
         if strided:
-            yield symmetric_padding(strided, case)
+            yield symmetric_padding(strided, nodes, case)
         if same and nodes[places[0]].op == "AvgPool":
             yield counted_padding(places)
         if nodes[places[0]].op != _TRANSPOSED:  # which would give another shape
@@ -257,7 +257,7 @@ def _inside(length: int, window: int, stride: int) -> np.ndarray:
     return (np.minimum(starts + window, length) - np.maximum(starts, 0)) / window
 
 
-def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:
+def symmetric_padding(places: Tuple[str, ...], nodes: Mapping[str, Node], case: Case) -> Mutation:
     """Returns a mutation by which convolutions pad both sides by half the size of the kernel.
 
     PyTorch crops what a transposed convolution gives in this way: more at the start.
@@ -276,7 +276,9 @@ def symmetric_padding(places: Tuple[str, ...], case: Case) -> Mutation:
         padding = {"padding": "EXPLICIT", "explicit_paddings": [n for pair in pairs for n in pair]}
         return graph_edits.with_attributes(graph, name, "padding", padding)
 
-    return graph_mutation("padding", places, "both sides alike", change)
+    is_transposed = nodes[places[0]].op == _TRANSPOSED
+    words = "the start more than the end" if is_transposed else "both sides alike"
+    return graph_mutation("padding", places, words, change)
 
 
 def _other_networks(case: Case, nodes: Dict[str, Node]) -> Iterator[Mutation]:
